@@ -1,0 +1,141 @@
+"""The envelope: every message body is a CloudEvents 1.0 JSON object (structured mode), so that it is complete in a file.
+
+Decoding is total: what cannot be read comes back as a value that says why, never as an exception.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import Any, Literal
+
+import msgspec
+
+from bus.subjects import TABLE, key_of, subject_of, type_of
+from schemas.base import Message, Value
+
+
+class Envelope(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """A message with its context. `id` is deterministic for decisions: the same decision has the same id.
+
+    `causationid` is the id of the message that led to this one; `correlationid` is shared by all that belongs to one
+    execution, or to one command; `decidedon` is the log position that a decision was taken on.
+    """
+
+    specversion: Literal["1.0"]  # no default, as the two constants must be in every body
+    id: str
+    type: str
+    source: str
+    subject: str
+    time: datetime
+    datacontenttype: Literal["application/json"]
+    actor: str | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
+    decidedon: str | None = None
+    data: Message
+
+
+class Stored(Value, frozen=True, kw_only=True):
+    """An envelope as the log holds it. `body` is the message's bytes."""
+
+    sequence: int
+    subject: str
+    stored_at: datetime
+    body: bytes
+    envelope: Envelope
+
+
+class Unreadable(Value, frozen=True, kw_only=True):
+    """A message of the log that is no envelope of ours. `unknown_type`: well-formed, of a type from newer code."""
+
+    sequence: int
+    subject: str
+    stored_at: datetime
+    body: bytes
+    error: str
+    unknown_type: str | None = None
+
+
+Entry = Stored | Unreadable
+
+
+class _Outer(msgspec.Struct):
+    """An envelope whose data is not looked into."""
+
+    specversion: str
+    id: str
+    type: str
+    subject: str
+    time: datetime
+    data: dict[str, Any]
+
+
+class _Typed(Envelope, frozen=True, kw_only=True, omit_defaults=True):
+    data: reduce(or_, [row.message for row in TABLE.values()])  # type: ignore[valid-type]
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Typed)
+_outer = msgspec.json.Decoder(_Outer)
+
+
+def envelope(
+    message: Message,
+    *,
+    id: str,  # noqa: A002  the CloudEvents name
+    source: str,
+    time: datetime,
+    actor: str | None = None,
+    correlationid: str | None = None,
+    causationid: str | None = None,
+    decidedon: int | None = None,
+) -> Envelope:
+    """Return a message in its envelope; type and subject follow from the message. `time` must know its time zone."""
+    return Envelope(
+        specversion="1.0",
+        datacontenttype="application/json",
+        id=id,
+        type=type_of(message),
+        source=source,
+        subject=key_of(message),
+        time=time,
+        actor=actor,
+        correlationid=correlationid,
+        causationid=causationid,
+        decidedon=None if decidedon is None else str(decidedon),
+        data=message,
+    )
+
+
+def encode(event: Envelope) -> bytes:
+    """Return the message body."""
+    return _encoder.encode(event)
+
+
+def decode(*, sequence: int, subject: str, stored_at: datetime, body: bytes) -> Entry:
+    """Return the entry that a body holds; `Unreadable` when it is not an envelope, or lies about its type."""
+    try:
+        event = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return _unreadable(sequence, subject, stored_at, body, str(error))
+    if subject != subject_of(event.data) or event.type != type_of(event.data):
+        error = f"a message of type {event.type!r} about {event.subject!r} does not belong on {subject!r}"
+        return _unreadable(sequence, subject, stored_at, body, error)
+    return Stored(sequence=sequence, subject=subject, stored_at=stored_at, body=body, envelope=event)
+
+
+def _unreadable(sequence: int, subject: str, stored_at: datetime, body: bytes, error: str) -> Unreadable:
+    unknown_type = None
+    try:
+        outer = _outer.decode(body)
+        tag = outer.data.get("type")
+        if isinstance(tag, str) and tag not in TABLE:
+            unknown_type = outer.type
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    return Unreadable(
+        sequence=sequence, subject=subject, stored_at=stored_at, body=body, error=error, unknown_type=unknown_type
+    )

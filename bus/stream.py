@@ -1,0 +1,72 @@
+"""The one place where the stream and its durable consumers are set up (DESIGN §3), idempotently."""
+
+from __future__ import annotations
+
+from nats.js import JetStreamContext, api
+from nats.js.errors import NotFoundError
+
+from bus.subjects import REPUBLISH_FROM, REPUBLISH_TO, STREAM, STREAM_SUBJECTS
+from schemas.base import Value
+
+# Header values of Nats-TTL. An activity outlives a year's audit; progress is of use while a backup runs.
+TTL = {"forever": None, "activity": f"{400 * 24}h", "progress": "24h"}
+
+
+class Queue(Value, frozen=True, kw_only=True):
+    """A durable consumer that instances of a service share. `ack_wait`: seconds until an unanswered message is redelivered."""
+
+    name: str
+    filters: tuple[str, ...]
+    ack_wait: float
+
+
+REGISTRY_QUEUE = Queue(
+    name="registry",
+    filters=tuple(f"command.{kind}.*" for kind in ("vm", "group", "schedule", "repository", "policy"))
+    + tuple(f"command.flow.{verb}" for verb in ("create", "update", "delete", "enable", "disable")),
+    ack_wait=30,
+)
+WORKER_QUEUE = Queue(name="worker", filters=("backup.requested.*",), ack_wait=30)
+
+
+async def declare(js: JetStreamContext, *, replicas: int = 1, queues: tuple[Queue, ...] | None = None) -> api.StreamInfo:
+    """Create the stream and its queues, or bring their settings up to date; return what the server says of the stream."""
+    config = api.StreamConfig(
+        name=STREAM,
+        description="The log of the Protection Flows Engine: everything asked, decided and done.",
+        subjects=list(STREAM_SUBJECTS),
+        storage=api.StorageType.FILE,
+        num_replicas=replicas,
+        compression=api.StoreCompression.S2,
+        allow_atomic=True,
+        allow_msg_ttl=True,
+        allow_direct=True,
+        duplicate_window=120,
+        republish=api.RePublish(src=REPUBLISH_FROM, dest=REPUBLISH_TO),
+    )
+    try:
+        info = await js.stream_info(STREAM)
+        changed = any(getattr(info.config, field) != getattr(config, field) for field in _MUTABLE)
+        if changed:
+            info = await js.update_stream(info.config.evolve(**{field: getattr(config, field) for field in _MUTABLE}))
+    except NotFoundError:
+        info = await js.add_stream(config)
+    for queue in (REGISTRY_QUEUE, WORKER_QUEUE) if queues is None else queues:
+        await js.add_consumer(STREAM, consumer_config(queue))
+    return info
+
+
+_MUTABLE = ("description", "subjects", "num_replicas", "compression", "allow_atomic", "allow_msg_ttl", "duplicate_window")
+
+
+def consumer_config(queue: Queue) -> api.ConsumerConfig:
+    """Return a queue's settings. Deliveries are without limit: attempts are counted, and reported, by the service itself."""
+    return api.ConsumerConfig(
+        durable_name=queue.name,
+        filter_subjects=list(queue.filters),
+        ack_policy=api.AckPolicy.EXPLICIT,
+        ack_wait=queue.ack_wait,
+        max_deliver=-1,
+        max_ack_pending=-1,
+        deliver_policy=api.DeliverPolicy.ALL,
+    )

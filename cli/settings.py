@@ -1,0 +1,43 @@
+"""Settings come from the environment, and are read here alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from schemas.base import Value
+
+
+class Settings(Value, frozen=True, kw_only=True):
+    """Where the parts find each other. `admin_token_file` holds the token that the API asks for."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    database_url: str = ""
+    admin_token_file: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8082
+    worker_slots: int = 4
+    max_concurrent_jobs: int | None = None
+
+
+def from_environment() -> Settings:
+    """Return the settings of this process. Raises `ValueError` that names the variable at fault."""
+    token_file = os.environ.get("FLOWS_ADMIN_TOKEN_FILE")
+    return Settings(
+        nats_url=os.environ.get("FLOWS_NATS_URL", "nats://127.0.0.1:4222"),
+        database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
+        admin_token_file=Path(token_file) if token_file else None,
+        host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
+        port=_number("FLOWS_PORT", 8082) or 8082,
+        worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
+        max_concurrent_jobs=_number("FLOWS_MAX_CONCURRENT_JOBS", None),
+    )
+
+
+def _number(name: str, default: int | None) -> int | None:
+    text = os.environ.get(name)
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{name} is {text!r}; it must be a whole number from 1")
+    return int(text)

@@ -1,0 +1,40 @@
+"""What every shape shares: the Struct configuration and the field types with their limits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+# `(?!\n)`: in Python `$` also matches before a final newline.
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+_PROSE = r"^[^\x00]*$"
+
+Id = Annotated[str, Meta(pattern=ID_PATTERN, description="an id: letters, digits, `_` and `-`, at most 64")]
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE)]
+Word = Annotated[str, Meta(max_length=64, pattern=_PRINTABLE)]
+Prose = Annotated[str, Meta(max_length=4096, pattern=_PROSE)]
+FilePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=_PRINTABLE)]
+Labels = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=63, pattern=_PRINTABLE)], Word], Meta(max_length=64)]
+Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
+Positive = Annotated[int, Meta(ge=1, le=2_147_483_647)]
+Priority = Annotated[int, Meta(ge=-1000, le=1000, description="higher goes first")]
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable value. Decoding ignores unknown fields: old code reads what newer code wrote."""
+
+
+class Message(Value, frozen=True, kw_only=True, tag_field="type"):
+    """The `data` of one message on the log. Its tag is the message's type; `v` is the version of its shape."""
+
+    v: int = 1
+
+
+def tag_of(message: Message | type[Message]) -> str:
+    """Return the type of a message, e.g. `flow.due`."""
+    tag = message.__struct_config__.tag
+    assert isinstance(tag, str), f"{message!r} has no tag"
+    return tag

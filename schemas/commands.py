@@ -1,0 +1,206 @@
+"""Commands: what is asked, in the imperative. The tag is the subject: `command.<entity>.<verb>`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from msgspec import UNSET, UnsetType
+
+from schemas.base import Id, Message, Priority, tag_of
+from schemas.definitions import (
+    FlowPatch,
+    FlowSpec,
+    GroupPatch,
+    GroupSpec,
+    Kind,
+    Member,
+    PolicyPatch,
+    PolicySpec,
+    RepositoryPatch,
+    RepositorySpec,
+    SchedulePatch,
+    ScheduleSpec,
+    VmPatch,
+    VmSpec,
+)
+
+
+class Command(Message, frozen=True, kw_only=True):
+    """Something asked about one thing. `id` is the thing's."""
+
+    id: Id
+
+
+class Create(Command, frozen=True, kw_only=True):
+    """Bring a definition into being; the one who asks chooses its id."""
+
+
+class Change(Command, frozen=True, kw_only=True):
+    """Change what is there. `if_version`: only if that is still its version."""
+
+    if_version: int | None = None
+
+
+class Update(Change, frozen=True, kw_only=True):
+    """Change the fields that the patch names."""
+
+
+class Delete(Change, frozen=True, kw_only=True):
+    """Remove it. `detach`: flows that refer to this schedule or policy let go of it, instead of a refusal."""
+
+    detach: bool = False
+
+
+class Enable(Change, frozen=True, kw_only=True):
+    """Take it into use."""
+
+
+class Disable(Change, frozen=True, kw_only=True):
+    """Take it out of use."""
+
+
+class CreateVm(Create, frozen=True, kw_only=True, tag="command.vm.create"):
+    spec: VmSpec
+
+
+class UpdateVm(Update, frozen=True, kw_only=True, tag="command.vm.update"):
+    patch: VmPatch
+
+
+class DeleteVm(Delete, frozen=True, kw_only=True, tag="command.vm.delete"): ...
+
+
+class EnableVm(Enable, frozen=True, kw_only=True, tag="command.vm.enable"): ...
+
+
+class DisableVm(Disable, frozen=True, kw_only=True, tag="command.vm.disable"): ...
+
+
+class CreateGroup(Create, frozen=True, kw_only=True, tag="command.group.create"):
+    spec: GroupSpec
+
+
+class UpdateGroup(Update, frozen=True, kw_only=True, tag="command.group.update"):
+    patch: GroupPatch
+
+
+class DeleteGroup(Delete, frozen=True, kw_only=True, tag="command.group.delete"): ...
+
+
+class EnableGroup(Enable, frozen=True, kw_only=True, tag="command.group.enable"): ...
+
+
+class DisableGroup(Disable, frozen=True, kw_only=True, tag="command.group.disable"): ...
+
+
+class AddMember(Change, frozen=True, kw_only=True, tag="command.group.add_member"):
+    """Put a VM into a group."""
+
+    member: Member
+
+
+class UpdateMember(Change, frozen=True, kw_only=True, tag="command.group.update_member"):
+    """Change a VM's place in a group."""
+
+    context_id: Id
+    enabled: bool | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+
+
+class RemoveMember(Change, frozen=True, kw_only=True, tag="command.group.remove_member"):
+    """Take a VM out of a group."""
+
+    context_id: Id
+
+
+class CreateSchedule(Create, frozen=True, kw_only=True, tag="command.schedule.create"):
+    spec: ScheduleSpec
+
+
+class UpdateSchedule(Update, frozen=True, kw_only=True, tag="command.schedule.update"):
+    patch: SchedulePatch
+
+
+class DeleteSchedule(Delete, frozen=True, kw_only=True, tag="command.schedule.delete"): ...
+
+
+class EnableSchedule(Enable, frozen=True, kw_only=True, tag="command.schedule.enable"): ...
+
+
+class DisableSchedule(Disable, frozen=True, kw_only=True, tag="command.schedule.disable"): ...
+
+
+class CreateRepository(Create, frozen=True, kw_only=True, tag="command.repository.create"):
+    spec: RepositorySpec
+
+
+class UpdateRepository(Update, frozen=True, kw_only=True, tag="command.repository.update"):
+    patch: RepositoryPatch
+
+
+class DeleteRepository(Delete, frozen=True, kw_only=True, tag="command.repository.delete"): ...
+
+
+class EnableRepository(Enable, frozen=True, kw_only=True, tag="command.repository.enable"): ...
+
+
+class DisableRepository(Disable, frozen=True, kw_only=True, tag="command.repository.disable"): ...
+
+
+class CreatePolicy(Create, frozen=True, kw_only=True, tag="command.policy.create"):
+    spec: PolicySpec
+
+
+class UpdatePolicy(Update, frozen=True, kw_only=True, tag="command.policy.update"):
+    patch: PolicyPatch
+
+
+class DeletePolicy(Delete, frozen=True, kw_only=True, tag="command.policy.delete"): ...
+
+
+class EnablePolicy(Enable, frozen=True, kw_only=True, tag="command.policy.enable"): ...
+
+
+class DisablePolicy(Disable, frozen=True, kw_only=True, tag="command.policy.disable"): ...
+
+
+class CreateFlow(Create, frozen=True, kw_only=True, tag="command.flow.create"):
+    spec: FlowSpec
+
+
+class UpdateFlow(Update, frozen=True, kw_only=True, tag="command.flow.update"):
+    patch: FlowPatch
+
+
+class DeleteFlow(Delete, frozen=True, kw_only=True, tag="command.flow.delete"): ...
+
+
+class EnableFlow(Enable, frozen=True, kw_only=True, tag="command.flow.enable"): ...
+
+
+class DisableFlow(Disable, frozen=True, kw_only=True, tag="command.flow.disable"): ...
+
+
+class ExecuteFlow(Command, frozen=True, kw_only=True, tag="command.flow.execute"):
+    """Run a flow now. The executor answers, not the registry."""
+
+
+DEFINITION_COMMANDS: tuple[type[Command], ...] = (
+    *(CreateVm, UpdateVm, DeleteVm, EnableVm, DisableVm),
+    *(CreateGroup, UpdateGroup, DeleteGroup, EnableGroup, DisableGroup, AddMember, UpdateMember, RemoveMember),
+    *(CreateSchedule, UpdateSchedule, DeleteSchedule, EnableSchedule, DisableSchedule),
+    *(CreateRepository, UpdateRepository, DeleteRepository, EnableRepository, DisableRepository),
+    *(CreatePolicy, UpdatePolicy, DeletePolicy, EnablePolicy, DisablePolicy),
+    *(CreateFlow, UpdateFlow, DeleteFlow, EnableFlow, DisableFlow),
+)
+COMMANDS: tuple[type[Command], ...] = (*DEFINITION_COMMANDS, ExecuteFlow)
+
+
+def kind_of(command: Command) -> Kind:
+    """Return the kind of definition that a command is about."""
+    return cast("Kind", tag_of(command).split(".")[1])
+
+
+def verb_of(command: Command) -> str:
+    """Return what a command asks for, e.g. `create`."""
+    return tag_of(command).split(".")[2]

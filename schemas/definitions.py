@@ -1,0 +1,296 @@
+"""Definitions: what people tell the engine. For each kind a *spec* (what one may say), a *patch* (an update, where a
+field left out stays as it is) and the *definition* itself (the spec with its id, version and times).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from schemas.base import Count, Id, Labels, Name, FilePath, Positive, Priority, Prose, Value, Word
+
+Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
+
+FlowType = Literal["backup", "replication"]
+TargetType = Literal["vm", "group"]
+OverlapPolicy = Literal["skip", "buffer_one", "buffer_all", "allow"]
+CatchUp = Literal["none", "last", "all"]
+BackupType = Literal["auto", "full", "incremental"]
+EngineName = Literal["directory", "simulated"]
+Setting = Annotated[str, Meta(max_length=1024)] | int | float | bool
+
+CronExpression = Annotated[str, Meta(min_length=1, max_length=255, description="five cron fields, or a name like @daily")]
+TimeZone = Annotated[str, Meta(min_length=1, max_length=64, description="an IANA time zone, e.g. Europe/Berlin")]
+Tags = Annotated[list[Word], Meta(max_length=64)]
+
+
+class Disk(Value, frozen=True, kw_only=True):
+    """One disk of a VM: any file that holds its image (raw, qcow2, …), as the worker sees it."""
+
+    disk_id: Id
+    path: FilePath
+    size_gb: Annotated[float, Meta(ge=0)] | None = None
+
+
+Disks = Annotated[list[Disk], Meta(max_length=256)]
+
+
+class Member(Value, frozen=True, kw_only=True):
+    """A VM's place in a protection group. A disabled member is left out of executions, with that reason."""
+
+    context_id: Id
+    enabled: bool = True
+    priority: Priority = 0
+
+
+class VmSpec(Value, frozen=True, kw_only=True):
+    """A virtual machine."""
+
+    vm_name: Name
+    description: Prose = ""
+    power_state: Word = "unknown"
+    os_type: Word = "unknown"
+    cpu_count: Count = 0
+    memory_mb: Count = 0
+    tags: Tags = []
+    labels: Labels = {}
+    enabled: bool = True
+    disks: Disks = []
+
+
+class VmPatch(Value, frozen=True, kw_only=True):
+    """What changes in a VM."""
+
+    vm_name: Name | UnsetType = UNSET
+    description: Prose | UnsetType = UNSET
+    power_state: Word | UnsetType = UNSET
+    os_type: Word | UnsetType = UNSET
+    cpu_count: Count | UnsetType = UNSET
+    memory_mb: Count | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
+    labels: Labels | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    disks: Disks | UnsetType = UNSET
+
+
+class GroupSpec(Value, frozen=True, kw_only=True):
+    """A protection group: VMs that are protected together."""
+
+    name: Name
+    description: Prose = ""
+    enabled: bool = True
+    members: list[Member] = []
+
+
+class GroupPatch(Value, frozen=True, kw_only=True):
+    """What changes in a group; its members have commands of their own."""
+
+    name: Name | UnsetType = UNSET
+    description: Prose | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+
+
+class ScheduleSpec(Value, frozen=True, kw_only=True):
+    """When: a cron expression in a time zone, and what to do about occurrences that passed while nothing ran."""
+
+    name: Name
+    description: Prose = ""
+    cron_expression: CronExpression
+    timezone: TimeZone = "UTC"
+    enabled: bool = True
+    catch_up: CatchUp = "last"
+    catch_up_window_seconds: Count = 86_400
+    max_concurrent_jobs: Positive | None = None
+
+
+class SchedulePatch(Value, frozen=True, kw_only=True):
+    """What changes in a schedule."""
+
+    name: Name | UnsetType = UNSET
+    description: Prose | UnsetType = UNSET
+    cron_expression: CronExpression | UnsetType = UNSET
+    timezone: TimeZone | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    catch_up: CatchUp | UnsetType = UNSET
+    catch_up_window_seconds: Count | UnsetType = UNSET
+    max_concurrent_jobs: Positive | None | UnsetType = UNSET
+
+
+class RepositorySpec(Value, frozen=True, kw_only=True):
+    """Where to: `type` names the worker's engine, `location` is the engine's (a folder, a URL), `config` its settings."""
+
+    name: Name
+    description: Prose = ""
+    type: EngineName
+    enabled: bool = True
+    location: FilePath
+    max_concurrent_jobs: Positive | None = None
+    config: Annotated[dict[Word, Setting], Meta(max_length=64)] = {}
+
+
+class RepositoryPatch(Value, frozen=True, kw_only=True):
+    """What changes in a repository; its engine never does."""
+
+    name: Name | UnsetType = UNSET
+    description: Prose | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    location: FilePath | UnsetType = UNSET
+    max_concurrent_jobs: Positive | None | UnsetType = UNSET
+    config: Annotated[dict[Word, Setting], Meta(max_length=64)] | UnsetType = UNSET
+
+
+class PolicySpec(Value, frozen=True, kw_only=True):
+    """How: retention, backup type, retries and time-out (seconds) of each VM's backup."""
+
+    name: Name
+    description: Prose = ""
+    enabled: bool = True
+    keep_last: Count | None = None
+    keep_daily: Count | None = None
+    keep_weekly: Count | None = None
+    keep_monthly: Count | None = None
+    keep_yearly: Count | None = None
+    backup_type: BackupType = "auto"
+    retry_attempts: Annotated[int, Meta(ge=0, le=20)] = 0
+    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 30
+    timeout_seconds: Positive | None = None
+
+
+class PolicyPatch(Value, frozen=True, kw_only=True):
+    """What changes in a policy."""
+
+    name: Name | UnsetType = UNSET
+    description: Prose | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    keep_last: Count | None | UnsetType = UNSET
+    keep_daily: Count | None | UnsetType = UNSET
+    keep_weekly: Count | None | UnsetType = UNSET
+    keep_monthly: Count | None | UnsetType = UNSET
+    keep_yearly: Count | None | UnsetType = UNSET
+    backup_type: BackupType | UnsetType = UNSET
+    retry_attempts: Annotated[int, Meta(ge=0, le=20)] | UnsetType = UNSET
+    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] | UnsetType = UNSET
+    timeout_seconds: Positive | None | UnsetType = UNSET
+
+
+class FlowSpec(Value, frozen=True, kw_only=True):
+    """A protection flow: what to protect, when, where to and how."""
+
+    name: Name
+    description: Prose = ""
+    flow_type: FlowType
+    target_type: TargetType
+    target_id: Id
+    repository_id: Id | None = None
+    policy_id: Id | None = None
+    schedule_id: Id | None = None
+    destination_type: Word | None = None
+    destination_config: Annotated[dict[Word, Setting], Meta(max_length=64)] | None = None
+    enabled: bool = True
+    overlap_policy: OverlapPolicy = "skip"
+    priority: Priority = 0
+    max_concurrent_jobs: Positive | None = None
+    labels: Labels = {}
+
+
+class FlowPatch(Value, frozen=True, kw_only=True):
+    """What changes in a flow."""
+
+    name: Name | UnsetType = UNSET
+    description: Prose | UnsetType = UNSET
+    flow_type: FlowType | UnsetType = UNSET
+    target_type: TargetType | UnsetType = UNSET
+    target_id: Id | UnsetType = UNSET
+    repository_id: Id | None | UnsetType = UNSET
+    policy_id: Id | None | UnsetType = UNSET
+    schedule_id: Id | None | UnsetType = UNSET
+    destination_type: Word | None | UnsetType = UNSET
+    destination_config: Annotated[dict[Word, Setting], Meta(max_length=64)] | None | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    overlap_policy: OverlapPolicy | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    max_concurrent_jobs: Positive | None | UnsetType = UNSET
+    labels: Labels | UnsetType = UNSET
+
+
+class Vm(VmSpec, frozen=True, kw_only=True):
+    """A VM as the log has it. `id` is its `context_id`."""
+
+    id: Id
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+
+
+class Group(GroupSpec, frozen=True, kw_only=True):
+    """A protection group as the log has it."""
+
+    id: Id
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+
+
+class Schedule(ScheduleSpec, frozen=True, kw_only=True):
+    """A schedule as the log has it. Only occurrences after `armed_at` count: when its times last changed."""
+
+    id: Id
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+    armed_at: datetime
+
+
+class Repository(RepositorySpec, frozen=True, kw_only=True):
+    """A repository as the log has it."""
+
+    id: Id
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+
+
+class Policy(PolicySpec, frozen=True, kw_only=True):
+    """A policy as the log has it."""
+
+    id: Id
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+
+
+class Flow(FlowSpec, frozen=True, kw_only=True):
+    """A flow as the log has it. Only occurrences after `armed_at` count: when it last began to be scheduled."""
+
+    id: Id
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+    armed_at: datetime
+
+
+Definition = Vm | Group | Schedule | Repository | Policy | Flow
+Spec = VmSpec | GroupSpec | ScheduleSpec | RepositorySpec | PolicySpec | FlowSpec
+Patch = VmPatch | GroupPatch | SchedulePatch | RepositoryPatch | PolicyPatch | FlowPatch
+
+DEFINITIONS: dict[Kind, type[Definition]] = {
+    "vm": Vm,
+    "group": Group,
+    "schedule": Schedule,
+    "repository": Repository,
+    "policy": Policy,
+    "flow": Flow,
+}
+
+
+def name_of(definition: Definition | Spec) -> str:
+    """Return what people call it."""
+    return definition.vm_name if isinstance(definition, VmSpec) else definition.name

@@ -1,0 +1,276 @@
+"""Events: what was decided and what was done, in the past tense. The tag is the event's type: `<family>.<event>`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from schemas.base import Id, Message, Value
+from schemas.definitions import (
+    BackupType,
+    Disk,
+    EngineName,
+    Flow,
+    Group,
+    Kind,
+    OverlapPolicy,
+    Policy,
+    Repository,
+    Schedule,
+    Setting,
+    Vm,
+)
+
+ExecutionStatus = Literal["pending", "running", "success", "warning", "error", "cancelled"]
+ExecutionType = Literal["scheduled", "manual", "api"]
+BackupStatus = Literal["pending", "queued", "running", "success", "error", "cancelled", "skipped"]
+RejectionCode = Literal["not_found", "conflict", "in_use", "version", "invalid"]
+SkipReason = Literal[
+    "overlap", "flow_deleted", "flow_disabled", "target_disabled", "repository_disabled", "policy_disabled", "unsupported"
+]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+
+TERMINAL_BACKUP: frozenset[BackupStatus] = frozenset({"success", "error", "cancelled", "skipped"})
+
+
+class Event(Message, frozen=True, kw_only=True):
+    """Something that happened."""
+
+
+# --- catalog.<entity>.<id>: the whole definition, or None when it was deleted ---------------------------------------
+
+
+class CatalogEvent(Event, frozen=True, kw_only=True):
+    """A definition as it is from here on; a tombstone when `definition` is None."""
+
+    id: Id
+    version: int
+
+
+class VmDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.vm"):
+    definition: Vm | None
+
+
+class GroupDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.group"):
+    definition: Group | None
+
+
+class ScheduleDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.schedule"):
+    definition: Schedule | None
+
+
+class RepositoryDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.repository"):
+    definition: Repository | None
+
+
+class PolicyDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.policy"):
+    definition: Policy | None
+
+
+class FlowDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.flow"):
+    definition: Flow | None
+
+
+Defined = VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined
+
+
+class Rejected(Event, frozen=True, kw_only=True, tag="rejected"):
+    """A command's 'no': why, and the field at fault where there is one."""
+
+    entity: Kind
+    verb: str
+    id: Id
+    code: RejectionCode
+    reason: str
+    field: str | None = None
+
+
+# --- flow.<event>.<flow>: time (scheduler) and executions (executor) -------------------------------------------------
+
+
+class FlowEvent(Event, frozen=True, kw_only=True):
+    """Something about one flow."""
+
+    flow_id: Id
+
+
+class FlowDue(FlowEvent, frozen=True, kw_only=True, tag="flow.due"):
+    """The flow's schedule matched `occurrence`, the nominal instant in UTC."""
+
+    occurrence: datetime
+    schedule_id: Id
+
+
+class FlowMissed(FlowEvent, frozen=True, kw_only=True, tag="flow.missed"):
+    """`count` occurrences, `first` to `last`, passed while no scheduler ran, and will not be executed."""
+
+    schedule_id: Id
+    first: datetime
+    last: datetime
+    count: int
+
+
+class ExecutionEvent(FlowEvent, frozen=True, kw_only=True):
+    """Something about one execution."""
+
+    execution_id: Id
+
+
+class FlowStarted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.started"):
+    """An execution began, on these terms; `jobs` VMs are planned. Later changes of definitions do not touch it."""
+
+    flow_name: str
+    flow_version: int
+    execution_type: ExecutionType
+    triggered_by: str
+    occurrence: datetime | None
+    overlap_policy: OverlapPolicy
+    repository_id: Id
+    policy_id: Id | None
+    priority: int
+    max_concurrent_jobs: int | None
+    jobs: int
+    parts: int
+
+
+class PlannedBackup(Value, frozen=True, kw_only=True):
+    """One VM of an execution."""
+
+    backup_id: Id
+    context_id: Id
+    vm_name: str
+
+
+class ExcludedVm(Value, frozen=True, kw_only=True):
+    """A VM that the target names and the execution leaves out."""
+
+    context_id: Id
+    reason: str
+
+
+class FlowPlanned(ExecutionEvent, frozen=True, kw_only=True, tag="flow.planned"):
+    """Part `part` (from 1) of `parts` of the plan, in the order in which the VMs are to be backed up."""
+
+    part: int
+    parts: int
+    backups: list[PlannedBackup]
+    excluded: list[ExcludedVm]
+
+
+class FlowSkipped(ExecutionEvent, frozen=True, kw_only=True, tag="flow.skipped"):
+    """A trigger that became no execution, and why. `execution_id` is the one it would have had."""
+
+    execution_type: ExecutionType
+    occurrence: datetime | None
+    reason: SkipReason
+    message: str
+
+
+class FlowCompleted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.completed"):
+    """An execution's end, with a recount of its plan; `bytes_transferred` is what was written to the repository."""
+
+    status: Literal["success", "warning", "error", "cancelled"]
+    started_at: datetime
+    completed_at: datetime
+    jobs_created: int
+    jobs_completed: int
+    jobs_failed: int
+    jobs_skipped: int
+    bytes_transferred: int
+    error_message: str | None
+
+
+# --- backup.<event>.<flow>: one VM in one execution ------------------------------------------------------------------
+
+
+class BackupEvent(ExecutionEvent, frozen=True, kw_only=True):
+    """Something about one backup."""
+
+    backup_id: Id
+    context_id: Id
+
+
+class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.requested"):
+    """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references."""
+
+    vm_name: str
+    disks: list[Disk]
+    repository_id: Id
+    engine: EngineName
+    location: str
+    config: dict[str, Setting]
+    backup_type: BackupType
+    retry_attempts: int
+    retry_delay_seconds: int
+    timeout_seconds: int | None
+    requested_at: datetime
+
+
+class BackupSkipped(BackupEvent, frozen=True, kw_only=True, tag="backup.skipped"):
+    """A planned VM that will not be backed up in this execution, and why."""
+
+    reason: str
+
+
+class AttemptEvent(BackupEvent, frozen=True, kw_only=True):
+    """Something in attempt `attempt` (from 1) at a backup."""
+
+    attempt: int
+
+
+class BackupStarted(AttemptEvent, frozen=True, kw_only=True, tag="backup.started"):
+    worker: str
+
+
+class BackupProgressed(AttemptEvent, frozen=True, kw_only=True, tag="backup.progressed"):
+    """At most one per second and per cent of an attempt, so that a backup leaves at most a hundred."""
+
+    percent: Percent
+    bytes_read: int
+    bytes_transferred: int
+
+
+class BackupRetrying(AttemptEvent, frozen=True, kw_only=True, tag="backup.retrying"):
+    """The attempt failed; another follows after `delay_seconds`."""
+
+    error: str
+    delay_seconds: int
+
+
+class BackupCompleted(AttemptEvent, frozen=True, kw_only=True, tag="backup.completed"):
+    """`bytes_read` of source data became `bytes_transferred` in the repository, to be found at `snapshot_ref`."""
+
+    bytes_read: int
+    bytes_transferred: int
+    snapshot_ref: str
+
+
+class BackupFailed(AttemptEvent, frozen=True, kw_only=True, tag="backup.failed"):
+    error: str
+
+
+class BackupCancelled(AttemptEvent, frozen=True, kw_only=True, tag="backup.cancelled"):
+    reason: str
+
+
+# --- dead.<service>.<reason> ------------------------------------------------------------------------------------------
+
+
+class DeadLettered(Event, frozen=True, kw_only=True, tag="dead"):
+    """A message on the log that could not be used: where it is, and why not."""
+
+    service: str
+    reason: Literal["malformed"]
+    sequence: int
+    subject: str
+    error: str
+
+
+EVENTS: tuple[type[Event], ...] = (
+    *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, Rejected),
+    *(FlowDue, FlowMissed, FlowStarted, FlowPlanned, FlowSkipped, FlowCompleted),
+    *(BackupRequested, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),
+    *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),
+)

@@ -1,0 +1,241 @@
+"""The read model's tables (DESIGN §7). Every row can be rebuilt from the log; times are UTC, sizes are bytes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+metadata = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "fk": "fk_%(table_name)s_%(column_0_N_name)s"}
+)
+
+if TYPE_CHECKING:
+    _Moment = TypeDecorator[datetime]
+else:
+    _Moment = TypeDecorator
+
+
+class Moment(_Moment):
+    """A UTC instant that comes back with its time zone, from SQLite too."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+def _id(name: str = "id", *args: Any, **kwargs: Any) -> Column[str]:
+    return Column(name, String(64), *args, **kwargs)
+
+
+def _definition(name: str, *columns: Column[Any] | Index) -> Table:
+    """Return a table of definitions: what every kind has, then its own columns."""
+    return Table(
+        name,
+        metadata,
+        _id(primary_key=True),
+        Column("name", String(255), nullable=False, index=True),
+        Column("description", Text, nullable=False),
+        Column("enabled", Boolean, nullable=False),
+        Column("version", Integer, nullable=False),
+        Column("created_at", Moment, nullable=False),
+        Column("updated_at", Moment, nullable=False),
+        Column("created_by", String(255), nullable=False),
+        *columns,
+    )
+
+
+vms = _definition(
+    "vms",
+    Column("power_state", String(64), nullable=False),
+    Column("os_type", String(64), nullable=False),
+    Column("cpu_count", Integer, nullable=False),
+    Column("memory_mb", Integer, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("disks", JSON, nullable=False),
+)
+
+machine_groups = _definition("machine_groups")
+
+machine_group_members = Table(
+    "machine_group_members",
+    metadata,
+    _id("group_id", ForeignKey("machine_groups.id", ondelete="CASCADE"), primary_key=True),
+    _id("context_id", ForeignKey("vms.id"), primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("priority", Integer, nullable=False),
+)
+
+schedules = _definition(
+    "schedules",
+    Column("cron_expression", String(255), nullable=False),
+    Column("timezone", String(64), nullable=False),
+    Column("catch_up", String(16), nullable=False),
+    Column("catch_up_window_seconds", Integer, nullable=False),
+    Column("max_concurrent_jobs", Integer),
+    Column("armed_at", Moment, nullable=False),
+)
+
+repositories = _definition(
+    "repositories",
+    Column("type", String(64), nullable=False),
+    Column("location", Text, nullable=False),
+    Column("max_concurrent_jobs", Integer),
+    Column("config", JSON, nullable=False),
+)
+
+policies = _definition(
+    "policies",
+    Column("keep_last", Integer),
+    Column("keep_daily", Integer),
+    Column("keep_weekly", Integer),
+    Column("keep_monthly", Integer),
+    Column("keep_yearly", Integer),
+    Column("backup_type", String(16), nullable=False),
+    Column("retry_attempts", Integer, nullable=False),
+    Column("retry_delay_seconds", Integer, nullable=False),
+    Column("timeout_seconds", Integer),
+)
+
+protection_flows = _definition(
+    "protection_flows",
+    Column("flow_type", String(16), nullable=False),
+    Column("target_type", String(16), nullable=False),
+    _id("target_id", nullable=False, index=True),
+    _id("repository_id", ForeignKey("repositories.id"), index=True),
+    _id("policy_id", ForeignKey("policies.id"), index=True),
+    _id("schedule_id", ForeignKey("schedules.id"), index=True),
+    Column("destination_type", String(64)),
+    Column("destination_config", JSON(none_as_null=True)),
+    Column("overlap_policy", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("max_concurrent_jobs", Integer),
+    Column("labels", JSON, nullable=False),
+    Column("armed_at", Moment, nullable=False),
+    # statistics: an execution counts once, when it completes
+    Column("total_executions", BigInteger, nullable=False, server_default="0"),
+    Column("successful_executions", BigInteger, nullable=False, server_default="0"),
+    Column("failed_executions", BigInteger, nullable=False, server_default="0"),
+    # the newest execution; no foreign key, as executions refer to flows
+    _id("last_execution_id"),
+    Column("last_execution_status", String(16), nullable=False, server_default="pending"),
+    Column("last_execution_time", Moment),
+    Index("ix_protection_flows_newest", "created_at", "id"),
+)
+
+executions = Table(
+    "protection_flow_executions",
+    metadata,
+    _id(primary_key=True),
+    _id("flow_id", ForeignKey("protection_flows.id", ondelete="CASCADE"), nullable=False),
+    Column("flow_name", String(255), nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("execution_type", String(16), nullable=False),
+    Column("triggered_by", String(255), nullable=False),
+    Column("occurrence", Moment),
+    Column("created_at", Moment, nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("completed_at", Moment),
+    _id("repository_id"),
+    _id("policy_id"),
+    # as `flow.completed` counted them; while an execution runs, its jobs are counted when asked
+    Column("jobs_created", Integer, nullable=False),
+    Column("jobs_completed", Integer, nullable=False, server_default="0"),
+    Column("jobs_failed", Integer, nullable=False, server_default="0"),
+    Column("jobs_skipped", Integer, nullable=False, server_default="0"),
+    Column("bytes_transferred", BigInteger, nullable=False, server_default="0"),
+    Column("error_message", Text),
+    Column("excluded", JSON, nullable=False),
+    Index("ix_protection_flow_executions_flow", "flow_id", "started_at", "id"),
+    Index("ix_protection_flow_executions_newest", "started_at", "id"),
+)
+
+backup_jobs = Table(
+    "backup_jobs",
+    metadata,
+    _id(primary_key=True),
+    _id("execution_id", ForeignKey("protection_flow_executions.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    _id("context_id", nullable=False, index=True),
+    Column("vm_name", String(255), nullable=False),
+    _id("repository_id", index=True),  # null until it is requested
+    Column("status", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("worker", String(255)),
+    Column("progress_percent", Integer, nullable=False, server_default="0"),
+    Column("bytes_read", BigInteger, nullable=False, server_default="0"),
+    Column("bytes_transferred", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", Moment, nullable=False),
+    Column("requested_at", Moment),
+    Column("started_at", Moment),
+    Column("completed_at", Moment),
+    Column("error_message", Text),
+    Column("snapshot_ref", Text),
+    Index("ix_backup_jobs_execution", "execution_id", "position"),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    _id(primary_key=True),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    Column("entity", String(16), nullable=False),
+    Column("verb", String(32), nullable=False),
+    _id("entity_id", nullable=False, index=True),
+    Column("actor", String(255), nullable=False),
+    Column("time", Moment, nullable=False),
+    Column("outcome", String(16), nullable=False),  # pending, accepted, rejected
+    Column("outcome_sequence", BigInteger),
+    Column("code", String(32)),
+    Column("reason", Text),
+    Column("field", String(255)),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", String(255), nullable=False),
+    Column("type", String(64), nullable=False, index=True),
+    Column("time", Moment, nullable=False),
+    Column("key", String(64), nullable=False),
+    _id("correlation", index=True),
+    Column("body", Text, nullable=False),
+    Index("ix_events_key", "key", "sequence"),
+)
+
+projection = Table(
+    "projection",
+    metadata,
+    Column("stream", String(64), primary_key=True),
+    Column("stream_created", String(64), nullable=False),
+    Column("position", BigInteger, nullable=False),
+)

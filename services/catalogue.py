@@ -1,0 +1,70 @@
+"""The catalogue: the current definitions, folded from `catalog.*`. Pure; the registry, scheduler and executor share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar, cast
+
+from schemas.definitions import Definition, Flow, Group, Kind, Policy, Repository, Schedule, Vm, VmSpec, name_of
+from schemas.events import CatalogEvent, Defined
+
+D = TypeVar("D", bound=Definition)
+
+
+class Catalogue:
+    """Definitions by kind and id. A fold's state: `evolve` changes it in place."""
+
+    def __init__(self) -> None:
+        self.vms: dict[str, Vm] = {}
+        self.groups: dict[str, Group] = {}
+        self.schedules: dict[str, Schedule] = {}
+        self.repositories: dict[str, Repository] = {}
+        self.policies: dict[str, Policy] = {}
+        self.flows: dict[str, Flow] = {}
+        self._names: dict[tuple[Kind, str], str] = {}
+
+    def of(self, kind: Kind) -> dict[str, Definition]:
+        """Return all definitions of a kind by id."""
+        tables = {
+            "vm": self.vms,
+            "group": self.groups,
+            "schedule": self.schedules,
+            "repository": self.repositories,
+            "policy": self.policies,
+            "flow": self.flows,
+        }
+        return cast("dict[str, Definition]", tables[kind])
+
+    def named(self, kind: Kind, name: str) -> str | None:
+        """Return the id of the definition with this name. VMs' names need not be unique and are not found here."""
+        return self._names.get((kind, name))
+
+    def evolve(self, event: CatalogEvent) -> None:
+        """Take in one `catalog.*` event."""
+        assert isinstance(event, Defined)
+        kind = kind_of(event)
+        table = self.of(kind)
+        previous = table.pop(event.id, None)
+        if previous is not None and not isinstance(previous, VmSpec):
+            self._names.pop((kind, name_of(previous)), None)
+        if event.definition is not None:
+            table[event.id] = event.definition
+            if not isinstance(event.definition, VmSpec):
+                self._names[kind, name_of(event.definition)] = event.id
+
+    def users(self, kind: Kind, id: str) -> Iterator[tuple[Kind, Definition]]:  # noqa: A002  the definition's own word
+        """Yield what refers to a definition."""
+        for flow in self.flows.values():
+            target = flow.target_type == kind and flow.target_id == id
+            by_field = {"repository": flow.repository_id, "policy": flow.policy_id, "schedule": flow.schedule_id}
+            if target or by_field.get(kind) == id:
+                yield "flow", flow
+        if kind == "vm":
+            for group in self.groups.values():
+                if any(member.context_id == id for member in group.members):
+                    yield "group", group
+
+
+def kind_of(event: Defined) -> Kind:
+    """Return the kind of definition that a `catalog.*` event is about."""
+    return cast("Kind", str(event.__struct_config__.tag).removeprefix("catalog."))

@@ -1,0 +1,102 @@
+"""The scheduler's shell: the one place that reads the clock. It sleeps until the next occurrence or the next event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from faststream.nats import NatsBroker
+
+from bus.envelope import Entry, Envelope, Stored, envelope
+from bus.errors import Conflict, Unavailable, Unknown
+from bus.log import Log, now
+from bus.subjects import CATALOG, guard_of
+from schemas.events import Defined, FlowDue, FlowEvent, FlowMissed
+from schemas.ids import instant, scheduled_execution_id
+from services.scheduler.domain import State, decide, evolve
+
+log = logging.getLogger(__name__)
+
+OUTCOMES = ("flow.due.*", "flow.missed.*")
+LONGEST_SLEEP = 60.0  # seconds: a clock that was set is noticed within this time
+RETRY_PAUSE = 1.0  # seconds before deciding again when the log could not be reached
+AT_ONCE = 200  # flows whose appends are under way at the same time
+
+
+class Scheduler:
+    """Turns time into `flow.due` and `flow.missed`."""
+
+    name = "scheduler"
+
+    def __init__(self, clock: Callable[[], datetime] = now) -> None:
+        self._clock = clock
+        self._state = State()
+        self._guards: dict[str, int] = {}
+        self._position = 0
+
+    async def open(self, log: Log, broker: NatsBroker) -> None:
+        del broker  # nothing to subscribe: the scheduler follows
+        self._log = log
+        for entry in await log.latest([CATALOG, *OUTCOMES]):
+            self._take(entry)
+
+    async def run(self) -> None:
+        news: asyncio.Queue[Sequence[Entry]] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen(news))
+            while True:
+                pause = await self._fire()
+                try:
+                    entries = await asyncio.wait_for(news.get(), pause)
+                except TimeoutError:
+                    continue
+                for entry in entries:
+                    self._take(entry)
+
+    async def _listen(self, news: asyncio.Queue[Sequence[Entry]]) -> None:
+        async for batch in self._log.follow([CATALOG, *OUTCOMES], after=self._position):
+            if batch.entries:
+                await news.put(batch.entries)
+
+    async def _fire(self) -> float:
+        """Append what is due and return the seconds to sleep, if nothing happens."""
+        decided = decide(self._state, self._clock())
+        gate = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(self._append(events, gate) for events in decided))
+        if decided:
+            return RETRY_PAUSE  # what was appended comes back at once, and wakes this service
+        wake_at = self._state.wake_at
+        if wake_at is None:
+            return LONGEST_SLEEP
+        return min(max((wake_at - self._clock()).total_seconds(), 0.0), LONGEST_SLEEP)
+
+    async def _append(self, events: Sequence[FlowDue | FlowMissed], gate: asyncio.Semaphore) -> None:
+        guards = {guard: self._guards.get(guard, 0) for event in events if (guard := guard_of(event))}
+        async with gate:
+            try:
+                await self._log.append([self._envelope(event) for event in events], expect=guards)
+            except Conflict:
+                # Another scheduler was first, and its word is on its way here. Or a guarded message has expired: then
+                # the log expects less, and only then may the guard follow it without reading what is there.
+                for guard, known in guards.items():
+                    self._guards[guard] = min(known, await self._log.last_sequence(guard))
+            except (Unavailable, Unknown) as error:
+                log.warning("%s", error, extra={"action": "append_retry", "part": self.name})
+
+    def _take(self, entry: Entry) -> None:
+        self._position = max(self._position, entry.sequence)
+        if entry.subject.startswith("flow."):
+            self._guards[entry.subject] = max(entry.sequence, self._guards.get(entry.subject, 0))
+        if isinstance(entry, Stored) and isinstance(entry.envelope.data, Defined | FlowEvent):
+            evolve(self._state, entry.envelope.data)
+
+    def _envelope(self, event: FlowDue | FlowMissed) -> Envelope:
+        at = self._clock()
+        if isinstance(event, FlowDue):
+            execution_id = scheduled_execution_id(event.flow_id, event.occurrence)
+            id_ = f"due:{event.flow_id}:{instant(event.occurrence)}"
+            return envelope(event, id=id_, source=self.name, time=at, correlationid=execution_id)
+        id_ = f"missed:{event.flow_id}:{instant(event.first)}:{instant(event.last)}"
+        return envelope(event, id=id_, source=self.name, time=at)

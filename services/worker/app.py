@@ -1,0 +1,227 @@
+"""The worker's shell: takes `backup.requested` with a free slot, runs an engine, and reports what became of it.
+
+It has no domain: whether a backup is to run was decided by the executor, and each message is the whole of the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from faststream.nats import NatsBroker
+
+from bus.connection import worker_name
+from bus.envelope import Envelope, Stored, envelope
+from bus.errors import Unavailable, Unknown
+from bus.log import Log, now
+from bus.stream import WORKER_QUEUE
+from schemas.events import (
+    AttemptEvent,
+    BackupCancelled,
+    BackupCompleted,
+    BackupFailed,
+    BackupProgressed,
+    BackupRequested,
+    BackupRetrying,
+    BackupStarted,
+)
+from services.hosting import Delivery, subscribe
+from services.worker.engines import ENGINES
+from services.worker.engines.engine import BackupError, Engine, Progress, Result
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = WORKER_QUEUE.ack_wait / 3  # seconds between signs of life; a missed one does not lose the message
+PROGRESS_EVERY = 1.0  # seconds
+RETRY_DELAY = 2.0  # seconds before a message comes again when the log could not be reached
+
+
+class Worker:
+    """Runs one backup engine for each VM, `slots` at a time."""
+
+    name = "worker"
+
+    def __init__(self, *, slots: int = 4, engines: Mapping[str, Engine] = ENGINES) -> None:
+        self._slots = slots
+        self._engines = engines
+        self._id = worker_name()
+        self._running: set[asyncio.Task[Result]] = set()
+        self._stopping = False
+
+    async def open(self, log: Log, broker: NatsBroker) -> None:
+        self._log = log
+        # engines work in threads, one for each slot
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self._slots + 4, thread_name_prefix="engine"))
+        subscribe(broker, WORKER_QUEUE, self.handle, slots=self._slots)
+
+    async def run(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._stopping = True
+            for task in self._running:
+                task.cancel()
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Do one backup. A message that is no request is left to the recorder's dead letters."""
+        if self._stopping:
+            await delivery.message.nack(delay=RETRY_DELAY)
+            return
+        entry = delivery.entry
+        if isinstance(entry, Stored) and isinstance(entry.envelope.data, BackupRequested):
+            try:
+                delay = await self._attempt(delivery, entry, entry.envelope.data)
+            except (Unavailable, Unknown) as error:
+                log.warning("%s", error, extra={"action": "report_retry", "part": self.name})
+                delay = RETRY_DELAY
+            if delay is not None:
+                await delivery.message.nack(delay=delay)
+                return
+        await delivery.message.ack_sync()
+
+    async def _attempt(self, delivery: Delivery, entry: Stored, request: BackupRequested) -> float | None:
+        """Make one attempt. Returns None when the backup has ended, else the seconds until the next attempt."""
+        if delivery.number > 1 and await self._ended(entry, request):
+            return None
+        attempt = delivery.number
+        await self._report(entry, BackupStarted(**_about(request, attempt), worker=self._id))
+        async with self._alive(delivery), self._progress(entry, request, attempt) as progress:
+            try:
+                result = await self._backup(request, attempt, progress)
+            except BackupError as error:
+                return await self._failed(entry, request, attempt, str(error))
+            except TimeoutError:
+                error = f"not finished within {request.timeout_seconds} s (the policy's timeout_seconds)"
+                return await self._failed(entry, request, attempt, error)
+            except asyncio.CancelledError:
+                if not self._stopping:
+                    raise
+                return RETRY_DELAY  # this worker is going down: another one takes it
+            except Exception as error:  # noqa: BLE001  an engine's bug fails the backup, not the worker
+                log.exception("engine %s failed", request.engine, extra={"action": "engine_bug"})
+                message = f"the engine {request.engine!r} failed: {type(error).__name__}: {error}"
+                return await self._failed(entry, request, attempt, message)
+        completed = BackupCompleted(
+            **_about(request, attempt),
+            bytes_read=result.bytes_read,
+            bytes_transferred=result.bytes_transferred,
+            snapshot_ref=result.snapshot_ref,
+        )
+        await self._report(entry, completed)
+        return None
+
+    async def _backup(self, request: BackupRequested, attempt: int, progress: asyncio.Queue[Progress]) -> Result:
+        engine = self._engines.get(request.engine)
+        if engine is None:
+            raise BackupError(f"this worker has no engine {request.engine!r}; it has {', '.join(self._engines)}")
+        work = asyncio.create_task(engine.backup(request, attempt, progress.put_nowait))
+        self._running.add(work)
+        try:
+            return await asyncio.wait_for(work, request.timeout_seconds)
+        finally:
+            self._running.discard(work)
+
+    async def _failed(self, entry: Stored, request: BackupRequested, attempt: int, error: str) -> float | None:
+        if attempt <= request.retry_attempts:
+            delay = request.retry_delay_seconds
+            retrying = BackupRetrying(**_about(request, attempt), error=error, delay_seconds=delay)
+            await self._report(entry, retrying)
+            return float(delay)
+        await self._report(entry, BackupFailed(**_about(request, attempt), error=error))
+        return None
+
+    async def _ended(self, entry: Stored, request: BackupRequested) -> bool:
+        """Tell whether the log has this backup's end: then its message was redelivered for a lost answer only."""
+        ends = [f"backup.{end}.{request.flow_id}" for end in ("completed", "failed", "cancelled")]
+        for later in await self._log.read(ends, after=entry.sequence):
+            if isinstance(later, Stored) and isinstance(
+                later.envelope.data, BackupCompleted | BackupFailed | BackupCancelled
+            ):
+                if later.envelope.data.backup_id == request.backup_id:
+                    return True
+        return False
+
+    @asynccontextmanager
+    async def _alive(self, delivery: Delivery) -> AsyncIterator[None]:
+        """Tell the server again and again that the message is being worked on."""
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(HEARTBEAT)
+                await delivery.message.in_progress()
+
+        task = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            await _cancelled(task)
+
+    @asynccontextmanager
+    async def _progress(
+        self, entry: Stored, request: BackupRequested, attempt: int
+    ) -> AsyncIterator[asyncio.Queue[Progress]]:
+        """Report progress at most once a second, and only when the per cent has moved."""
+        queue: asyncio.Queue[Progress] = asyncio.Queue()
+
+        async def report() -> None:
+            reported = 0
+            while True:
+                latest = await queue.get()
+                while not queue.empty():
+                    latest = queue.get_nowait()
+                if latest.percent <= reported:
+                    continue
+                reported = latest.percent
+                progressed = BackupProgressed(
+                    **_about(request, attempt),
+                    percent=latest.percent,
+                    bytes_read=latest.bytes_read,
+                    bytes_transferred=latest.bytes_transferred,
+                )
+                with suppress(Unavailable, Unknown):  # the next one says more
+                    await self._report(entry, progressed)
+                await asyncio.sleep(PROGRESS_EVERY)
+
+        task = asyncio.create_task(report())
+        try:
+            yield queue
+        finally:
+            await _cancelled(task)
+
+    async def _report(self, entry: Stored, event: AttemptEvent) -> None:
+        await self._log.ask(self._envelope(entry, event))
+
+    def _envelope(self, entry: Stored, event: AttemptEvent) -> Envelope:
+        at = now()
+        kind = str(event.__struct_config__.tag).removeprefix("backup.")
+        id_ = f"{kind}:{event.backup_id}:{event.attempt}"
+        if isinstance(event, BackupProgressed):
+            id_ += f":{event.percent}"
+        return envelope(
+            event,
+            id=id_,
+            source=f"{self.name}/{self._id}",
+            time=at,
+            correlationid=event.execution_id,
+            causationid=entry.envelope.id,
+        )
+
+
+def _about(request: BackupRequested, attempt: int) -> dict[str, Any]:
+    return {
+        "flow_id": request.flow_id,
+        "execution_id": request.execution_id,
+        "backup_id": request.backup_id,
+        "context_id": request.context_id,
+        "attempt": attempt,
+    }
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
