@@ -43,13 +43,21 @@ def options(name: str, *, on_closed: Callable[[], Awaitable[None]] | None = None
 async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None]] | None = None) -> Client:
     """Return a connection to the server at `url`. Raises `Unavailable` when it does not answer within some seconds."""
     settings = options(name, on_closed=on_closed)
+    failures: list[Exception] = []
+    log_failure = settings["error_cb"]
+
+    async def failed(error: Exception) -> None:
+        failures.append(error)
+        await log_failure(error) if connected else None
+
     # the first connection fails fast and says so; later ones are re-made for ever
-    settings["max_reconnect_attempts"] = 3
+    connected = False
     try:
-        client = await nats.connect(url, **settings)
+        client = await nats.connect(url, **{**settings, "error_cb": failed, "max_reconnect_attempts": 1})
     except (OSError, NatsError) as error:
-        reason = str(error) or type(error).__name__
+        reason = str(failures[0] if failures else error)
         raise Unavailable(f"cannot reach NATS at {without_password(url)}: {reason}. Is the server running?") from error
+    connected = True
     client.options["max_reconnect_attempts"] = -1
     return client
 

@@ -32,8 +32,6 @@ SkipReason = Literal[
 ]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
-TERMINAL_BACKUP: frozenset[BackupStatus] = frozenset({"success", "error", "cancelled", "skipped"})
-
 
 class Event(Message, frozen=True, kw_only=True):
     """Something that happened."""

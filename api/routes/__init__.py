@@ -1,0 +1,1 @@
+"""The routes of CONTRACT.md: shapes in, one command or one question, shapes out."""

@@ -14,7 +14,6 @@ from bus.log import Identity
 from bus.subjects import STREAM
 from schemas import tables as t
 from schemas.definitions import Kind
-from schemas.events import TERMINAL_BACKUP
 from services.recorder.projection import TABLE_OF, Changes, Row
 
 MOST_KEYS = 500  # ids in one IN (…)
@@ -66,8 +65,8 @@ async def _write(connection: AsyncConnection, changes: Changes) -> None:
     await _insert_all(connection, t.executions, executions)
     jobs = await _of_known(connection, changes.new_jobs.values(), t.executions, "execution_id")
     await _insert_all(connection, t.backup_jobs, jobs)
-    open_job = t.backup_jobs.c.status.not_in(sorted(TERMINAL_BACKUP))
-    await _update_all(connection, t.backup_jobs, changes.job_changes, open_job)
+    not_ended = t.backup_jobs.c.completed_at.is_(None)
+    await _update_all(connection, t.backup_jobs, changes.job_changes, not_ended)
     await _update_all(connection, t.executions, changes.execution_changes)
     await _update_all(connection, t.protection_flows, changes.flow_changes)
     await _count(connection, changes.flow_ends)

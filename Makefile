@@ -1,0 +1,43 @@
+# One-word tasks. Each sets up what it needs: Python 3.11, make and a package index are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= flows-data
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export CUSTOM_COMPILE_COMMAND := make lock
+
+.PHONY: run test quick check format bench lock clean
+
+run: .venv/ready  ## everything on this machine, with a demo, on http://127.0.0.1:8082
+	$(BIN)/flows up --demo --data $(DATA)
+
+test: .venv/ready  ## all tests
+	$(BIN)/pytest -n 2 --dist worksteal
+
+quick: .venv/ready  ## the pure tests: seconds
+	$(BIN)/pytest tests/schemas tests/services tests/test_rules.py
+
+check: .venv/ready  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/ready  ## benchmarks, side by side
+	$(BIN)/python -m benchmarks
+
+lock: .venv/ready  ## pin what pyproject.toml asks for, anew
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate \
+	  --allow-unsafe --extra dev --output-file requirements.lock pyproject.toml
+
+.venv/ready: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:  ## remove what the tasks made, not the data
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

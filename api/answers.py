@@ -1,0 +1,226 @@
+"""What the API answers: the shapes of CONTRACT.md."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from schemas.base import Value
+from schemas.definitions import Disk, Member, Policy, Repository, Schedule
+from schemas.events import BackupStatus, ExcludedVm, ExecutionStatus, ExecutionType
+
+
+class FlowStatus(Value, frozen=True, kw_only=True):
+    """How a flow is doing. `next_execution_time` is what will really fire; null when nothing will."""
+
+    last_execution_id: str | None
+    last_execution_status: ExecutionStatus
+    last_execution_time: datetime | None
+    next_execution_time: datetime | None
+    total_executions: int
+    successful_executions: int
+    failed_executions: int
+
+
+class FlowAnswer(Value, frozen=True, kw_only=True):
+    """A flow, with the names of what it refers to."""
+
+    id: str
+    name: str
+    description: str
+    flow_type: str
+    target_type: str
+    target_id: str
+    target_name: str | None
+    repository_id: str | None
+    repository_name: str | None
+    policy_id: str | None
+    policy_name: str | None
+    schedule_id: str | None
+    schedule_name: str | None
+    schedule_cron: str | None
+    destination_type: str | None
+    destination_config: dict[str, Any] | None
+    enabled: bool
+    overlap_policy: str
+    priority: int
+    max_concurrent_jobs: int | None
+    labels: dict[str, str]
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+    version: int
+    status: FlowStatus
+
+
+class FlowList(Value, frozen=True, kw_only=True):
+    flows: list[FlowAnswer]
+    total: int
+
+
+class ExecutionAnswer(Value, frozen=True, kw_only=True):
+    """One run of a flow. While it runs its jobs are counted when asked; at its end the log's count stands."""
+
+    id: str
+    flow_id: str
+    flow_name: str
+    status: ExecutionStatus
+    execution_type: ExecutionType
+    triggered_by: str
+    occurrence: datetime | None
+    created_at: datetime
+    started_at: datetime
+    completed_at: datetime | None
+    execution_time_seconds: float | None
+    jobs_created: int
+    jobs_completed: int
+    jobs_failed: int
+    jobs_skipped: int
+    vms_processed: int
+    bytes_transferred: int
+    error_message: str | None
+    created_job_ids: list[str]
+    excluded: list[ExcludedVm]
+
+
+class ExecutionList(Value, frozen=True, kw_only=True):
+    executions: list[ExecutionAnswer]
+    total: int
+
+
+class StartedExecution(ExecutionAnswer, frozen=True, kw_only=True):
+    """The answer to 'run now'."""
+
+    execution_id: str
+    message: str
+
+
+class FlowNow(Value, frozen=True, kw_only=True):
+    """A flow now, and next: the coming ten occurrences, none when it is disabled or unscheduled."""
+
+    flow: FlowAnswer
+    last_execution: ExecutionAnswer | None
+    running_executions: list[ExecutionAnswer]
+    next_run: datetime | None
+    next_runs: list[datetime]
+
+
+class JobAnswer(Value, frozen=True, kw_only=True):
+    """One VM's backup in one execution."""
+
+    id: str
+    execution_id: str
+    context_id: str
+    vm_name: str
+    status: BackupStatus
+    attempt: int
+    worker: str | None
+    bytes_read: int
+    bytes_transferred: int
+    progress_percent: int
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    error_message: str | None
+    repository_id: str | None
+    snapshot_ref: str | None
+
+
+class JobList(Value, frozen=True, kw_only=True):
+    jobs: list[JobAnswer]
+    total: int
+
+
+class VmAnswer(Value, frozen=True, kw_only=True):
+    """A VM; its disks have a route of their own."""
+
+    context_id: str
+    vm_name: str
+    description: str
+    power_state: str
+    os_type: str
+    cpu_count: int
+    memory_mb: int
+    tags: list[str]
+    labels: dict[str, str]
+    enabled: bool
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+
+
+class VmList(Value, frozen=True, kw_only=True):
+    vm_contexts: list[VmAnswer]
+    total: int
+
+
+class VmContext(Value, frozen=True, kw_only=True):
+    context: VmAnswer
+
+
+class DiskList(Value, frozen=True, kw_only=True):
+    disks: list[Disk]
+
+
+class GroupAnswer(Value, frozen=True, kw_only=True):
+    """A protection group, with counts of its members: a VM is enabled when it is so itself and in the group."""
+
+    id: str
+    name: str
+    description: str
+    enabled: bool
+    total_vms: int
+    enabled_vms: int
+    disabled_vms: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+
+
+class GroupList(Value, frozen=True, kw_only=True):
+    groups: list[GroupAnswer]
+    total: int
+
+
+class MemberAnswer(Member, frozen=True, kw_only=True):
+    """A member of a group, with its VM's name."""
+
+    vm_name: str
+    vm_enabled: bool
+
+
+class MemberList(Value, frozen=True, kw_only=True):
+    vms: list[MemberAnswer]
+    total: int
+
+
+class ScheduleList(Value, frozen=True, kw_only=True):
+    schedules: list[Schedule]
+    total: int
+
+
+class RepositoryList(Value, frozen=True, kw_only=True):
+    repositories: list[Repository]
+    total: int
+
+
+class PolicyList(Value, frozen=True, kw_only=True):
+    policies: list[Policy]
+    total: int
+
+
+class CommandAnswer(Value, frozen=True, kw_only=True):
+    """A command and what became of it. `outcome`: `pending`, `accepted` or `rejected`."""
+
+    id: str
+    entity: str
+    verb: str
+    entity_id: str
+    actor: str
+    time: datetime
+    outcome: str
+    code: str | None
+    reason: str | None
+    field: str | None

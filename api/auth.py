@@ -1,0 +1,49 @@
+"""Who is asking: a bearer token on every route of the API."""
+
+from __future__ import annotations
+
+import hmac
+from pathlib import Path
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from api.problems import ApiError
+
+ADMIN = "admin"
+
+
+class Tokens:
+    """Tells who holds a token. There is one: the administrator's, in a file."""
+
+    def __init__(self, admin_token: str) -> None:
+        if not admin_token:
+            raise ValueError("the admin token is empty")
+        self._admin_token = admin_token.encode()
+
+    @classmethod
+    def from_file(cls, file: Path) -> Tokens:
+        """Return the tokens of a file. Raises `ValueError` that names the file when it is empty or missing."""
+        try:
+            token = file.read_text().strip()
+        except OSError as error:
+            raise ValueError(f"cannot read the admin token from {file}: {error.strerror}") from error
+        if not token:
+            raise ValueError(f"the admin token file {file} is empty")
+        return cls(token)
+
+    def holder(self, token: str) -> str | None:
+        """Return who holds a token, compared in constant time."""
+        return ADMIN if hmac.compare_digest(token.encode(), self._admin_token) else None
+
+
+def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let only those in who hold a token, and note who it is. Raises 401."""
+    tokens: Tokens = connection.app.state.tokens
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    actor = tokens.holder(token.strip()) if scheme.lower() == "bearer" else None
+    if actor is None:
+        hint = "send the header `Authorization: Bearer <token>`; the engine's start says which file holds the token"
+        raise ApiError(401, hint, headers={"WWW-Authenticate": 'Bearer realm="flows"'})
+    connection.scope["user"] = actor

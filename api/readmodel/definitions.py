@@ -1,0 +1,126 @@
+"""VMs, groups with their members, schedules, repositories, policies; and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Select, Table, case, func, select
+
+from api.answers import CommandAnswer, GroupAnswer, GroupList, MemberAnswer, MemberList, VmAnswer, VmList
+from api.readmodel.reading import Page, Reading, containing, order, shaped
+from schemas import tables as t
+from schemas.base import Value
+from schemas.definitions import Disk
+
+S = TypeVar("S", bound=Value)
+SORTS = ("name", "created_at", "updated_at")
+
+
+class DefinitionFilter(Value, frozen=True, kw_only=True):
+    """Which definitions; `q` is a part of the name."""
+
+    enabled: bool | None = None
+    q: str | None = None
+
+
+def _found(table: Table, statement: Select[Any], wanted: DefinitionFilter, sort: str | None) -> Select[Any]:
+    if wanted.enabled is not None:
+        statement = statement.where(table.c.enabled == wanted.enabled)
+    if wanted.q is not None:
+        statement = statement.where(containing(table.c.name, wanted.q))
+    return statement.order_by(*order(table, sort, SORTS))
+
+
+async def find(
+    reading: Reading, table: Table, shape: type[S], wanted: DefinitionFilter, sort: str | None, page: Page
+) -> tuple[list[S], int]:
+    """Return a page of definitions whose rows are their shape (schedules, repositories, policies)."""
+    rows, total = await reading.page(_found(table, select(table), wanted, sort), page)
+    return [shaped(shape, row) for row in rows], total
+
+
+async def one(reading: Reading, table: Table, shape: type[S], id_: str) -> S | None:
+    """Return one of them, None when there is none."""
+    row = await reading.row(select(table).where(table.c.id == id_))
+    return None if row is None else shaped(shape, row)
+
+
+async def vms(reading: Reading, wanted: DefinitionFilter, sort: str | None, page: Page) -> VmList:
+    """Return a page of VMs."""
+    rows, total = await reading.page(_found(t.vms, select(t.vms), wanted, sort), page)
+    return VmList(vm_contexts=[_vm(row) for row in rows], total=total)
+
+
+async def vm(reading: Reading, context_id: str) -> VmAnswer | None:
+    """Return a VM, None when there is none."""
+    row = await reading.row(select(t.vms).where(t.vms.c.id == context_id))
+    return None if row is None else _vm(row)
+
+
+async def disks(reading: Reading, context_id: str) -> list[Disk] | None:
+    """Return a VM's disks, None when there is no such VM."""
+    row = await reading.row(select(t.vms.c.disks).where(t.vms.c.id == context_id))
+    return None if row is None else msgspec.convert(row["disks"], list[Disk])
+
+
+def _vm(row: Mapping[str, Any]) -> VmAnswer:
+    return shaped(VmAnswer, {**row, "context_id": row["id"], "vm_name": row["name"]})
+
+
+def _groups() -> Select[Any]:
+    m = t.machine_group_members
+    enabled = case((m.c.enabled & t.vms.c.enabled, 1), else_=0)
+    counts = (
+        select(m.c.group_id, func.count().label("total_vms"), func.sum(enabled).label("enabled_vms"))
+        .join(t.vms, t.vms.c.id == m.c.context_id)
+        .group_by(m.c.group_id)
+        .subquery()
+    )
+    return select(
+        t.machine_groups,
+        func.coalesce(counts.c.total_vms, 0).label("total_vms"),
+        func.coalesce(counts.c.enabled_vms, 0).label("enabled_vms"),
+    ).outerjoin(counts, counts.c.group_id == t.machine_groups.c.id)
+
+
+async def groups(reading: Reading, wanted: DefinitionFilter, sort: str | None, page: Page) -> GroupList:
+    """Return a page of groups."""
+    rows, total = await reading.page(_found(t.machine_groups, _groups(), wanted, sort), page)
+    return GroupList(groups=[_group(row) for row in rows], total=total)
+
+
+async def group(reading: Reading, group_id: str) -> GroupAnswer | None:
+    """Return a group, None when there is none."""
+    row = await reading.row(_groups().where(t.machine_groups.c.id == group_id))
+    return None if row is None else _group(row)
+
+
+def _group(row: Mapping[str, Any]) -> GroupAnswer:
+    return shaped(GroupAnswer, {**row, "disabled_vms": row["total_vms"] - row["enabled_vms"]})
+
+
+async def members(reading: Reading, group_id: str, page: Page) -> MemberList:
+    """Return a page of a group's members, in its order."""
+    m = t.machine_group_members
+    statement = (
+        select(m.c.context_id, m.c.enabled, m.c.priority, t.vms.c.name.label("vm_name"), t.vms.c.enabled.label("vm_enabled"))
+        .join(t.vms, t.vms.c.id == m.c.context_id)
+        .where(m.c.group_id == group_id)
+        .order_by(m.c.position)
+    )
+    rows, total = await reading.page(statement, page)
+    return MemberList(vms=[shaped(MemberAnswer, row) for row in rows], total=total)
+
+
+async def member(reading: Reading, group_id: str, context_id: str) -> MemberAnswer | None:
+    """Return one member, None when it is not in the group."""
+    everyone = await members(reading, group_id, Page(limit=100_000))
+    return next((one for one in everyone.vms if one.context_id == context_id), None)
+
+
+async def command(reading: Reading, command_id: str) -> CommandAnswer | None:
+    """Return a command and its outcome, None when the tables do not have it (yet)."""
+    row = await reading.row(select(t.commands).where(t.commands.c.id == command_id))
+    return None if row is None else shaped(CommandAnswer, row)

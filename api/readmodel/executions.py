@@ -1,0 +1,110 @@
+"""Executions and their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select
+
+from api.answers import ExecutionAnswer, ExecutionList, JobAnswer, JobList
+from api.readmodel.reading import Page, Reading, shaped
+from schemas import tables as t
+from schemas.base import Value
+from schemas.events import ExcludedVm
+
+_COLUMN_OF = {"success": "jobs_completed", "error": "jobs_failed", "skipped": "jobs_skipped", "cancelled": "jobs_skipped"}
+
+
+class ExecutionFilter(Value, frozen=True, kw_only=True):
+    """Which executions; times bound `started_at`."""
+
+    flow_id: str | None = None
+    status: str | None = None
+    execution_type: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+async def find(reading: Reading, wanted: ExecutionFilter, page: Page) -> ExecutionList:
+    """Return a page of executions, newest first."""
+    e = t.executions
+    statement = select(e).order_by(e.c.started_at.desc(), e.c.id.desc())
+    for column, value in ((e.c.flow_id, wanted.flow_id), (e.c.status, wanted.status)):
+        if value is not None:
+            statement = statement.where(column == value)
+    if wanted.execution_type is not None:
+        statement = statement.where(e.c.execution_type == wanted.execution_type)
+    if wanted.since is not None:
+        statement = statement.where(e.c.started_at >= wanted.since)
+    if wanted.until is not None:
+        statement = statement.where(e.c.started_at < wanted.until)
+    rows, total = await reading.page(statement, page)
+    return ExecutionList(executions=await _answers(reading, rows), total=total)
+
+
+async def one(reading: Reading, execution_id: str) -> ExecutionAnswer | None:
+    """Return an execution, None when there is none."""
+    row = await reading.row(select(t.executions).where(t.executions.c.id == execution_id))
+    return None if row is None else (await _answers(reading, [row]))[0]
+
+
+async def jobs(reading: Reading, execution_id: str, page: Page) -> JobList:
+    """Return a page of an execution's jobs, in the order of its plan."""
+    j = t.backup_jobs
+    statement = select(j).where(j.c.execution_id == execution_id).order_by(j.c.position)
+    rows, total = await reading.page(statement, page)
+    return JobList(jobs=[shaped(JobAnswer, row) for row in rows], total=total)
+
+
+async def _answers(reading: Reading, rows: Sequence[Mapping[str, Any]]) -> list[ExecutionAnswer]:
+    """Return answers with their jobs' ids; the jobs of those that still run are counted now."""
+    job_ids = await _job_ids(reading, [row["id"] for row in rows])
+    counted = await _counts(reading, [row["id"] for row in rows if row["completed_at"] is None])
+    answers: list[ExecutionAnswer] = []
+    for row in rows:
+        values = {**row, **counted.get(row["id"], {})}
+        completed_at = values["completed_at"]
+        taken = (completed_at - values["started_at"]).total_seconds() if completed_at else None
+        values |= {
+            "execution_time_seconds": None if taken is None else max(0.0, taken),
+            "vms_processed": values["jobs_completed"] + values["jobs_failed"],
+            "created_job_ids": job_ids.get(values["id"], []),
+            "excluded": msgspec.convert(values["excluded"], list[ExcludedVm]),
+        }
+        answers.append(shaped(ExecutionAnswer, values))
+    return answers
+
+
+async def _job_ids(reading: Reading, execution_ids: list[str]) -> dict[str, list[str]]:
+    if not execution_ids:
+        return {}
+    j = t.backup_jobs
+    statement = select(j.c.execution_id, j.c.id).where(j.c.execution_id.in_(execution_ids)).order_by(j.c.position)
+    found: dict[str, list[str]] = {}
+    for execution_id, job_id in await reading.rows(statement):
+        found.setdefault(execution_id, []).append(job_id)
+    return found
+
+
+async def _counts(reading: Reading, execution_ids: list[str]) -> dict[str, dict[str, int]]:
+    """Count jobs and sum bytes of executions that run."""
+    if not execution_ids:
+        return {}
+    j = t.backup_jobs
+    statement = (
+        select(j.c.execution_id, j.c.status, func.count(), func.sum(j.c.bytes_transferred))
+        .where(j.c.execution_id.in_(execution_ids))
+        .group_by(j.c.execution_id, j.c.status)
+    )
+    counts: dict[str, dict[str, int]] = {}
+    for execution_id, status, number, size in await reading.rows(statement):
+        row = counts.setdefault(
+            execution_id, {"jobs_completed": 0, "jobs_failed": 0, "jobs_skipped": 0, "bytes_transferred": 0}
+        )
+        row["bytes_transferred"] += int(size)
+        if column := _COLUMN_OF.get(status):
+            row[column] += number
+    return counts

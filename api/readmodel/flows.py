@@ -1,0 +1,97 @@
+"""Flows, with the names of what they refer to and when they run next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from api.answers import FlowAnswer, FlowList, FlowStatus
+from api.readmodel.reading import Page, Reading, containing, order, shaped
+from schemas import tables as t
+from schemas.base import Value
+from schemas.definitions import ScheduleSpec
+from services.scheduler import calendar
+
+SORTS = ("name", "created_at", "updated_at", "priority", "last_execution_time")
+
+
+class FlowFilter(Value, frozen=True, kw_only=True):
+    """Which flows; `q` is a part of the name or description, `status` that of the last execution."""
+
+    flow_type: str | None = None
+    target_type: str | None = None
+    target_id: str | None = None
+    enabled: bool | None = None
+    schedule_id: str | None = None
+    repository_id: str | None = None
+    policy_id: str | None = None
+    status: str | None = None
+    q: str | None = None
+
+
+def _select() -> Select[Any]:
+    f = t.protection_flows
+    return (
+        select(
+            f,
+            func.coalesce(t.vms.c.name, t.machine_groups.c.name).label("target_name"),
+            t.repositories.c.name.label("repository_name"),
+            t.policies.c.name.label("policy_name"),
+            t.schedules.c.name.label("schedule_name"),
+            t.schedules.c.cron_expression.label("schedule_cron"),
+            t.schedules.c.timezone.label("schedule_timezone"),
+            t.schedules.c.enabled.label("schedule_enabled"),
+        )
+        .outerjoin(t.vms, (f.c.target_type == "vm") & (t.vms.c.id == f.c.target_id))
+        .outerjoin(t.machine_groups, (f.c.target_type == "group") & (t.machine_groups.c.id == f.c.target_id))
+        .outerjoin(t.repositories, t.repositories.c.id == f.c.repository_id)
+        .outerjoin(t.policies, t.policies.c.id == f.c.policy_id)
+        .outerjoin(t.schedules, t.schedules.c.id == f.c.schedule_id)
+    )
+
+
+async def find(reading: Reading, wanted: FlowFilter, sort: str | None, page: Page, now: datetime) -> FlowList:
+    """Return a page of flows. Raises `KeyError` for a column that cannot be sorted by."""
+    f = t.protection_flows
+    statement = _select().order_by(*order(f, sort, SORTS))
+    columns = ("flow_type", "target_type", "target_id", "enabled", "schedule_id", "repository_id", "policy_id")
+    for column in columns:
+        if (value := getattr(wanted, column)) is not None:
+            statement = statement.where(f.c[column] == value)
+    if wanted.status is not None:
+        statement = statement.where(f.c.last_execution_status == wanted.status)
+    if wanted.q is not None:
+        statement = statement.where(containing(f.c.name, wanted.q) | containing(f.c.description, wanted.q))
+    rows, total = await reading.page(statement, page)
+    return FlowList(flows=[_answer(row, now) for row in rows], total=total)
+
+
+async def one(reading: Reading, flow_id: str, now: datetime) -> FlowAnswer | None:
+    """Return a flow, None when there is none."""
+    row = await reading.row(_select().where(t.protection_flows.c.id == flow_id))
+    return None if row is None else _answer(row, now)
+
+
+async def next_runs(reading: Reading, flow_id: str, now: datetime, count: int) -> list[datetime]:
+    """Return when a flow will run next, by the scheduler's own calendar."""
+    row = await reading.row(_select().where(t.protection_flows.c.id == flow_id))
+    return [] if row is None else _next_runs(row, now, count)
+
+
+def _next_runs(row: Mapping[str, Any], now: datetime, count: int) -> list[datetime]:
+    if not row["enabled"] or not row["schedule_enabled"]:
+        return []
+    schedule = ScheduleSpec(
+        name=row["schedule_name"], cron_expression=row["schedule_cron"], timezone=row["schedule_timezone"]
+    )
+    return list(islice(calendar.occurrences(schedule, now), count))
+
+
+def _answer(row: Mapping[str, Any], now: datetime) -> FlowAnswer:
+    next_run = next(iter(_next_runs(row, now, 1)), None)
+    status = shaped(FlowStatus, {**row, "next_execution_time": next_run})
+    return shaped(FlowAnswer, {**row, "status": status})

@@ -1,0 +1,108 @@
+"""What every question shares: the reader, pages, filters, and the wait until the tables have caught up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Row, Select, Table, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from schemas import tables as t
+from schemas.base import Value
+
+POLL = 0.005  # seconds between looks at the position, only while somebody waits
+
+
+class Page(Value, frozen=True, kw_only=True):
+    """Which part of a list: `limit` rows after the first `offset`."""
+
+    limit: int = 50
+    offset: int = 0
+
+
+class Reading:
+    """Runs questions, and knows how far the projection is."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._watch: asyncio.Task[None] | None = None
+
+    async def rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        async with self._engine.connect() as connection:
+            return (await connection.execute(statement)).all()
+
+    async def row(self, statement: Select[Any]) -> Mapping[str, Any] | None:
+        async with self._engine.connect() as connection:
+            return (await connection.execute(statement)).mappings().one_or_none()
+
+    async def page(self, statement: Select[Any], page: Page) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """Return one page of a statement's rows, and how many there are in all."""
+        async with self._engine.connect() as connection:
+            count = select(func.count()).select_from(statement.order_by(None).subquery())
+            total = (await connection.execute(count)).scalar_one()
+            limited = statement.limit(page.limit).offset(page.offset)
+            return (await connection.execute(limited)).mappings().all(), total
+
+    async def position(self) -> int:
+        """Return the last sequence of the log that the tables hold."""
+        rows = await self.rows(select(t.projection.c.position))
+        return int(rows[0].position) if rows else 0
+
+    async def reached(self, sequence: int, *, patience: float) -> bool:
+        """Wait until the tables hold the log up to a sequence; tell whether they do within `patience` seconds."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((sequence, future))
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.create_task(self._watch_position())
+        try:
+            async with asyncio.timeout(patience):
+                await future
+        except TimeoutError:
+            return False
+        return True
+
+    async def _watch_position(self) -> None:
+        while self._waiters:
+            with suppress(SQLAlchemyError):  # the wait's own patience ends it
+                position = await self.position()
+                for sequence, future in self._waiters:
+                    if sequence <= position and not future.done():
+                        future.set_result(None)
+            self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
+            await asyncio.sleep(POLL)
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+        await self._engine.dispose()
+
+
+S = TypeVar("S", bound=Value)
+
+
+def shaped(shape: type[S], row: Mapping[str, Any]) -> S:
+    """Return a row as an answer: the columns that its fields name."""
+    return shape(**{field: row[field] for field in shape.__struct_fields__})
+
+
+def order(table: Table, sort: str | None, allowed: Sequence[str]) -> list[ColumnElement[Any]]:
+    """Return an ORDER BY: newest first, or by a column, descending with a `-` before it. Raises `KeyError`."""
+    if sort is None:
+        return [table.c.created_at.desc(), table.c.id.desc()]
+    name = sort.removeprefix("-")
+    if name not in allowed:
+        raise KeyError(sort)
+    column = table.c[name]
+    return [column.desc(), table.c.id.desc()] if sort.startswith("-") else [column.asc(), table.c.id.asc()]
+
+
+def containing(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Return a filter on a part of a text, whatever its case."""
+    return column.icontains(text, autoescape=True)

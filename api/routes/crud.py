@@ -1,0 +1,114 @@
+"""The routes that all six kinds of definition share: create, get, update, enable, disable, delete.
+
+What differs is in a `Resource`. The handlers are made from it, so their annotations are values here: this module must
+not postpone the evaluation of annotations.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from litestar import Response, Router, delete, get, patch, post, put
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromQuery, JSONBody
+
+from api.desk import AtDesk
+from api.problems import not_found
+from api.readmodel.reading import Reading
+from api.routes.parameters import READ, WRITE, PathId, tagged
+from schemas.base import Value
+from schemas.commands import Create, Delete, Disable, Enable, Update
+
+
+class Resource(Value, frozen=True, kw_only=True):
+    """One kind of definition as a resource: its path, shapes, commands, and the question that reads one."""
+
+    kind: str
+    path: str
+    tag: str
+    input: type[Any]
+    patch: type[Any]
+    answer: type[Any]
+    create: type[Create]
+    update: type[Update]
+    delete: type[Delete]
+    enable: type[Enable]
+    disable: type[Disable]
+    read: Callable[[Reading, str], Awaitable[Any]]
+    new_id: Callable[[AtDesk, Any], str] | None = None
+    before_delete: Callable[[AtDesk, str], Awaitable[None]] | None = None
+    detachable: bool = False
+
+
+def router(resource: Resource, handlers: Sequence[BaseRouteHandler]) -> Router:
+    """Return a resource's router: the shared routes, and the handlers that are its own."""
+    shared = [*_write_routes(resource), *_read_routes(resource)]
+    return Router(path=resource.path, route_handlers=[*shared, *handlers], tags=[resource.tag])
+
+
+async def known(resource: Resource, desk: AtDesk, id_: str) -> Any:
+    """Return a definition. Raises 404."""
+    found = await resource.read(desk.reading, id_)
+    if found is None:
+        raise not_found(resource.kind, id_)
+    return found
+
+
+async def _answer(resource: Resource, desk: AtDesk, id_: str, status_code: int = 200) -> Response[Any]:
+    found = await known(resource, desk, id_)
+    return tagged(found, found.version, status_code)
+
+
+def _read_routes(resource: Resource) -> list[BaseRouteHandler]:
+    @get("/{id:str}", responses=READ, operation_id=f"get_{resource.kind}", summary=f"Return one {resource.kind}")
+    async def one(desk: AtDesk, id: PathId) -> Response[resource.answer]:  # noqa: A002
+        return await _answer(resource, desk, id)
+
+    return [one]
+
+
+def _write_routes(resource: Resource) -> list[BaseRouteHandler]:
+    kind = resource.kind
+
+    @post("/", responses=WRITE, operation_id=f"create_{kind}", summary=f"Create a {kind}")
+    async def create(desk: AtDesk, data: JSONBody[resource.input]) -> Response[resource.answer]:
+        id_ = resource.new_id(desk, data) if resource.new_id else desk.new_id(kind)
+        await desk.submit(resource.create(id=id_, spec=data))  # type: ignore[call-arg]
+        return await _answer(resource, desk, id_, 201)
+
+    @put("/{id:str}", responses=WRITE, operation_id=f"update_{kind}", summary=f"Change the given fields of a {kind}")
+    async def update(desk: AtDesk, id: PathId, data: JSONBody[resource.patch]) -> Response[resource.answer]:  # noqa: A002
+        await known(resource, desk, id)
+        await desk.submit(resource.update(id=id, patch=data, if_version=desk.if_version))  # type: ignore[call-arg]
+        return await _answer(resource, desk, id)
+
+    @patch("/{id:str}/enable", responses=WRITE, operation_id=f"enable_{kind}", summary=f"Take a {kind} into use")
+    async def enable(desk: AtDesk, id: PathId) -> Response[resource.answer]:  # noqa: A002
+        await known(resource, desk, id)
+        await desk.submit(resource.enable(id=id, if_version=desk.if_version))
+        return await _answer(resource, desk, id)
+
+    @patch("/{id:str}/disable", responses=WRITE, operation_id=f"disable_{kind}", summary=f"Take a {kind} out of use")
+    async def disable(desk: AtDesk, id: PathId) -> Response[resource.answer]:  # noqa: A002
+        await known(resource, desk, id)
+        await desk.submit(resource.disable(id=id, if_version=desk.if_version))
+        return await _answer(resource, desk, id)
+
+    async def remove(desk: AtDesk, id_: str, *, detach: bool) -> None:
+        await known(resource, desk, id_)
+        if resource.before_delete:
+            await resource.before_delete(desk, id_)
+        await desk.submit(resource.delete(id=id_, if_version=desk.if_version, detach=detach))
+
+    if resource.detachable:
+
+        @delete("/{id:str}", responses=WRITE, operation_id=f"delete_{kind}", summary=f"Delete a {kind}")
+        async def delete_detachable(desk: AtDesk, id: PathId, detach: FromQuery[bool] = False) -> None:  # noqa: A002
+            await remove(desk, id, detach=detach)
+
+        return [create, update, enable, disable, delete_detachable]
+
+    @delete("/{id:str}", responses=WRITE, operation_id=f"delete_{kind}", summary=f"Delete a {kind}")
+    async def delete_plain(desk: AtDesk, id: PathId) -> None:  # noqa: A002
+        await remove(desk, id, detach=False)
+
+    return [create, update, enable, disable, delete_plain]

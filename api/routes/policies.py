@@ -1,0 +1,54 @@
+"""Routes of policies: how backups are made and kept."""
+
+from __future__ import annotations
+
+from litestar import get
+
+from api.answers import PolicyList
+from api.desk import AtDesk
+from api.inputs import PolicyInput, PolicyPatchInput
+from api.readmodel import definitions
+from api.readmodel.definitions import SORTS, DefinitionFilter
+from api.readmodel.reading import Reading
+from api.routes.crud import Resource, router
+from api.routes.parameters import READ, Enabled, Limit, Offset, Q, Sort, bad_sort, page
+from schemas import commands as c
+from schemas import tables as t
+from schemas.definitions import Policy
+
+
+async def _read(reading: Reading, id_: str) -> Policy | None:
+    return await definitions.one(reading, t.policies, Policy, id_)
+
+
+POLICY = Resource(
+    kind="policy",
+    path="/policies",
+    tag="Policies",
+    input=PolicyInput,
+    patch=PolicyPatchInput,
+    answer=Policy,
+    create=c.CreatePolicy,
+    update=c.UpdatePolicy,
+    delete=c.DeletePolicy,
+    enable=c.EnablePolicy,
+    disable=c.DisablePolicy,
+    read=_read,
+    detachable=True,
+)
+
+
+@get("/", responses=READ)
+async def list_policies(
+    desk: AtDesk, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
+) -> PolicyList:
+    """List policies, newest first."""
+    wanted = DefinitionFilter(enabled=enabled, q=q)
+    try:
+        found, total = await definitions.find(desk.reading, t.policies, Policy, wanted, sort, page(limit, offset))
+    except KeyError:
+        raise bad_sort(sort, SORTS) from None
+    return PolicyList(policies=found, total=total)
+
+
+ROUTER = router(POLICY, [list_policies])

@@ -1,0 +1,124 @@
+"""`flows log`: the log for people, and as JSON lines for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.markup import escape
+
+from bus.connection import connect
+from bus.envelope import Entry, Stored
+from bus.log import Log
+from schemas import events as e
+from schemas.base import Message
+from schemas.commands import Command
+from schemas.definitions import name_of
+from schemas.ids import instant
+
+_COLOURS = {
+    "command": "cyan",
+    "rejected": "yellow",
+    "catalog": "blue",
+    "flow": "green",
+    "backup": "magenta",
+    "dead": "red",
+}
+_BAD = ("rejected", "dead", "backup.failed", "backup.retrying", "flow.skipped", "flow.missed")
+
+
+def full_pattern(pattern: str) -> str:
+    """Return a pattern over whole subjects: `flow` and `flow.*` mean all of their messages."""
+    tokens = pattern.split(".")
+    return pattern if len(tokens) >= 3 or tokens[-1] == ">" else f"{pattern}.>"  # noqa: PLR2004
+
+
+async def show(url: str, pattern: str, *, follow: bool, as_json: bool, console: Console) -> None:
+    """Print the log's messages whose subjects match. With `follow` it goes on until interrupted."""
+    client = await connect(url, "flows-log")
+    try:
+        log = Log(client)
+        await log.identity()
+        write = _json_line(console) if as_json else _line(console)
+        async for batch in log.follow([full_pattern(pattern)], after=0):
+            for entry in batch.entries:
+                write(entry)
+            if batch.caught_up and not follow:
+                return
+    finally:
+        await client.close()
+
+
+def _json_line(console: Console) -> Callable[[Entry], None]:
+    def write(entry: Entry) -> None:
+        console.file.write(entry.body.decode(errors="backslashreplace") + "\n")
+        console.file.flush()
+
+    return write
+
+
+def _line(console: Console) -> Callable[[Entry], None]:
+    def write(entry: Entry) -> None:
+        colour = _COLOURS.get(entry.subject.split(".", maxsplit=1)[0], "white")
+        if entry.subject.startswith(_BAD):
+            colour = "red"
+        at = entry.envelope.time if isinstance(entry, Stored) else entry.stored_at
+        what = describe(entry)
+        key = entry.envelope.subject if isinstance(entry, Stored) else ""
+        kind = entry.envelope.type if isinstance(entry, Stored) else entry.subject
+        console.print(
+            f"[dim]{entry.sequence:>7}  {at:%Y-%m-%d %H:%M:%S}[/]  [{colour}]{kind:<24}[/]  {escape(key):<36}  "
+            f"{escape(what)}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+    return write
+
+
+def describe(entry: Entry) -> str:
+    """Return what a message says, in a few words."""
+    if not isinstance(entry, Stored):
+        return f"unreadable: {entry.error}"
+    return _describe(entry.envelope.data, entry.envelope.actor)
+
+
+def _describe(message: Message, actor: str | None) -> str:
+    match message:
+        case Command():
+            return f"by {actor}"
+        case e.Rejected():
+            return message.reason
+        case e.FlowDue():
+            return f"occurrence {instant(message.occurrence)}"
+        case e.FlowMissed():
+            return f"{message.count} occurrences, {instant(message.first)} to {instant(message.last)}"
+        case e.FlowStarted():
+            return f"{message.flow_name}: {message.execution_type}, {message.jobs} VMs, execution {message.execution_id}"
+        case e.FlowPlanned():
+            return f"part {message.part} of {message.parts}: {len(message.backups)} VMs, {len(message.excluded)} left out"
+        case e.FlowSkipped():
+            return f"{message.reason}: {message.message}"
+        case e.FlowCompleted():
+            done = f"{message.jobs_completed} of {message.jobs_created} VMs, {message.bytes_transferred:,} bytes"
+            return f"{message.status}: {done}" + (f"; {message.error_message}" if message.error_message else "")
+        case e.BackupRequested():
+            return f"{message.vm_name}: {len(message.disks)} disks to {message.location}"
+        case e.BackupStarted():
+            return f"{message.context_id}: attempt {message.attempt} on {message.worker}"
+        case e.BackupProgressed():
+            return f"{message.context_id}: {message.percent} %, {message.bytes_transferred:,} bytes"
+        case e.BackupRetrying():
+            return f"{message.context_id}: attempt {message.attempt} failed, next in {message.delay_seconds} s: {message.error}"
+        case e.BackupCompleted():
+            return f"{message.context_id}: {message.bytes_transferred:,} bytes at {message.snapshot_ref}"
+        case e.BackupFailed():
+            return f"{message.context_id}: {message.error}"
+        case e.BackupSkipped() | e.BackupCancelled():
+            return f"{message.context_id}: {message.reason}"
+        case e.DeadLettered():
+            return f"message {message.sequence} on {message.subject}: {message.error}"
+        case defined if isinstance(defined, e.Defined):
+            return "deleted" if defined.definition is None else f"{name_of(defined.definition)} (version {defined.version})"
+        case _:
+            return ""

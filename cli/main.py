@@ -1,0 +1,119 @@
+"""The command line: `flows …`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from bus.errors import LogError
+from cli import logs
+from cli import settings as settings_
+from cli.log import show
+from cli.serve import NAMES, serve
+from cli.up import up
+
+DEFAULT_DATA = Path("flows-data")
+_data = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="FLOWS_DATA_DIR",
+    help="The data folder.  [default: ./flows-data]",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="protection-flows-engine", prog_name="flows")
+def cli() -> None:
+    """Protection Flows Engine: what to back up, when, where to and how."""
+
+
+@cli.command("up")
+@_data
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address that the API listens on.")
+@click.option("--port", default=8082, show_default=True, type=click.IntRange(1, 65535), help="Port of the API.")
+@click.option("--nats-port", default=0, type=click.IntRange(0, 65535), help="Port of the log, on this machine only.  [default: any]")
+@click.option("--worker-slots", default=4, show_default=True, type=click.IntRange(1, 1000), help="VMs backed up at once.")
+@click.option("--demo", is_flag=True, help="Set up three VMs with real disk images and a flow over them.")
+def up_command(data: Path | None, host: str, port: int, nats_port: int, worker_slots: int, demo: bool) -> None:
+    """Run everything on this machine: log, services, API."""
+    folder = (data or DEFAULT_DATA).resolve()
+    console = Console(stderr=False)
+    up(
+        folder,
+        host=host,
+        port=port,
+        nats_port=nats_port,
+        worker_slots=worker_slots,
+        with_demo=demo,
+        console=console,
+    )
+
+
+@cli.command("serve")
+@click.argument("names", nargs=-1, required=True, type=click.Choice(NAMES))
+def serve_command(names: tuple[str, ...]) -> None:
+    """Run one or more services against FLOWS_NATS_URL and FLOWS_DATABASE_URL."""
+    _run(lambda: serve(names, settings_.from_environment()))
+
+
+@cli.command("log")
+@click.argument("pattern", default=">")
+@_data
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the messages as they are, one JSON object a line.")
+def log_command(pattern: str, data: Path | None, follow: bool, as_json: bool) -> None:
+    """Print the log. PATTERN is a NATS subject pattern, such as `flow.completed` or `backup.*`."""
+    _run(lambda: show(_nats_url(data), pattern, follow=follow, as_json=as_json, console=Console()))
+
+
+def _nats_url(data: Path | None) -> str:
+    """Return the log's address: of a data folder of `flows up`, else from the environment."""
+    if data is None and (url := os.environ.get("FLOWS_NATS_URL")):
+        return url
+    file = (data or DEFAULT_DATA) / "nats-url"
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise ValueError(
+            f"cannot read {file}: {error.strerror}. Name the folder of a running `flows up` with --data, "
+            "or set FLOWS_NATS_URL"
+        ) from error
+
+
+def _run(work: Callable[[], Any]) -> None:
+    """Run a coroutine on the fastest loop there is."""
+    try:
+        import uvloop  # noqa: PLC0415  not there on every platform
+    except ImportError:
+        asyncio.run(work())
+    else:
+        uvloop.run(work())
+
+
+def main() -> None:
+    """Run a command; errors that have a cause an operator can act on are one line, not a traceback."""
+    logs.set_up()
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (LogError, OSError, ValueError, RuntimeError) as error:
+        click.echo(f"flows: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
