@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
@@ -30,33 +31,32 @@ from bus.errors import LogError
 from bus.log import Log
 from services import database
 
+log = logging.getLogger(__name__)
+
 MAX_BODY = 4 * 1024 * 1024  # bytes
 
 
 def create_app(
     *, nats_url: str, database_url: str, tokens: Tokens, on_lost: Callable[[], Awaitable[None]] | None = None
 ) -> Litestar:
-    """Return the application. `on_lost` is awaited when the connection to NATS is closed for good, or listening fails."""
+    """Return the application. `on_lost` is awaited when the connection to the log is closed for good."""
 
     @asynccontextmanager
     async def parts(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
         reading = Reading(database.reader(database_url))
-        log = await Log.open(client)
-        gateway = Gateway(log)
+        flows_log = await Log.open(client)
+        gateway = Gateway(flows_log)
         listening = asyncio.Event()
-        listener = asyncio.create_task(gateway.run(listening))
-        if on_lost is not None:
-            listener.add_done_callback(lambda task: None if task.cancelled() else asyncio.ensure_future(on_lost()))
-        await asyncio.wait([listener, waiting := asyncio.create_task(listening.wait())], return_when="FIRST_COMPLETED")
-        waiting.cancel()
-        app.state.parts = Parts(log, gateway, reading)
+        listener = asyncio.create_task(_listen(gateway, listening, on_lost))
+        await listening.wait()
+        app.state.parts = Parts(flows_log, gateway, reading)
         app.state.tokens = tokens
         try:
             yield
         finally:
             listener.cancel()
-            with suppress(asyncio.CancelledError, LogError):
+            with suppress(asyncio.CancelledError):
                 await listener
             await reading.close()
             await client.close()
@@ -78,6 +78,17 @@ def create_app(
         logging_config=None,
         debug=False,
     )
+
+
+async def _listen(gateway: Gateway, listening: asyncio.Event, on_lost: Callable[[], Awaitable[None]] | None) -> None:
+    """Hear outcomes. Without them nothing could be answered: when it fails, the process is to end."""
+    try:
+        await gateway.run(listening)
+    except Exception:
+        log.exception("the API no longer hears the log", extra={"action": "listener_failed"})
+        listening.set()
+        if on_lost is not None:
+            await on_lost()
 
 
 def _api() -> Router:

@@ -45,7 +45,7 @@ class Desk:
             return None
         version = tag.strip().removeprefix("W/").strip('"')
         if not version.isdecimal():
-            raise ApiError(412, f"If-Match is {tag!r}; an ETag of this API is a version such as \"3\"")
+            raise ApiError(412, f'If-Match is {tag!r}; an ETag of this API is a version such as "3"')
         return int(version)
 
     def new_id(self, kind: str) -> str:

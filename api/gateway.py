@@ -40,10 +40,11 @@ class Gateway:
         async for batch in self._log.follow(OUTCOMES, after=start, ready=ready):
             outcomes: dict[str, Outcome] = {}
             for entry in batch.entries:
-                if isinstance(entry, Stored) and (cause := entry.envelope.causationid) in self._waiting:
-                    # one command may have several events, together on the log: the last one says how far to read
-                    if isinstance(entry.envelope.data, Answer):
-                        outcomes[cause] = Outcome(sequence=entry.sequence, answer=entry.envelope.data)
+                if not isinstance(entry, Stored) or not isinstance(entry.envelope.data, Answer):
+                    continue
+                # one command may have several events, together on the log: the last one says how far to read
+                if (cause := entry.envelope.causationid) in self._waiting:
+                    outcomes[cause] = Outcome(sequence=entry.sequence, answer=entry.envelope.data)
             for command_id, outcome in outcomes.items():
                 for future in self._waiting[command_id]:
                     if not future.done():

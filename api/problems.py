@@ -132,10 +132,12 @@ def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException)
     headers = {key: str(value) for key, value in (error.headers or {}).items()}
     if isinstance(error, ValidationException):
         errors = [_field_error(item) for item in error.extra or [] if isinstance(item, dict)]
-        status = 422 if any(item.get("source") == "body" for item in error.extra or [] if isinstance(item, dict)) else 400
+        status = (
+            422 if any(item.get("source") == "body" for item in error.extra or [] if isinstance(item, dict)) else 400
+        )
         detail = "; ".join(f"{item.field}: {item.message}" for item in errors) or error.detail
         return answer(ApiError(status, detail, errors=errors, headers=headers))
-    if error.status_code == 404:  # noqa: PLR2004
+    if error.status_code == 404:
         return answer(ApiError(404, f"there is nothing at {request.url.path}", headers=headers))
     return answer(ApiError(error.status_code, error.detail, headers=headers))
 

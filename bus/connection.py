@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def options(name: str, *, on_closed: Callable[[], Awaitable[None]] | None = None) -> dict[str, Any]:
-    """Return connection options for a part called `name`; `on_closed` is awaited when a connection is closed for good."""
+    """Return connection options for a part called `name`; `on_closed` is awaited when it is closed for good."""
 
     async def failed(error: Exception) -> None:
         log.warning("nats client: %s", error or type(error).__name__, extra={"action": "nats_error", "part": name})
@@ -53,7 +53,9 @@ async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None
     # the first connection fails fast and says so; later ones are re-made for ever
     connected = False
     try:
-        client = await nats.connect(url, **{**settings, "error_cb": failed, "max_reconnect_attempts": 1})
+        client = await nats.connect(  # pyright: ignore[reportUnknownMemberType]
+            url, **{**settings, "error_cb": failed, "max_reconnect_attempts": 1}
+        )
     except (OSError, NatsError) as error:
         reason = str(failures[0] if failures else error)
         raise Unavailable(f"cannot reach NATS at {without_password(url)}: {reason}. Is the server running?") from error

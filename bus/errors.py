@@ -16,7 +16,7 @@ class Duplicate(LogError):
 
 
 class Unknown(LogError):
-    """No answer in time: the messages may or may not be on the log. Read what is there; retry with the same guard or id."""
+    """No answer in time: the messages may be on the log or not. Read what is there; retry with the same guard or id."""
 
 
 class Unavailable(LogError):

@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
 from nats.errors import TimeoutError as NatsTimeout
-from nats.js import api
+from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError
 from nats.js.errors import Error as JetStreamError
 
@@ -66,7 +66,9 @@ class Log:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._js = client.jetstream(timeout=ANSWER_TIMEOUT)
+        self._js: JetStreamContext = client.jetstream(  # pyright: ignore[reportUnknownMemberType]
+            timeout=ANSWER_TIMEOUT
+        )
         self._group: list[tuple[Envelope, asyncio.Future[int]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
@@ -148,30 +150,27 @@ class Log:
                 (subject_of(event.data), encode(event), {**_headers(event), api.Header.MSG_ID.value: event.id})
                 for event, _ in group
             ]
+            futures = [future for _, future in group]
+            if len(group) == 1:
+                await self._ask_one(messages[0], futures[0])
+                continue
             try:
-                if len(group) == 1:
-                    raise Duplicate  # alone it is published singly, which also answers for duplicates
                 last = await self._publish(messages)
-            except Duplicate:
-                await asyncio.gather(
-                    *(self._ask_one(message, future) for message, (_, future) in zip(messages, group, strict=True))
-                )
+            except (Duplicate, TooLarge):
+                # one message spoils a batch: each on its own gets its own answer
+                await asyncio.gather(*map(self._ask_one, messages, futures))
             except LogError as error:
-                for _, future in group:
-                    _fail(future, error)
+                for future in futures:
+                    _settle(future, error)
             else:
-                for offset, (_, future) in enumerate(reversed(group)):
-                    if not future.done():
-                        future.set_result(last - offset)
+                for offset, future in enumerate(reversed(futures)):
+                    _settle(future, last - offset)
 
     async def _ask_one(self, message: tuple[str, bytes, dict[str, str]], future: asyncio.Future[int]) -> None:
         try:
-            sequence = await self._publish([message])
+            _settle(future, await self._publish([message]))
         except LogError as error:
-            _fail(future, error)
-        else:
-            if not future.done():
-                future.set_result(sequence)
+            _settle(future, error)
 
     async def _publish(self, messages: list[tuple[str, bytes, dict[str, str]]]) -> int:
         """Publish one message, or an atomic batch, and return the last sequence."""
@@ -261,10 +260,8 @@ class Log:
                     raise Unavailable("the connection to NATS is closed for good") from None
                 await asyncio.sleep(RETRY_PAUSE)
 
-    async def _consume(
-        self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int
-    ) -> AsyncIterator[Batch]:
-        """Yield batches from a fresh ephemeral consumer until it fails. Raises `_Gap` when one was not delivered in order."""
+    async def _consume(self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int) -> AsyncIterator[Batch]:
+        """Yield batches from a fresh ephemeral consumer until it fails. Raises `_Gap` when some came out of order."""
         config = api.ConsumerConfig(
             deliver_policy=policy,
             opt_start_seq=after + 1 if policy is api.DeliverPolicy.BY_START_SEQUENCE else None,
@@ -275,8 +272,8 @@ class Log:
             inactive_threshold=60,
         )
         subscription = await self._js.pull_subscribe("", stream=STREAM, config=config)
+        info = await subscription.consumer_info()
         try:
-            info = await subscription.consumer_info()
             position, delivered = after, 0
             if not info.num_pending and not info.delivered.consumer_seq:  # type: ignore[union-attr]
                 yield Batch(entries=[], position=position, caught_up=True)
@@ -301,7 +298,7 @@ class Log:
         finally:
             with suppress(Exception):
                 await subscription.unsubscribe()
-                await self._js.delete_consumer(STREAM, subscription._consumer)  # noqa: SLF001
+                await self._js.delete_consumer(STREAM, info.name)
 
 
 class _Gap(Exception):
@@ -345,6 +342,11 @@ def _refusal(code: int | None, description: str) -> LogError:
     return Unavailable(f"the log refused the message: {description} ({code})")
 
 
-def _fail(future: asyncio.Future[int], error: LogError) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _settle(future: asyncio.Future[int], answer: int | LogError) -> None:
+    """Give an answer to whoever asked, if they still wait for it."""
+    if future.done():
+        return
+    if isinstance(answer, LogError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

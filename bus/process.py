@@ -31,19 +31,19 @@ def spawn(
     def bind_to_parent() -> None:
         os.setpgid(0, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the parent may wait for signals with them blocked
-        if _libc is not None:
+        if _libc is not None:  # pyright: ignore[reportUnnecessaryComparison]
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:  # it died before the call above
                 os._exit(1)
 
-    return subprocess.Popen(  # noqa: PLW1509  the function calls two system calls and allocates nothing shared
+    return subprocess.Popen(
         list(command),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output is not None else None,
         env=None if env is None else dict(env),
         pass_fds=inherit,
-        preexec_fn=bind_to_parent,
+        preexec_fn=bind_to_parent,  # noqa: PLW1509  it makes a few system calls and takes no lock
     )
 
 

@@ -100,9 +100,7 @@ class Server:
         )
         _write_private(self.url_file, self.url + "\n")
         with self.log_file.open("ab") as output:
-            self._process = process.spawn(
-                [binary(), "--config", str(config)], output=output, inherit=[self._lock]
-            )
+            self._process = process.spawn([binary(), "--config", str(config)], output=output, inherit=[self._lock])
         deadline = time.monotonic() + START_TIMEOUT
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -13,7 +13,7 @@ TTL = {"forever": None, "activity": f"{400 * 24}h", "progress": "24h"}
 
 
 class Queue(Value, frozen=True, kw_only=True):
-    """A durable consumer that instances of a service share. `ack_wait`: seconds until an unanswered message is redelivered."""
+    """A durable consumer that a service's instances share. `ack_wait`: seconds until a message comes again."""
 
     name: str
     filters: tuple[str, ...]
@@ -29,8 +29,10 @@ REGISTRY_QUEUE = Queue(
 WORKER_QUEUE = Queue(name="worker", filters=("backup.requested.*",), ack_wait=30)
 
 
-async def declare(js: JetStreamContext, *, replicas: int = 1, queues: tuple[Queue, ...] | None = None) -> api.StreamInfo:
-    """Create the stream and its queues, or bring their settings up to date; return what the server says of the stream."""
+async def declare(
+    js: JetStreamContext, *, replicas: int = 1, queues: tuple[Queue, ...] | None = None
+) -> api.StreamInfo:
+    """Create the stream and its queues, or bring their settings up to date; return the server's word on the stream."""
     config = api.StreamConfig(
         name=STREAM,
         description="The log of the Protection Flows Engine: everything asked, decided and done.",
@@ -48,19 +50,33 @@ async def declare(js: JetStreamContext, *, replicas: int = 1, queues: tuple[Queu
         info = await js.stream_info(STREAM)
         changed = any(getattr(info.config, field) != getattr(config, field) for field in _MUTABLE)
         if changed:
-            info = await js.update_stream(info.config.evolve(**{field: getattr(config, field) for field in _MUTABLE}))
+            info = await js.update_stream(  # pyright: ignore[reportUnknownMemberType]
+                info.config.evolve(  # pyright: ignore[reportUnknownMemberType]
+                    **{field: getattr(config, field) for field in _MUTABLE}
+                )
+            )
     except NotFoundError:
-        info = await js.add_stream(config)
+        info = await js.add_stream(config)  # pyright: ignore[reportUnknownMemberType]
     for queue in (REGISTRY_QUEUE, WORKER_QUEUE) if queues is None else queues:
-        await js.add_consumer(STREAM, consumer_config(queue))
+        await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
+            STREAM, consumer_config(queue)
+        )
     return info
 
 
-_MUTABLE = ("description", "subjects", "num_replicas", "compression", "allow_atomic", "allow_msg_ttl", "duplicate_window")
+_MUTABLE = (
+    "description",
+    "subjects",
+    "num_replicas",
+    "compression",
+    "allow_atomic",
+    "allow_msg_ttl",
+    "duplicate_window",
+)
 
 
 def consumer_config(queue: Queue) -> api.ConsumerConfig:
-    """Return a queue's settings. Deliveries are without limit: attempts are counted, and reported, by the service itself."""
+    """Return a queue's settings. Deliveries are without limit: the service itself counts and reports attempts."""
     return api.ConsumerConfig(
         durable_name=queue.name,
         filter_subjects=list(queue.filters),

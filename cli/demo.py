@@ -1,4 +1,4 @@
-"""The demo: three VMs with real disk images, and a flow over them every minute. All through the API, as a client would."""
+"""The demo: three VMs with real disk images, and a flow over them every minute, through the API as any client."""
 
 from __future__ import annotations
 

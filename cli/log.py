@@ -30,7 +30,7 @@ _BAD = ("rejected", "dead", "backup.failed", "backup.retrying", "flow.skipped", 
 def full_pattern(pattern: str) -> str:
     """Return a pattern over whole subjects: `flow` and `flow.*` mean all of their messages."""
     tokens = pattern.split(".")
-    return pattern if len(tokens) >= 3 or tokens[-1] == ">" else f"{pattern}.>"  # noqa: PLR2004
+    return pattern if len(tokens) >= 3 or tokens[-1] == ">" else f"{pattern}.>"
 
 
 async def show(url: str, pattern: str, *, follow: bool, as_json: bool, console: Console) -> None:
@@ -94,9 +94,13 @@ def _describe(message: Message, actor: str | None) -> str:
         case e.FlowMissed():
             return f"{message.count} occurrences, {instant(message.first)} to {instant(message.last)}"
         case e.FlowStarted():
-            return f"{message.flow_name}: {message.execution_type}, {message.jobs} VMs, execution {message.execution_id}"
+            return (
+                f"{message.flow_name}: {message.execution_type}, {message.jobs} VMs, execution {message.execution_id}"
+            )
         case e.FlowPlanned():
-            return f"part {message.part} of {message.parts}: {len(message.backups)} VMs, {len(message.excluded)} left out"
+            return (
+                f"part {message.part} of {message.parts}: {len(message.backups)} VMs, {len(message.excluded)} left out"
+            )
         case e.FlowSkipped():
             return f"{message.reason}: {message.message}"
         case e.FlowCompleted():
@@ -109,7 +113,8 @@ def _describe(message: Message, actor: str | None) -> str:
         case e.BackupProgressed():
             return f"{message.context_id}: {message.percent} %, {message.bytes_transferred:,} bytes"
         case e.BackupRetrying():
-            return f"{message.context_id}: attempt {message.attempt} failed, next in {message.delay_seconds} s: {message.error}"
+            failed = f"attempt {message.attempt} failed, next in {message.delay_seconds} s"
+            return f"{message.context_id}: {failed}: {message.error}"
         case e.BackupCompleted():
             return f"{message.context_id}: {message.bytes_transferred:,} bytes at {message.snapshot_ref}"
         case e.BackupFailed():
@@ -119,6 +124,10 @@ def _describe(message: Message, actor: str | None) -> str:
         case e.DeadLettered():
             return f"message {message.sequence} on {message.subject}: {message.error}"
         case defined if isinstance(defined, e.Defined):
-            return "deleted" if defined.definition is None else f"{name_of(defined.definition)} (version {defined.version})"
+            return (
+                "deleted"
+                if defined.definition is None
+                else f"{name_of(defined.definition)} (version {defined.version})"
+            )
         case _:
             return ""

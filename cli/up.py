@@ -100,10 +100,11 @@ def up(
             children += [Child(name, logs, env) for name in NAMES]
             if not _wait_until_ready(children, _url(host, port)):
                 return
+        flow_id = None
         if with_demo:
             with console.status("setting up the demo …"):
                 flow_id = demo.seed(_url(host, port), token_file.read_text().strip(), folder / "demo")
-        _greet(console, folder, host, port, flow_id if with_demo else None)
+        _greet(console, folder, host, port, flow_id)
         _supervise(server, children, console)
     finally:
         with console.status("stopping …"):
@@ -125,7 +126,9 @@ def _supervise(server: Server, children: list[Child], console: Console) -> None:
         for child in children:
             if child.ended:
                 last = _last_line(child.log_file)
-                console.print(f"[red]{child.name} ended (exit code {child.process.returncode}); starting it again[/] {last}")
+                console.print(
+                    f"[red]{child.name} ended (exit code {child.process.returncode}); starting it again[/] {last}"
+                )
                 child.restart()
         if signal.sigwait(_SIGNALS) != signal.SIGCHLD:
             return
@@ -140,7 +143,7 @@ def _wait_until_ready(children: list[Child], url: str) -> bool:
             return False
         try:
             answer = httpx.get(f"{url}/health/ready", timeout=2)
-            if answer.status_code == 200:  # noqa: PLR2004
+            if answer.status_code == 200:
                 return True
             reason = answer.text
         except httpx.HTTPError:

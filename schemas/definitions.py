@@ -1,5 +1,7 @@
-"""Definitions: what people tell the engine. For each kind a *spec* (what one may say), a *patch* (an update, where a
-field left out stays as it is) and the *definition* itself (the spec with its id, version and times).
+"""Definitions: what people tell the engine.
+
+For each kind a *spec* (what one may say), a *patch* (an update, where a field left out stays as it is) and the
+*definition* itself (the spec with its id, version and times).
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from schemas.base import Count, Id, Labels, Name, FilePath, Positive, Priority, Prose, Value, Word
+from schemas.base import Count, FilePath, Id, Labels, Name, Positive, Priority, Prose, Value, Word
 
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
 
@@ -21,7 +23,9 @@ BackupType = Literal["auto", "full", "incremental"]
 EngineName = Literal["directory", "simulated"]
 Setting = Annotated[str, Meta(max_length=1024)] | int | float | bool
 
-CronExpression = Annotated[str, Meta(min_length=1, max_length=255, description="five cron fields, or a name like @daily")]
+CronExpression = Annotated[
+    str, Meta(min_length=1, max_length=255, description="five cron fields, or a name like @daily")
+]
 TimeZone = Annotated[str, Meta(min_length=1, max_length=64, description="an IANA time zone, e.g. Europe/Berlin")]
 Tags = Annotated[list[Word], Meta(max_length=64)]
 
@@ -115,11 +119,11 @@ class SchedulePatch(Value, frozen=True, kw_only=True):
     enabled: bool | UnsetType = UNSET
     catch_up: CatchUp | UnsetType = UNSET
     catch_up_window_seconds: Count | UnsetType = UNSET
-    max_concurrent_jobs: Positive | None | UnsetType = UNSET
+    max_concurrent_jobs: Positive | UnsetType | None = UNSET
 
 
 class RepositorySpec(Value, frozen=True, kw_only=True):
-    """Where to: `type` names the worker's engine, `location` is the engine's (a folder, a URL), `config` its settings."""
+    """Where to: `type` names the worker's engine, `location` is for that engine (a folder), `config` its settings."""
 
     name: Name
     description: Prose = ""
@@ -137,7 +141,7 @@ class RepositoryPatch(Value, frozen=True, kw_only=True):
     description: Prose | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     location: FilePath | UnsetType = UNSET
-    max_concurrent_jobs: Positive | None | UnsetType = UNSET
+    max_concurrent_jobs: Positive | UnsetType | None = UNSET
     config: Annotated[dict[Word, Setting], Meta(max_length=64)] | UnsetType = UNSET
 
 
@@ -164,15 +168,15 @@ class PolicyPatch(Value, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     description: Prose | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
-    keep_last: Count | None | UnsetType = UNSET
-    keep_daily: Count | None | UnsetType = UNSET
-    keep_weekly: Count | None | UnsetType = UNSET
-    keep_monthly: Count | None | UnsetType = UNSET
-    keep_yearly: Count | None | UnsetType = UNSET
+    keep_last: Count | UnsetType | None = UNSET
+    keep_daily: Count | UnsetType | None = UNSET
+    keep_weekly: Count | UnsetType | None = UNSET
+    keep_monthly: Count | UnsetType | None = UNSET
+    keep_yearly: Count | UnsetType | None = UNSET
     backup_type: BackupType | UnsetType = UNSET
     retry_attempts: Annotated[int, Meta(ge=0, le=20)] | UnsetType = UNSET
     retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] | UnsetType = UNSET
-    timeout_seconds: Positive | None | UnsetType = UNSET
+    timeout_seconds: Positive | UnsetType | None = UNSET
 
 
 class FlowSpec(Value, frozen=True, kw_only=True):
@@ -203,15 +207,15 @@ class FlowPatch(Value, frozen=True, kw_only=True):
     flow_type: FlowType | UnsetType = UNSET
     target_type: TargetType | UnsetType = UNSET
     target_id: Id | UnsetType = UNSET
-    repository_id: Id | None | UnsetType = UNSET
-    policy_id: Id | None | UnsetType = UNSET
-    schedule_id: Id | None | UnsetType = UNSET
-    destination_type: Word | None | UnsetType = UNSET
-    destination_config: Annotated[dict[Word, Setting], Meta(max_length=64)] | None | UnsetType = UNSET
+    repository_id: Id | UnsetType | None = UNSET
+    policy_id: Id | UnsetType | None = UNSET
+    schedule_id: Id | UnsetType | None = UNSET
+    destination_type: Word | UnsetType | None = UNSET
+    destination_config: Annotated[dict[Word, Setting], Meta(max_length=64)] | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
     overlap_policy: OverlapPolicy | UnsetType = UNSET
     priority: Priority | UnsetType = UNSET
-    max_concurrent_jobs: Positive | None | UnsetType = UNSET
+    max_concurrent_jobs: Positive | UnsetType | None = UNSET
     labels: Labels | UnsetType = UNSET
 
 

@@ -28,7 +28,13 @@ ExecutionType = Literal["scheduled", "manual", "api"]
 BackupStatus = Literal["pending", "queued", "running", "success", "error", "cancelled", "skipped"]
 RejectionCode = Literal["not_found", "conflict", "in_use", "version", "invalid"]
 SkipReason = Literal[
-    "overlap", "flow_deleted", "flow_disabled", "target_disabled", "repository_disabled", "policy_disabled", "unsupported"
+    "overlap",
+    "flow_deleted",
+    "flow_disabled",
+    "target_disabled",
+    "repository_disabled",
+    "policy_disabled",
+    "unsupported",
 ]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 

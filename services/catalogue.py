@@ -1,4 +1,4 @@
-"""The catalogue: the current definitions, folded from `catalog.*`. Pure; the registry, scheduler and executor share it."""
+"""The catalogue: the current definitions, folded from `catalog.*`. Pure; registry, scheduler and executor share it."""
 
 from __future__ import annotations
 

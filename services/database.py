@@ -56,7 +56,12 @@ def reader(url: str) -> AsyncEngine:
         _prepare_sqlite(engine, "query_only=ON", "busy_timeout=5000")
         return engine
     return create_async_engine(
-        url, pool_size=4, max_overflow=4, pool_pre_ping=True, execution_options={"postgresql_readonly": True}, **_OPTIONS
+        url,
+        pool_size=4,
+        max_overflow=4,
+        pool_pre_ping=True,
+        execution_options={"postgresql_readonly": True},
+        **_OPTIONS,
     )
 
 

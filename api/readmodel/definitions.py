@@ -105,7 +105,13 @@ async def members(reading: Reading, group_id: str, page: Page) -> MemberList:
     """Return a page of a group's members, in its order."""
     m = t.machine_group_members
     statement = (
-        select(m.c.context_id, m.c.enabled, m.c.priority, t.vms.c.name.label("vm_name"), t.vms.c.enabled.label("vm_enabled"))
+        select(
+            m.c.context_id,
+            m.c.enabled,
+            m.c.priority,
+            t.vms.c.name.label("vm_name"),
+            t.vms.c.enabled.label("vm_enabled"),
+        )
         .join(t.vms, t.vms.c.id == m.c.context_id)
         .where(m.c.group_id == group_id)
         .order_by(m.c.position)

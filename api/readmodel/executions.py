@@ -15,7 +15,12 @@ from schemas import tables as t
 from schemas.base import Value
 from schemas.events import ExcludedVm
 
-_COLUMN_OF = {"success": "jobs_completed", "error": "jobs_failed", "skipped": "jobs_skipped", "cancelled": "jobs_skipped"}
+_COLUMN_OF = {
+    "success": "jobs_completed",
+    "error": "jobs_failed",
+    "skipped": "jobs_skipped",
+    "cancelled": "jobs_skipped",
+}
 
 
 class ExecutionFilter(Value, frozen=True, kw_only=True):
@@ -84,8 +89,8 @@ async def _job_ids(reading: Reading, execution_ids: list[str]) -> dict[str, list
     j = t.backup_jobs
     statement = select(j.c.execution_id, j.c.id).where(j.c.execution_id.in_(execution_ids)).order_by(j.c.position)
     found: dict[str, list[str]] = {}
-    for execution_id, job_id in await reading.rows(statement):
-        found.setdefault(execution_id, []).append(job_id)
+    for row in await reading.rows(statement):
+        found.setdefault(row.execution_id, []).append(row.id)
     return found
 
 
@@ -95,16 +100,21 @@ async def _counts(reading: Reading, execution_ids: list[str]) -> dict[str, dict[
         return {}
     j = t.backup_jobs
     statement = (
-        select(j.c.execution_id, j.c.status, func.count(), func.sum(j.c.bytes_transferred))
+        select(
+            j.c.execution_id,
+            j.c.status,
+            func.count().label("number"),
+            func.sum(j.c.bytes_transferred).label("size"),
+        )
         .where(j.c.execution_id.in_(execution_ids))
         .group_by(j.c.execution_id, j.c.status)
     )
     counts: dict[str, dict[str, int]] = {}
-    for execution_id, status, number, size in await reading.rows(statement):
+    for found in await reading.rows(statement):
         row = counts.setdefault(
-            execution_id, {"jobs_completed": 0, "jobs_failed": 0, "jobs_skipped": 0, "bytes_transferred": 0}
+            found.execution_id, {"jobs_completed": 0, "jobs_failed": 0, "jobs_skipped": 0, "bytes_transferred": 0}
         )
-        row["bytes_transferred"] += int(size)
-        if column := _COLUMN_OF.get(status):
-            row[column] += number
+        row["bytes_transferred"] += int(found.size)
+        if column := _COLUMN_OF.get(found.status):
+            row[column] += found.number
     return counts

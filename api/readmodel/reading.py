@@ -32,21 +32,23 @@ class Reading:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._watch: asyncio.Task[None] | None = None
 
-    async def rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    async def rows(self, statement: Select[*tuple[Any, ...]]) -> Sequence[Row[Any]]:
         async with self._engine.connect() as connection:
             return (await connection.execute(statement)).all()
 
-    async def row(self, statement: Select[Any]) -> Mapping[str, Any] | None:
+    async def row(self, statement: Select[*tuple[Any, ...]]) -> dict[str, Any] | None:
         async with self._engine.connect() as connection:
-            return (await connection.execute(statement)).mappings().one_or_none()
+            row = (await connection.execute(statement)).mappings().one_or_none()
+        return None if row is None else dict(row)
 
-    async def page(self, statement: Select[Any], page: Page) -> tuple[Sequence[Mapping[str, Any]], int]:
+    async def page(self, statement: Select[*tuple[Any, ...]], page: Page) -> tuple[list[dict[str, Any]], int]:
         """Return one page of a statement's rows, and how many there are in all."""
         async with self._engine.connect() as connection:
             count = select(func.count()).select_from(statement.order_by(None).subquery())
             total = (await connection.execute(count)).scalar_one()
             limited = statement.limit(page.limit).offset(page.offset)
-            return (await connection.execute(limited)).mappings().all(), total
+            rows = (await connection.execute(limited)).mappings().all()
+        return [dict(row) for row in rows], total
 
     async def position(self) -> int:
         """Return the last sequence of the log that the tables hold."""

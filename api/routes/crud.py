@@ -1,3 +1,4 @@
+# pyright: reportInvalidTypeForm=false
 """The routes that all six kinds of definition share: create, get, update, enable, disable, delete.
 
 What differs is in a `Resource`. The handlers are made from it, so their annotations are values here: this module must

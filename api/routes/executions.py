@@ -27,9 +27,7 @@ async def list_executions(
     until: Until = None,
 ) -> ExecutionList:
     """List executions over all flows, newest first."""
-    wanted = ExecutionFilter(
-        flow_id=flow_id, status=status, execution_type=execution_type, since=since, until=until
-    )
+    wanted = ExecutionFilter(flow_id=flow_id, status=status, execution_type=execution_type, since=since, until=until)
     return await executions.find(desk.reading, wanted, page(limit, offset))
 
 

@@ -120,9 +120,7 @@ async def flow_executions(
 ) -> ExecutionList:
     """List a flow's executions, newest first."""
     await known(FLOW, desk, flow_id)
-    wanted = ExecutionFilter(
-        flow_id=flow_id, status=status, execution_type=execution_type, since=since, until=until
-    )
+    wanted = ExecutionFilter(flow_id=flow_id, status=status, execution_type=execution_type, since=since, until=until)
     return await executions.find(desk.reading, wanted, page(limit, offset))
 
 

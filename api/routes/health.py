@@ -1,4 +1,4 @@
-"""Health: is the process alive, and are the parts it needs there?"""
+"""Health: whether the process is alive, and whether the parts it needs are there."""
 
 from __future__ import annotations
 

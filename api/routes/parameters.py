@@ -15,7 +15,9 @@ Limit = FromQuery[Annotated[int, QueryParameter(ge=1, le=500, description="how m
 Offset = FromQuery[Annotated[int, QueryParameter(ge=0, le=2**62, description="how many to pass over")]]
 Enabled = FromQuery[bool | None]
 Q = FromQuery[Annotated[str | None, QueryParameter(max_length=255, description="a part of the name")]]
-Sort = FromQuery[Annotated[str | None, QueryParameter(max_length=64, description="a column; `-` before it: descending")]]
+Sort = FromQuery[
+    Annotated[str | None, QueryParameter(max_length=64, description="a column; `-` before it: descending")]
+]
 PathId = FromPath[str]
 
 T = TypeVar("T", bound=Value)

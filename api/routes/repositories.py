@@ -44,7 +44,9 @@ async def list_repositories(
     """List repositories, newest first."""
     wanted = DefinitionFilter(enabled=enabled, q=q)
     try:
-        found, total = await definitions.find(desk.reading, t.repositories, Repository, wanted, sort, page(limit, offset))
+        found, total = await definitions.find(
+            desk.reading, t.repositories, Repository, wanted, sort, page(limit, offset)
+        )
     except KeyError:
         raise bad_sort(sort, SORTS) from None
     return RepositoryList(repositories=found, total=total)

@@ -49,8 +49,10 @@ class Executor:
                 if isinstance(entry, Stored):
                     evolve(self._state, entry)
             if batch.caught_up and self._position >= self._appended:
-                while not await self._advance():
+                answered = await self._advance()
+                while not answered:
                     await asyncio.sleep(RETRY_PAUSE)
+                    answered = await self._advance()
 
     async def _advance(self) -> bool:
         """Append what is to be decided now. False: the log gave no answer, so decide again from the same state."""

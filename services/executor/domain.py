@@ -284,10 +284,8 @@ def _skip(trigger: Trigger, time: datetime, reason: SkipReason, message: str) ->
     return [Decision(event=event, time=time, cause=trigger.cause, actor=trigger.triggered_by)]
 
 
-def _begin(
-    catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime
-) -> tuple[list[Decision], Execution]:
-    """Return the batch that starts an execution: its terms, and its plan in parts; its end too when nothing is to do."""
+def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -> tuple[list[Decision], Execution]:
+    """Return the batch that starts an execution: its terms, its plan in parts; its end too when nothing is to do."""
     assert flow.repository_id is not None
     planned, excluded = _resolve(catalogue, flow, trigger.execution_id)
     chunks = [planned[i : i + PART] for i in range(0, len(planned), PART)] or [[]]
@@ -370,10 +368,7 @@ def _complete(execution: Execution, reason: str | None = None) -> Decision:
     done = [end for end in ended if end.status == "success"]
     failed = [end for end in ended if end.status == "error"]
     left = len(ended) - len(done) - len(failed)
-    if len(done) == len(ended):
-        status = "success" if ended else "warning"
-    else:
-        status = "warning" if done else "error"
+    status = ("success" if ended else "warning") if len(done) == len(ended) else "warning" if done else "error"
     if reason is None and status != "success":
         first = next((end.error for end in (*failed, *ended) if end.error), None)
         reason = f"{len(ended) - len(done)} of {len(ended)} backups did not succeed; the first: {first}"

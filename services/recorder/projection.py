@@ -119,10 +119,14 @@ def _defined(changes: Changes, event: Defined) -> None:
     kind: Kind = tag_of(event).removeprefix("catalog.")  # type: ignore[assignment]
     definition = event.definition
     row = None if definition is None else _definition_row(definition)
-    members = [
-        {"group_id": definition.id, "position": position, **structs.asdict(member)}
-        for position, member in enumerate(definition.members)
-    ] if isinstance(definition, Group) else []
+    members = (
+        [
+            {"group_id": definition.id, "position": position, **structs.asdict(member)}
+            for position, member in enumerate(definition.members)
+        ]
+        if isinstance(definition, Group)
+        else []
+    )
     changes.definitions.append((kind, event.id, row, members))
     if kind == "flow" and definition is None:
         _forget(changes, event.id)
@@ -321,9 +325,7 @@ def _backup(changes: Changes, sent: Envelope) -> None:
         case BackupCancelled() as event:
             _end(changes, event, sent.time, status="cancelled", error_message=event.reason)
         case BackupSkipped() as event:
-            _job(
-                changes, event.backup_id, status="skipped", completed_at=sent.time, error_message=event.reason
-            )
+            _job(changes, event.backup_id, status="skipped", completed_at=sent.time, error_message=event.reason)
         case _:
             pass
 

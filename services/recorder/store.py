@@ -146,8 +146,5 @@ async def _count(connection: AsyncConnection, ends: list[Row]) -> None:
     newest = counted.where(flow.c.last_execution_id == bindparam("execution_id_"))
     await connection.execute(
         newest.values(last_execution_status=bindparam("status_")),
-        [
-            {"flow_id_": end["flow_id"], "execution_id_": end["execution_id"], "status_": end["status"]}
-            for end in ends
-        ],
+        [{"flow_id_": end["flow_id"], "execution_id_": end["execution_id"], "status_": end["status"]} for end in ends],
     )

@@ -1,4 +1,4 @@
-"""The registry's shell: one command at a time from the queue, answered on the log with a guard on the whole catalogue."""
+"""The registry's shell: one command at a time from the queue, answered with a guard on the whole catalogue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from faststream.nats import NatsBroker
 
 from bus.envelope import Entry, Envelope, Stored, envelope
-from bus.errors import Conflict, Unavailable, Unknown
+from bus.errors import Conflict, TooLarge, Unavailable, Unknown
 from bus.log import BATCH_LIMIT, Log
 from bus.stream import REGISTRY_QUEUE
 from bus.subjects import CATALOG
@@ -68,6 +68,12 @@ class Registry:
             answers = [self._envelope(asked, event, number) for number, event in enumerate(events, start=1)]
             try:
                 last = await self._log.append(answers, expect={CATALOG: self._position})
+            except TooLarge as error:
+                decision = Rejected(
+                    entity=kind_of(command), verb=verb_of(command), id=command.id, code="invalid", reason=str(error)
+                )
+                await self._log.append([self._envelope(asked, decision, 1)], expect={})
+                return
             except (Conflict, Unknown):
                 for missed in await self._log.read([CATALOG], after=self._position):
                     self._take(missed)

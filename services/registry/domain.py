@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType, structs
 
@@ -99,7 +99,7 @@ def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, tim
 
 
 def _born(spec: Spec, id: str, actor: str, time: datetime) -> Definition:  # noqa: A002
-    context = {"id": id, "version": 1, "created_at": time, "updated_at": time, "created_by": actor}
+    context: dict[str, Any] = {"id": id, "version": 1, "created_at": time, "updated_at": time, "created_by": actor}
     match spec:
         case VmSpec():
             return Vm(**structs.asdict(spec), **context)
@@ -216,7 +216,7 @@ def _delete(
             events.append(_defined(_revised(flow, freed, time)))
     elif users:
         shown = ", ".join(f"{kind_} {name_of(user)!r}" for kind_, user in users[:5])
-        more = f" and {len(users) - 5} more" if len(users) > 5 else ""  # noqa: PLR2004
+        more = f" and {len(users) - 5} more" if len(users) > 5 else ""
         raise _Refusal("in_use", f"{kind} {name_of(current)!r} is in use by {shown}{more}")
     return [*events, _tombstone(kind, current)]
 
@@ -231,7 +231,9 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
             _unique([disk.disk_id for disk in definition.disks], "disks", "disk")
             for disk in definition.disks:
                 if not disk.path.startswith("/"):
-                    raise _Refusal("invalid", f"the path {disk.path!r} of disk {disk.disk_id!r} is not absolute", "disks")
+                    raise _Refusal(
+                        "invalid", f"the path {disk.path!r} of disk {disk.disk_id!r} is not absolute", "disks"
+                    )
         case Group():
             _unique([member.context_id for member in definition.members], "members", "VM")
             for member in definition.members:

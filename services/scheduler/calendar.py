@@ -43,27 +43,33 @@ def fault(schedule: ScheduleSpec) -> Fault | None:
             return Fault(field="cron_expression", reason=f"{expression!r} is none of {', '.join(NAMES)}")
         return None
     fields = expression.split()
-    if len(fields) != 5:  # noqa: PLR2004
+    if len(fields) != 5:
         reason = f"{expression!r} has {len(fields)} fields; a cron expression has five: minute hour day month weekday"
         return Fault(field="cron_expression", reason=reason)
     if _has_macro(fields):
-        return Fault(field="cron_expression", reason=f"{expression!r} is not the same every time: R and H are not accepted")
+        return Fault(
+            field="cron_expression", reason=f"{expression!r} is not the same every time: R and H are not accepted"
+        )
     try:
         found = list(islice(croniter(expression, _PROBE, ret_type=datetime), 5))
     except (CroniterError, ValueError, KeyError, TypeError, OverflowError) as error:
-        return Fault(field="cron_expression", reason=f"{expression!r} is not a cron expression that ever matches: {error}")
-    if len(found) < 5:  # noqa: PLR2004
+        return Fault(
+            field="cron_expression", reason=f"{expression!r} is not a cron expression that ever matches: {error}"
+        )
+    if len(found) < 5:
         return Fault(field="cron_expression", reason=f"{expression!r} never matches")
     return None
 
 
 def _has_macro(fields: list[str]) -> bool:
     """Tell whether a field holds croniter's `R` or `H`, not a name such as THU or MAR."""
-    return any(part.startswith(("R", "H", "r(", "h(")) or part in {"r", "h"} for field in fields for part in field.split(","))
+    return any(
+        part.startswith(("R", "H", "r(", "h(")) or part in {"r", "h"} for field in fields for part in field.split(",")
+    )
 
 
 def occurrences(schedule: ScheduleSpec, after: datetime) -> Iterator[datetime]:
-    """Yield the UTC instants, strictly after `after`, at which a schedule matches. Lazy; ends only with the calendar."""
+    """Yield the UTC instants, strictly after `after`, at which a schedule matches. Lazy, and all but endless."""
     zone = ZoneInfo(schedule.timezone)
     once = _fires_once_a_day(schedule.cron_expression)
     previous_wall: datetime | None = None

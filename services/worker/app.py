@@ -55,7 +55,9 @@ class Worker:
     async def open(self, log: Log, broker: NatsBroker) -> None:
         self._log = log
         # engines work in threads, one for each slot
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self._slots + 4, thread_name_prefix="engine"))
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(self._slots + 4, thread_name_prefix="engine")
+        )
         subscribe(broker, WORKER_QUEUE, self.handle, slots=self._slots)
 
     async def run(self) -> None:
@@ -101,7 +103,7 @@ class Worker:
                 if not self._stopping:
                     raise
                 return RETRY_DELAY  # this worker is going down: another one takes it
-            except Exception as error:  # noqa: BLE001  an engine's bug fails the backup, not the worker
+            except Exception as error:
                 log.exception("engine %s failed", request.engine, extra={"action": "engine_bug"})
                 message = f"the engine {request.engine!r} failed: {type(error).__name__}: {error}"
                 return await self._failed(entry, request, attempt, message)
@@ -138,11 +140,12 @@ class Worker:
         """Tell whether the log has this backup's end: then its message was redelivered for a lost answer only."""
         ends = [f"backup.{end}.{request.flow_id}" for end in ("completed", "failed", "cancelled")]
         for later in await self._log.read(ends, after=entry.sequence):
-            if isinstance(later, Stored) and isinstance(
-                later.envelope.data, BackupCompleted | BackupFailed | BackupCancelled
+            if (
+                isinstance(later, Stored)
+                and isinstance(later.envelope.data, BackupCompleted | BackupFailed | BackupCancelled)
+                and later.envelope.data.backup_id == request.backup_id
             ):
-                if later.envelope.data.backup_id == request.backup_id:
-                    return True
+                return True
         return False
 
     @asynccontextmanager

@@ -66,7 +66,7 @@ class Manifest(Value, frozen=True, kw_only=True):
 
 
 class DirectoryEngine:
-    """Streams disk images into a folder, in a thread of its own; zstd and SHA-256 run outside the interpreter's lock."""
+    """Streams disk images into a folder, in a thread; zstd and SHA-256 run outside the interpreter's lock."""
 
     async def backup(self, request: BackupRequested, attempt: int, report: Report) -> Result:
         loop = asyncio.get_running_loop()
@@ -221,9 +221,7 @@ class _Backup:
         now = time.monotonic()
         if now - self.reported_at >= REPORT_EVERY:
             self.reported_at = now
-            self.report(
-                Progress(bytes_total=self.total, bytes_read=self.read, bytes_transferred=self.written)
-            )
+            self.report(Progress(bytes_total=self.total, bytes_read=self.read, bytes_transferred=self.written))
 
 
 def _chunks(source: BinaryIO, size: int) -> Iterator[bytes | memoryview]:
@@ -277,7 +275,9 @@ def _explain(error: OSError, request: BackupRequested) -> str:
     place = error.filename or request.location
     match error.errno:
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            what = "the worker may not write there" if _inside(place, request.location) else "the worker may not read it"
+            what = (
+                "the worker may not write there" if _inside(place, request.location) else "the worker may not read it"
+            )
             return f"{place}: {what} ({os.strerror(error.errno)})"
         case errno.ENOSPC | errno.EDQUOT:
             return f"the repository folder {request.location} is full: free space, or choose another repository"
