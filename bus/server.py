@@ -23,7 +23,7 @@ START_TIMEOUT = 30.0  # seconds: recovery of a long log takes a while
 _CONFIG = """\
 host: "{host}"
 port: {port}
-server_name: "flows"
+server_name: "{name}"
 max_payload: 8MB
 pid_file: "{folder}/nats.pid"
 jetstream {{
@@ -63,6 +63,7 @@ class Server:
         self.folder = folder.resolve()
         self.host = host
         self.port = port
+        self._name = f"flows-{secrets.token_hex(4)}"
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = -1
 
@@ -90,6 +91,7 @@ class Server:
         _write_private(
             config,
             _CONFIG.format(
+                name=self._name,
                 host=self.host,
                 port=self.port,
                 folder=self.folder,
@@ -142,10 +144,10 @@ class Server:
             self._process.wait()
 
     def _answers(self) -> bool:
-        """Tell whether the server greets a client; it does so only after JetStream has recovered."""
+        """Tell whether this server, and no other, greets a client; it does so only after JetStream has recovered."""
         try:
             with socket.create_connection((self.host, self.port), timeout=1) as connection:
-                return connection.recv(5) == b"INFO "
+                return self._name.encode() in connection.recv(4096)
         except OSError:
             return False
 

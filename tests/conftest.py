@@ -1,0 +1,34 @@
+"""Fixtures: a real nats-server and the log on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from bus.connection import connect
+from bus.log import Log
+from bus.server import Server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A nats-server of the test's own: it starts in a tenth of a second."""
+    server = Server(tmp_path / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[Client]:
+    client = await connect(server.url, "test")
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def log(client: Client) -> Log:
+    return await Log.open(client)

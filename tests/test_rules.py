@@ -1,0 +1,129 @@
+"""The house's rules (DESIGN §2), checked on the source. Each check is shown to go red on a house that breaks it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = ["schemas", "bus", "services", "api", "cli"]
+PURE = ("domain.py", "calendar.py", "admission.py", "projection.py", "catalogue.py")
+SHELLS = ("app.py",)
+# what would make a decision depend on more than its arguments
+IMPURE_MODULES = {"asyncio", "random", "secrets", "time", "os", "socket", "subprocess", "threading", "nats", "faststream"}
+IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input", "sleep"}
+
+
+def sources(root: Path) -> Iterator[Path]:
+    for floor in FLOORS:
+        yield from sorted((root / floor).rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports_that_go_up(root: Path) -> list[str]:
+    """A floor imports from floors below it; a service imports no other service's shell."""
+    faults: list[str] = []
+    for file in sources(root):
+        place = file.relative_to(root)
+        floor = FLOORS.index(place.parts[0])
+        for name in imported(ast.parse(file.read_text())):
+            parts = name.split(".")
+            if parts[0] in FLOORS and FLOORS.index(parts[0]) > floor:
+                faults.append(f"{place} imports {name}, from a floor above")
+            shell = len(parts) > 2 and f"{parts[2]}.py" in SHELLS
+            if parts[0] == "services" and place.parts[0] == "services" and shell and parts[1] != place.parts[1]:
+                faults.append(f"{place} imports {name}, another service's shell")
+            if parts[0] == "nats" and place.parts[0] != "bus":
+                faults.append(f"{place} imports {name}: nats-py is for bus/ alone")
+    return faults
+
+
+def impurities(root: Path) -> list[str]:
+    """Domains, the calendar and schemas/ do no I/O, and read no clock, no randomness and no event loop."""
+    faults: list[str] = []
+    for file in sources(root):
+        place = file.relative_to(root)
+        if place.parts[0] != "schemas" and place.name not in PURE:
+            continue
+        tree = ast.parse(file.read_text())
+        faults += [f"{place} imports {name}" for name in imported(tree) if name.split(".")[0] in IMPURE_MODULES]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.AsyncFunctionDef | ast.Await):
+                faults.append(f"{place}:{node.lineno} is asynchronous")
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if name in IMPURE_CALLS:
+                    faults.append(f"{place}:{node.lineno} calls {name}()")
+    return faults
+
+
+def test_imports_go_down() -> None:
+    assert imports_that_go_up(ROOT) == []
+
+
+def test_pure_modules_are_pure() -> None:
+    assert impurities(ROOT) == []
+
+
+def test_the_rules_look_at_the_whole_house() -> None:
+    names = {str(file.relative_to(ROOT)) for file in sources(ROOT)}
+    assert {f"services/{name}/app.py" for name in ("registry", "scheduler", "executor", "worker", "recorder")} <= names
+    assert {"services/executor/domain.py", "services/scheduler/calendar.py", "schemas/events.py"} <= names
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("schemas/events.py", "from bus.log import Log"),
+        ("bus/log.py", "import services.catalogue"),
+        ("services/worker/app.py", "def f():\n    from api.app import create_app"),
+        ("services/worker/app.py", "from services.executor.app import Executor"),
+        ("services/worker/app.py", "from services.executor import app"),
+        ("api/app.py", "import nats"),
+    ],
+)
+def test_the_import_rule_goes_red(tmp_path: Path, place: str, source: str) -> None:
+    write(tmp_path, place, source)
+    assert imports_that_go_up(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("services/executor/domain.py", "from datetime import datetime\nx = datetime.now()"),
+        ("services/executor/domain.py", "import uuid\ndef f():\n    return uuid.uuid4()"),
+        ("services/scheduler/calendar.py", "import random"),
+        ("services/scheduler/calendar.py", "import asyncio"),
+        ("services/registry/domain.py", "def f():\n    return open('x')"),
+        ("services/registry/domain.py", "async def f(): ..."),
+        ("schemas/ids.py", "from time import time"),
+    ],
+)
+def test_the_purity_rule_goes_red(tmp_path: Path, place: str, source: str) -> None:
+    write(tmp_path, place, source)
+    assert impurities(tmp_path)
+
+
+def test_what_is_allowed_stays_green(tmp_path: Path) -> None:
+    write(tmp_path, "api/app.py", "from services.scheduler import calendar\nfrom bus.log import Log")
+    write(tmp_path, "services/registry/app.py", "from services.registry.app import x\nimport asyncio")
+    write(tmp_path, "services/registry/domain.py", "from services.scheduler import calendar")
+    assert imports_that_go_up(tmp_path) == []
+    assert impurities(tmp_path) == []
+
+
+def write(root: Path, place: str, source: str) -> None:
+    file = root / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(source)
