@@ -66,10 +66,18 @@ async def host(service: Service, nats_url: str, stop: asyncio.Event, *, replicas
         client = await asyncio.wait_for(broker.connect(), CONNECT_TIMEOUT)
     except (TimeoutError, OSError) as error:
         raise Unavailable(f"cannot reach NATS at {without_password(nats_url)}: is the server running?") from error
-    service_log = await Log.open(client, replicas=replicas)
-    await service.open(service_log, broker)
-    await app.start()
-    log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
+    try:
+        await service.open(await Log.open(client, replicas=replicas), broker)
+        await app.start()
+        log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
+        await _work(service, lost, stop)
+    finally:
+        await app.stop()
+        log.info("%s stopped", service.name, extra={"action": "service_stopped", "part": service.name})
+
+
+async def _work(service: Service, lost: asyncio.Event, stop: asyncio.Event) -> None:
+    """Let a service work until it fails, the connection is lost, or it is to stop."""
     work = asyncio.create_task(service.run(), name=service.name)
     waits = [work, asyncio.create_task(lost.wait()), asyncio.create_task(stop.wait())]
     try:
@@ -82,8 +90,6 @@ async def host(service: Service, nats_url: str, stop: asyncio.Event, *, replicas
         for task in waits:
             task.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-        await app.stop()
-        log.info("%s stopped", service.name, extra={"action": "service_stopped", "part": service.name})
 
 
 def subscribe(

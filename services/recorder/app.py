@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from faststream.nats import NatsBroker
 
 from bus.envelope import Entry, Stored, Unreadable, envelope
-from bus.errors import Conflict
+from bus.errors import Conflict, ForeignStream
 from bus.log import Log
 from schemas.events import DeadLettered
 from services import database
@@ -35,7 +35,11 @@ class Recorder:
         await database.create(self._database_url)
         self._store = Store(database.writer(self._database_url))
         self._stream = await log.identity()
-        self._position = await self._store.position(self._stream)
+        try:
+            self._position = await self._store.position(self._stream)
+        except ForeignStream:
+            await self._store.close()
+            raise
         self._buried, self._guard = 0, 0
         for entry in await log.latest([DEAD]):
             self._guard = entry.sequence

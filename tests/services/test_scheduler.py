@@ -1,0 +1,127 @@
+"""The scheduler's decisions: every occurrence that has passed is due, or missed with the reason in its schedule."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given as given_
+from hypothesis import strategies as st
+
+from schemas.base import Message
+from schemas.events import FlowDefined, FlowDue, FlowMissed
+from services.scheduler.domain import State, decide, evolve
+from tests.support import T0, due, flow, group, repository, schedule, vm
+
+HOURLY = {"schedule_id": "schedule-1"}
+
+
+def given(*events: Message) -> State:
+    state = State()
+    for event in (vm(), group(), repository(), *events):
+        evolve(state, event)  # type: ignore[arg-type]
+    return state
+
+
+def at(hours: float = 0, seconds: float = 0) -> datetime:
+    return T0 + timedelta(hours=hours, seconds=seconds)
+
+
+def said(state: State, now: datetime) -> list[FlowDue | FlowMissed]:
+    return [event for events in decide(state, now) for event in events]
+
+
+def test_nothing_is_due_before_its_time() -> None:
+    state = given(schedule(), flow(**HOURLY))
+    assert state.wake_at == at(1)
+    assert decide(state, at(1, -0.001)) == []
+
+
+def test_an_occurrence_is_due_once() -> None:
+    state = given(schedule(), flow(**HOURLY))
+    (first,) = said(state, at(1))
+    assert first == due(at=at(1))
+    assert said(state, at(1, 1)) == [first]  # said again until the log has it
+    evolve(state, first)
+    assert said(state, at(1, 1)) == []
+    assert state.wake_at == at(2)
+
+
+def test_an_occurrence_on_the_log_twice_changes_nothing() -> None:
+    state = given(schedule(), flow(**HOURLY), due(at=at(2)), due(at=at(1)), due(at=at(2)))
+    assert state.wake_at == at(3)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [schedule(), flow()],
+        [schedule(), flow(**HOURLY, enabled=False)],
+        [schedule(enabled=False), flow(**HOURLY)],
+        [schedule(), flow(**HOURLY), FlowDefined(id="flow-1", version=2, definition=None)],
+        [schedule(), flow(**HOURLY), flow(version=2)],
+        [schedule(), flow(**HOURLY), schedule(version=2, enabled=False)],
+    ],
+)
+def test_what_is_off_does_not_fire(events: list[Message]) -> None:
+    state = given(*events)
+    assert state.wake_at is None
+    assert decide(state, at(100)) == []
+
+
+def test_enabling_never_runs_the_past() -> None:
+    state = given(schedule(), flow(**HOURLY, enabled=False), flow(**HOURLY, version=2, armed_at=at(5.5)))
+    assert said(state, at(5.9)) == []
+    assert said(state, at(6)) == [due(at=at(6))]
+
+
+def test_a_changed_schedule_counts_from_the_change() -> None:
+    state = given(schedule(), flow(**HOURLY))
+    evolve(state, schedule(version=2, cron_expression="30 * * * *", armed_at=at(0.75)))
+    assert state.wake_at == at(1.5)
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "window", "missed", "fired"),
+    [
+        ("none", 86_400, (1, 3), []),
+        ("last", 86_400, (1, 2), [3]),
+        ("all", 86_400, None, [1, 2, 3]),
+        ("all", 2 * 3600, (1, 1), [2, 3]),
+        ("last", 60, (1, 3), []),
+    ],
+)
+def test_after_downtime(catch_up: str, window: int, missed: tuple[int, int] | None, fired: list[int]) -> None:
+    state = given(schedule(catch_up=catch_up, catch_up_window_seconds=window), flow(**HOURLY))
+    events = said(state, at(3.5))
+    assert [event.occurrence for event in events if isinstance(event, FlowDue)] == [at(hour) for hour in fired]
+    gaps = [(event.first, event.last, event.count) for event in events if isinstance(event, FlowMissed)]
+    assert gaps == ([(at(missed[0]), at(missed[1]), missed[1] - missed[0] + 1)] if missed else [])
+
+
+def test_downtime_that_ends_on_time_runs_what_is_on_time() -> None:
+    state = given(schedule(), flow(**HOURLY))
+    missed, fired = said(state, at(3, 5))
+    assert (missed.count, fired) == (2, due(at=at(3)))
+
+
+@given_(pauses=st.lists(st.integers(1, 5 * 3600), min_size=1, max_size=30), catch_up=st.sampled_from(["none", "last", "all"]))
+def test_every_occurrence_has_exactly_one_outcome(pauses: list[int], catch_up: str) -> None:
+    state = given(schedule(catch_up=catch_up), flow(**HOURLY))
+    now, outcomes = T0, list[datetime]()
+    for pause in pauses:
+        now += timedelta(seconds=pause)
+        for event in said(state, now):
+            if isinstance(event, FlowDue):
+                outcomes.append(event.occurrence)
+            else:
+                outcomes += [event.first + timedelta(hours=hour) for hour in range(event.count)]
+                assert outcomes[-1] == event.last
+            evolve(state, event)
+    hours = int((now - T0).total_seconds() // 3600)
+    assert outcomes == [at(hour) for hour in range(1, hours + 1)]
+
+
+def test_flows_on_one_schedule_are_all_due() -> None:
+    state = given(schedule(), *(flow(f"f{number}", **HOURLY) for number in range(50)))
+    assert len(said(state, at(1))) == 50

@@ -1,0 +1,314 @@
+"""The services together, on a real server and a real database: each story is told on the log."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bus.connection import connect
+from bus.errors import ForeignStream
+from bus.log import Log
+from bus.server import Server
+from bus.stream import WORKER_QUEUE
+from schemas import commands as c
+from schemas import tables as t
+from schemas.definitions import (
+    Disk,
+    FlowSpec,
+    GroupSpec,
+    Member,
+    PolicySpec,
+    RepositorySpec,
+    ScheduleSpec,
+    VmSpec,
+)
+from schemas.events import BackupCompleted, BackupStarted, DeadLettered, FlowCompleted, Rejected
+from services.executor.app import Executor
+from services.registry.app import Registry
+from services.scheduler.app import Scheduler
+from services.worker import app as worker_app
+from services.worker.app import Worker
+from tests.services.conftest import Engine
+from tests.support import T0, due, eventually, sent
+
+
+def house(vms: int = 3, *, config: dict[str, Any] | None = None, policy: PolicySpec | None = None) -> list[c.Command]:
+    names = [f"vm-{number}" for number in range(vms)]
+    flow = FlowSpec(
+        name="flow",
+        flow_type="backup",
+        target_type="group",
+        target_id="group",
+        repository_id="repository",
+        policy_id="policy",
+    )
+    return [
+        *(c.CreateVm(id=name, spec=VmSpec(vm_name=name, disks=[Disk(disk_id="d", path="/x")])) for name in names),
+        c.CreateGroup(id="group", spec=GroupSpec(name="group", members=[Member(context_id=name) for name in names])),
+        c.CreateRepository(
+            id="repository",
+            spec=RepositorySpec(name="repository", type="simulated", location="/x", config=config or {}),
+        ),
+        c.CreatePolicy(id="policy", spec=policy or PolicySpec(name="policy")),
+        c.CreateFlow(id="flow", spec=flow),
+    ]
+
+
+async def built(engine: Engine, commands: list[c.Command]) -> None:
+    await engine.ask(*commands)
+    await engine.until("catalog.*.*", len(commands))
+
+
+async def test_from_command_to_completed_and_into_the_tables(engine: Engine) -> None:
+    async with engine.running(Registry(), Executor(), Worker(), engine.recorder()):
+        await built(engine, house(vms=6))
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        (end,) = await engine.until("flow.completed.*")
+        assert isinstance(end, FlowCompleted)
+        assert (end.status, end.jobs_created, end.jobs_completed) == ("success", 6, 6)
+        await engine.recorded()
+    (execution,) = await engine.rows(select(t.executions))
+    assert (execution["status"], execution["jobs_completed"], execution["triggered_by"]) == ("success", 6, "admin")
+    jobs = await engine.rows(select(t.backup_jobs).order_by(t.backup_jobs.c.position))
+    assert [(job["context_id"], job["status"], job["progress_percent"]) for job in jobs] == [
+        (f"vm-{number}", "success", 100) for number in range(6)
+    ]
+    (flow,) = await engine.rows(select(t.protection_flows))
+    assert (flow["total_executions"], flow["successful_executions"], flow["failed_executions"]) == (1, 1, 0)
+    assert (flow["last_execution_id"], flow["last_execution_status"]) == (execution["id"], "success")
+    commands = await engine.rows(select(t.commands))
+    assert {command["outcome"] for command in commands} == {"accepted"}
+    assert len(await engine.rows(select(t.events))) == (await engine.log.identity()).last_sequence
+
+
+async def test_two_of_each_service_are_as_good_as_one(engine: Engine) -> None:
+    pairs = [Registry(), Registry(), Executor(), Executor(), Worker(slots=2), Worker(slots=2)]
+    async with engine.running(Registry()):
+        await built(engine, house(vms=10))  # in order: rivals may answer a command before the one ahead of it
+    async with engine.running(*pairs, engine.recorder()):
+        await engine.ask(*[c.ExecuteFlow(id="flow")] * 5)
+        answers = await engine.until("flow.started.*")
+
+        async def all_answered() -> bool:
+            seen = [*await engine.messages("flow.completed.*"), *await engine.messages("flow.skipped.*")]
+            return len(seen) == 5
+
+        await eventually(all_answered, within=30)
+        answers = await engine.messages("flow.started.*")
+        requested = [request.backup_id for request in await engine.messages("backup.requested.*")]
+        assert len(requested) == len(set(requested)) == 10 * len(answers)
+        assert len(await engine.messages("flow.completed.*")) == len(answers)
+
+
+async def test_a_redelivered_command_has_one_answer(engine: Engine) -> None:
+    """A registry that dies between its answer and its acknowledgement."""
+    registry = Registry()
+    async with engine.running(registry):
+        await built(engine, house(vms=1)[:1])
+    (entry,) = await engine.log.read(["command.vm.create"])
+    again = Registry()
+    async with engine.running(again):
+        await eventually(lambda: hasattr(again, "_log"))
+        await again._answer(entry, entry.envelope.data, again=True)
+        assert len(await engine.messages("catalog.*.*")) == 1
+        assert await engine.messages("rejected.*.*") == []
+
+
+async def test_rival_registries_agree(engine: Engine) -> None:
+    async with engine.running(Registry(), Registry(), Registry()):
+        spec = VmSpec(vm_name="x")
+        await asyncio.gather(*(engine.ask(c.CreateVm(id=f"vm-{number % 5}", spec=spec)) for number in range(30)))
+
+        async def all_answered() -> bool:
+            return len(await engine.messages("catalog.*.*")) + len(await engine.messages("rejected.*.*")) == 30
+
+        await eventually(all_answered, within=30)
+        assert len(await engine.messages("catalog.*.*")) == 5
+
+
+async def test_a_failing_vm_is_retried_and_then_failed_with_the_reason(engine: Engine) -> None:
+    policy = PolicySpec(name="policy", retry_attempts=1, retry_delay_seconds=1)
+    async with engine.running(Registry(), Executor(), Worker(), engine.recorder()):
+        await built(engine, house(vms=2, config={"failure_rate": 1.0}, policy=policy))
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        (end,) = await engine.until("flow.completed.*")
+        assert (end.status, end.jobs_failed) == ("error", 2)
+        assert "simulated failure of attempt 2" in end.error_message
+        started = await engine.messages("backup.started.*")
+        assert sorted(start.attempt for start in started) == [1, 1, 2, 2]
+        assert len(await engine.messages("backup.retrying.*")) == 2
+        await engine.recorded()
+    jobs = await engine.rows(select(t.backup_jobs))
+    assert {(job["status"], job["attempt"]) for job in jobs} == {("error", 2)}
+
+
+async def test_a_backup_over_its_time_is_failed(engine: Engine) -> None:
+    policy = PolicySpec(name="policy", timeout_seconds=1)
+    async with engine.running(Registry(), Executor(), Worker()):
+        await built(engine, house(vms=1, config={"seconds": 60}, policy=policy))
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        (failed,) = await engine.until("backup.failed.*")
+        assert "not finished within 1 s" in failed.error
+
+
+async def test_a_worker_that_stops_hands_its_work_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_app, "RETRY_DELAY", 0.1)
+    async with engine.running(Registry(), Executor()):
+        await built(engine, house(vms=2, config={"seconds": 2}))
+        async with engine.running(Worker()):
+            await engine.ask(c.ExecuteFlow(id="flow"))
+            await engine.until("backup.started.*", 2)
+        async with engine.running(Worker()):
+            (end,) = await engine.until("flow.completed.*")
+        assert (end.status, end.jobs_completed) == ("success", 2)
+        attempts = [start.attempt for start in await engine.messages("backup.started.*")]
+        assert sorted(attempts) == [1, 1, 2, 2]
+
+
+async def test_a_message_redelivered_after_its_end_is_not_run_again(engine: Engine) -> None:
+    worker = Worker()
+    async with engine.running(Registry(), Executor(), worker):
+        await built(engine, house(vms=1))
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.until("flow.completed.*")
+        (entry,) = await engine.log.read(["backup.requested.*"])
+        assert await worker._ended(entry, entry.envelope.data)  # type: ignore[union-attr]
+        assert len(await engine.messages("backup.started.*")) == 1
+    assert WORKER_QUEUE.ack_wait > 3 * worker_app.PROGRESS_EVERY
+
+
+async def test_one_vm_without_its_disk_is_an_error_and_the_others_are_done(engine: Engine, tmp_path: Path) -> None:
+    commands = house(vms=3)
+    (tmp_path / "repository").mkdir()
+    for number in (0, 2):
+        (tmp_path / f"{number}.raw").write_bytes(b"x" * 100_000)
+    for number in range(3):
+        disks = [Disk(disk_id="d", path=str(tmp_path / f"{number}.raw"))]
+        commands[number] = c.CreateVm(id=f"vm-{number}", spec=VmSpec(vm_name=f"vm-{number}", disks=disks))
+    spec = RepositorySpec(name="repository", type="directory", location=str(tmp_path / "repository"))
+    commands[4] = c.CreateRepository(id="repository", spec=spec)
+    async with engine.running(Registry(), Executor(), Worker()):
+        await built(engine, commands)
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        (end,) = await engine.until("flow.completed.*")
+        assert (end.status, end.jobs_completed, end.jobs_failed) == ("warning", 2, 1)
+        assert "1.raw does not exist" in end.error_message
+        assert len(await engine.messages("backup.completed.*")) == 2
+
+
+async def test_a_schedule_fires_at_its_time(engine: Engine) -> None:
+    """The scheduler's shell on a clock that the test turns: the minute comes, and with it `flow.due`, once."""
+    clock = {"now": T0}
+    commands = house(vms=1)
+    flow = commands[-1]
+    assert isinstance(flow, c.CreateFlow)
+    fields = {field: getattr(flow.spec, field) for field in flow.spec.__struct_fields__}
+    schedule = c.CreateSchedule(id="schedule", spec=ScheduleSpec(name="s", cron_expression="* * * * *"))
+    commands[-1:] = [schedule, c.CreateFlow(id="flow", spec=FlowSpec(**fields | {"schedule_id": "schedule"}))]
+    async with engine.running(Registry()):
+        await built(engine, commands)
+    created = (await engine.log.read(["catalog.flow.*"]))[0].envelope.time  # type: ignore[union-attr]
+    clock["now"] = created
+    schedulers = [Scheduler(lambda: clock["now"]) for _ in range(3)]
+    async with engine.running(*schedulers):
+        clock["now"] = created.replace(second=0, microsecond=0) + timedelta(minutes=1, milliseconds=5)
+        # an edit wakes them
+        async with engine.running(Registry()):
+            await engine.ask(c.EnableFlow(id="flow"))
+            (fired,) = await engine.until("flow.due.*")
+        assert fired.occurrence == created.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        await asyncio.sleep(1.5)
+        assert len(await engine.messages("flow.due.*")) == 1
+
+
+async def test_malformed_messages_are_put_aside_and_everything_goes_on(engine: Engine) -> None:
+    async with engine.running(Registry(), Executor(), Worker(), engine.recorder()):
+        jetstream = engine.log._js
+        for subject in ("command.flow.create", "backup.requested.flow", "flow.due.flow", "catalog.vm.x", "flow.due.é"):
+            await jetstream.publish(subject, b"\x00\xff not an envelope")
+        await built(engine, house(vms=1))
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        (end,) = await engine.until("flow.completed.*")
+        assert end.status == "success"
+        dead = await engine.until("dead.*.*", 5)
+        assert [letter.subject for letter in dead if isinstance(letter, DeadLettered)][:2] == [
+            "command.flow.create",
+            "backup.requested.flow",
+        ]
+        await engine.recorded()
+    # a recorder that starts from nothing does not say it again
+    fresh = Engine(engine.server, engine.log, engine.database_url.replace("flows.db", "fresh.db"))
+    async with fresh.running(fresh.recorder()):
+        await fresh.recorded()
+    assert len(await engine.messages("dead.*.*")) == 5
+
+
+async def test_a_rebuilt_database_is_the_same(engine: Engine) -> None:
+    async with engine.running(Registry(), Executor(), Worker(), engine.recorder()):
+        await built(engine, house(vms=4, config={"failure_rate": 0.4, "seed": "x"}))
+        for _ in range(4):
+            await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.ask(c.DisableFlow(id="flow"), c.CreateVm(id="vm-0", spec=VmSpec(vm_name="again")))
+        await engine.until("flow.completed.*")
+        await engine.until("rejected.*.*")
+        await engine.until("flow.skipped.*", 3) if len(await engine.messages("flow.started.*")) == 1 else None
+        await asyncio.sleep(0.5)
+        await engine.recorded()
+    fresh = Engine(engine.server, engine.log, engine.database_url.replace("flows.db", "fresh.db"))
+    async with fresh.running(fresh.recorder()):
+        await fresh.recorded()
+    for table in t.metadata.sorted_tables:
+        statement = select(table).order_by(*table.primary_key.columns)
+        assert await engine.rows(statement) == await fresh.rows(statement), table.name
+
+
+async def test_deleting_a_flow_deletes_its_history(engine: Engine) -> None:
+    async with engine.running(Registry(), Executor(), Worker(), engine.recorder()):
+        await built(engine, house(vms=2))
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.until("flow.completed.*")
+        await engine.ask(c.DeleteFlow(id="flow"), c.ExecuteFlow(id="flow"))
+        (skipped,) = await engine.until("flow.skipped.*")
+        assert skipped.reason in {"flow_deleted"}
+        await engine.recorded()
+    for table in (t.protection_flows, t.executions, t.backup_jobs):
+        assert await engine.rows(select(table)) == []
+
+
+async def test_a_foreign_log_is_not_projected(engine: Engine, tmp_path: Path) -> None:
+    async with engine.running(Registry(), engine.recorder()):
+        await built(engine, house(vms=1))
+        await engine.recorded()
+    other = Server(tmp_path / "other")
+    other.start()
+    client = await connect(other.url, "other")
+    stranger = Engine(other, await Log.open(client), engine.database_url)
+    with pytest.raises(ForeignStream, match="replaced or damaged"):
+        async with stranger.running(stranger.recorder()):
+            await asyncio.sleep(1)
+    await client.close()
+    other.stop()
+
+
+async def test_refusals_say_which_field(engine: Engine) -> None:
+    async with engine.running(Registry()):
+        await engine.ask(c.CreateFlow(id="flow", spec=house()[-1].spec))  # type: ignore[attr-defined]
+        (no,) = await engine.until("rejected.*.*")
+        assert isinstance(no, Rejected)
+        assert (no.entity, no.verb, no.field) == ("flow", "create", "target_id")
+
+
+def test_reports_have_ids_of_their_own() -> None:
+    about = {"flow_id": "f", "execution_id": "e", "backup_id": "b", "context_id": "v", "attempt": 1}
+    worker = Worker()
+    entry: Any = type("Entry", (), {"envelope": sent(due())})
+    started = worker._envelope(entry, BackupStarted(**about, worker="w"))
+    ended = worker._envelope(
+        entry, BackupCompleted(**about, bytes_read=1, bytes_transferred=1, snapshot_ref="x")
+    )
+    assert started.id != ended.id
