@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.running import Client, Running
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One engine for all tests of the API: what a test makes has names of its own."""
+    running = Running(tmp_path_factory.mktemp("engine") / "data").start()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def api(running: Running) -> Iterator[Client]:
+    client = running.client()
+    yield client
+    client.close()
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses."""
+    return f"n{next(_numbers)}"

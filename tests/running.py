@@ -1,0 +1,126 @@
+"""A real `flows up` for tests: a process tree on a folder of its own, and a client of its API."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bus.server import free_port
+
+ROOT = Path(__file__).parent.parent
+START = 60.0  # seconds: generous, as other tests run beside it
+
+
+class Running:
+    """`flows up` on `folder`. `start` returns when it greets; `kill` ends the whole tree as a crash would."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.port = free_port("127.0.0.1")
+        self.options = options
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Running:
+        self.process = subprocess.Popen(
+            [*FLOWS, "up", "--data", str(self.folder), "--port", str(self.port), *self.options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+        assert self.process.stdout
+        said = ""
+        for line in self.process.stdout:
+            said += line
+            if "Press Ctrl+C" in line:
+                return self
+        raise AssertionError(f"flows up ended: {said}")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def token(self) -> str:
+        return (self.folder / "admin-token").read_text().strip()
+
+    @property
+    def nats_url(self) -> str:
+        return (self.folder / "nats-url").read_text().strip()
+
+    def client(self) -> Client:
+        return Client(self.url, self.token)
+
+    def tree(self) -> list[int]:
+        """Return the process ids of `flows up` and its children."""
+        assert self.process
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
+    def kill(self) -> None:
+        for pid in self.tree():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self._wait()
+
+    def stop(self) -> int:
+        """Stop as Ctrl+C does and return the exit code."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self._wait()
+
+    def _wait(self) -> int:
+        assert self.process and self.process.stdout
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        return code
+
+
+FLOWS = [sys.executable, "-m", "cli.main"]
+
+
+class Client:
+    """The API, for somebody with a token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.http = httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+    def call(self, method: str, path: str, body: Any = None, *, status: int = 200, **options: Any) -> Any:
+        """Send a request, check the status, and return the answer's body."""
+        answer = self.http.request(method, path, json=body, **options)
+        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        if status >= 400:
+            assert answer.headers["content-type"] == "application/problem+json"
+            problem = answer.json()
+            assert problem["status"] == status
+            assert problem["title"] and problem["detail"] and problem["type"]
+        return answer.json() if answer.content else None
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self.call("GET", path, **options)
+
+    def create(self, path: str, **body: Any) -> Any:
+        return self.call("POST", path, body, status=201)
+
+    def until(self, path: str, check: Any, within: float = 60) -> Any:
+        """Return what is at a path once it is as `check` wants it."""
+        deadline = time.monotonic() + within
+        while not check(found := self.get(path)):
+            assert time.monotonic() < deadline, f"{path} is still {found}"
+            time.sleep(0.05)
+        return found
+
+    def ended(self, execution_id: str, within: float = 60) -> Any:
+        return self.until(f"/executions/{execution_id}", lambda found: found["completed_at"], within)
+
+    def close(self) -> None:
+        self.http.close()
