@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container, Iterable
 
-from bus.envelope import Envelope, Stored, envelope
+from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.log import Log, now
 from schemas.base import Value
 from schemas.commands import Command, ExecuteFlow
@@ -28,6 +29,7 @@ class Gateway:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._position = 0  # of the last outcome heard
         self._waiting: dict[str, set[asyncio.Future[Outcome]]] = {}  # by command
 
     async def run(self, listening: asyncio.Event) -> None:
@@ -38,14 +40,8 @@ class Gateway:
             listening.set()
 
         async for batch in self._log.follow(OUTCOMES, after=start, ready=ready):
-            outcomes: dict[str, Outcome] = {}
-            for entry in batch.entries:
-                if not isinstance(entry, Stored) or not isinstance(entry.envelope.data, Answer):
-                    continue
-                # one command may have several events, together on the log: the last one says how far to read
-                if (cause := entry.envelope.causationid) in self._waiting:
-                    outcomes[cause] = Outcome(sequence=entry.sequence, answer=entry.envelope.data)
-            for command_id, outcome in outcomes.items():
+            self._position = batch.position
+            for command_id, outcome in _outcomes(batch.entries, self._waiting).items():
                 for future in self._waiting[command_id]:
                     if not future.done():
                         future.set_result(outcome)
@@ -59,7 +55,12 @@ class Gateway:
         waiting = self._waiting.setdefault(id, set())
         waiting.add(future)
         try:
-            await self._log.ask(_envelope(command, id, actor))
+            sequence = await self._log.ask(_envelope(command, id, actor))
+            if sequence < self._position and not future.done():
+                # it was asked before, with the same id, and its outcome may have gone by
+                before = _outcomes(await self._log.read(OUTCOMES, after=sequence), {id})
+                if id in before:
+                    return before[id]
             async with asyncio.timeout(patience):
                 return await future
         except TimeoutError:
@@ -68,6 +69,16 @@ class Gateway:
             waiting.discard(future)
             if not waiting:
                 self._waiting.pop(id, None)
+
+
+def _outcomes(entries: Iterable[Entry], commands: Container[str | None]) -> dict[str, Outcome]:
+    """Return the outcomes of these commands. One may have several events, together on the log: the last one counts."""
+    return {
+        entry.envelope.causationid: Outcome(sequence=entry.sequence, answer=entry.envelope.data)
+        for entry in entries
+        if isinstance(entry, Stored) and isinstance(entry.envelope.data, Answer)
+        if entry.envelope.causationid is not None and entry.envelope.causationid in commands
+    }
 
 
 def _envelope(command: Command, id_: str, actor: str) -> Envelope:

@@ -17,14 +17,13 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
-from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError
 from nats.js.errors import Error as JetStreamError
 
 from bus.envelope import Entry, Envelope, decode, encode
 from bus.errors import Conflict, Duplicate, LogError, TooLarge, Unavailable, Unknown
-from bus.stream import TTL, declare
+from bus.stream import TTL, Queue, declare
 from bus.subjects import STREAM, TABLE, matches, subject_of
 from schemas.base import Value, tag_of
 
@@ -78,7 +77,7 @@ class Log:
         log = cls(client)
         try:
             await declare(log._js, replicas=replicas)
-        except (JetStreamError, NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
+        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
             raise Unavailable(f"the log cannot be set up: {error or type(error).__name__}") from error
         return log
 
@@ -90,7 +89,7 @@ class Log:
         """Return the stream's creation time and last sequence."""
         try:
             info = await self._js.stream_info(STREAM)
-        except (JetStreamError, NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
+        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
             raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
         assert info.created is not None
         return Identity(created=info.created.astimezone(UTC).isoformat(), last_sequence=info.state.last_seq)
@@ -101,10 +100,22 @@ class Log:
             message = await self._js.get_last_msg(STREAM, subject, direct=True)
         except NotFoundError:
             return 0
-        except (JetStreamError, NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
+        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
             raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
         assert message.seq is not None
         return message.seq
+
+    async def acknowledged(self, queue: Queue) -> int:
+        """Return the sequence up to which a queue's messages are all answered, as far as the server remembers.
+
+        A server that was killed may remember less than was answered, and counts deliveries anew: whoever takes a
+        message from a queue asks the log, not the delivery, what has been done about it.
+        """
+        try:
+            info = await self._js.consumer_info(STREAM, queue.name)
+        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
+            raise Unavailable(f"the queue {queue.name!r} does not answer: {error or type(error).__name__}") from error
+        return 0 if info.ack_floor is None else info.ack_floor.stream_seq
 
     # --- append -------------------------------------------------------------------------------------------------------
 
@@ -187,7 +198,7 @@ class Log:
             return await self._publish_batch(messages)
         except APIError as error:
             raise _refusal(error.err_code, error.description or str(error)) from error
-        except NatsTimeout as error:
+        except TimeoutError as error:
             raise Unknown(f"NATS gave no answer for {messages[-1][0]} within {ANSWER_TIMEOUT:.0f} s") from error
         except (NoRespondersError, ConnectionClosedError, OutboundBufferLimitError, JetStreamError) as error:
             raise Unavailable(f"NATS did not take {messages[-1][0]}: {error or type(error).__name__}") from error
@@ -255,7 +266,7 @@ class Log:
                         await ready()
                         ready = None
                     yield batch
-            except (_Gap, JetStreamError, NatsTimeout, NoRespondersError, ConnectionClosedError):
+            except (_Gap, JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError):
                 if self._client.is_closed:
                     raise Unavailable("the connection to NATS is closed for good") from None
                 await asyncio.sleep(RETRY_PAUSE)
@@ -280,7 +291,7 @@ class Log:
             while True:
                 try:
                     messages = await subscription.fetch(FETCH, timeout=IDLE)
-                except NatsTimeout:
+                except TimeoutError:  # nats-py raises its own, and asyncio's: the second is the first one's base
                     # nothing came, or the consumer is gone: its own word decides
                     await subscription.consumer_info()
                     continue

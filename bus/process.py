@@ -30,7 +30,6 @@ def spawn(
 
     def bind_to_parent() -> None:
         os.setpgid(0, 0)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the parent may wait for signals with them blocked
         if _libc is not None:  # pyright: ignore[reportUnnecessaryComparison]
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:  # it died before the call above

@@ -8,11 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import select
 import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import httpx
 from rich.console import Console
@@ -28,40 +31,81 @@ log = logging.getLogger(__name__)
 
 READY_TIMEOUT = 60.0  # seconds
 STOP_PATIENCE = 10.0  # seconds that a child has to end by itself
-STEADY = 10.0  # seconds: a child that lived longer is started again at once
+STEADY = 5.0  # seconds: a child that lived longer is started again at once
 LONGEST_PAUSE = 30.0  # seconds between starts of a child that keeps failing
 _SIGNALS = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
+class Signals:
+    """Waits for a child to end or somebody to ask to stop, asleep in the kernel: an idle engine uses no CPU."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self._reader, self._writer = socket.socketpair()
+        for end in (self._reader, self._writer):
+            end.setblocking(False)
+
+    def __enter__(self) -> Self:
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._reader.close()
+        self._writer.close()
+
+    def wait(self, timeout: float | None) -> None:
+        """Return when a signal has come, or `timeout` seconds have passed."""
+        if not self.stop:
+            select.select([self._reader], [], [], timeout)
+            with suppress(BlockingIOError):
+                self._reader.recv(4096)
+
+    def _note(self, number: int, _frame: object) -> None:
+        self.stop = self.stop or number != signal.SIGCHLD
+
+
 class Child:
-    """A service's process, and how often it had to be started."""
+    """A service's process, and when it is to be started again after it has ended."""
 
     def __init__(self, name: str, folder: Path, env: dict[str, str]) -> None:
         self.name = name
         self.log_file = folder / f"{name}.log"
+        self.restart_at: float | None = None  # on the monotonic clock
         self._env = env
-        self._pause = 1.0
-        self.start()
+        self._pause = 0.0
+        self._start()
 
-    def start(self) -> None:
+    def _start(self) -> None:
         with self.log_file.open("ab") as output:
-            self.process = process.spawn(
-                [sys.executable, "-m", "cli.main", "serve", self.name], output=output, env=self._env
-            )
+            command = [sys.executable, "-m", "cli.main", "serve", self.name]
+            self.process = process.spawn(command, output=output, env=self._env)
         self._started = time.monotonic()
+        self.restart_at = None
 
-    def restart(self) -> float:
-        """Start it again, and return the seconds waited before: more with each failure in a row."""
-        if time.monotonic() - self._started > STEADY:
-            self._pause = 1.0
-        waited, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
-        time.sleep(waited)
-        self.start()
-        return waited
+    def look_after(self) -> str | None:
+        """Start the process again when it has ended, at once at first, later with pauses; return what to tell of it."""
+        if self.process.poll() is None:
+            return None
+        now = time.monotonic()
+        if self.restart_at is None:
+            self._pause = 0.0 if now - self._started > STEADY else min(2 * self._pause + 1, LONGEST_PAUSE)
+            self.restart_at = now + self._pause
+            if self._pause:
+                return f"{self.name} ended (exit code {self.process.returncode}): {self.last_words}"
+        if now < self.restart_at:
+            return None
+        code = self.process.returncode
+        self._start()
+        return f"{self.name} started again after exit code {code}"
 
     @property
-    def ended(self) -> bool:
-        return self.process.poll() is not None
+    def last_words(self) -> str:
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        return lines[-1][:500] if lines else "it said nothing"
 
 
 def up(
@@ -75,6 +119,20 @@ def up(
     console: Console,
 ) -> None:
     """Run everything until SIGINT or SIGTERM. Raises `OSError` or `LogError` when it cannot start."""
+    with Signals() as signals:
+        _up(folder, host, port, nats_port, worker_slots, with_demo, console, signals)
+
+
+def _up(
+    folder: Path,
+    host: str,
+    port: int,
+    nats_port: int,
+    worker_slots: int,
+    with_demo: bool,
+    console: Console,
+    signals: Signals,
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     server = Server(folder, port=nats_port)
     server.lock()
@@ -95,65 +153,56 @@ def up(
         logs = folder / "logs"
         logs.mkdir(exist_ok=True)
         env = {**os.environ, **_environment(settings)}
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         with console.status("starting services …"):
             children += [Child(name, logs, env) for name in NAMES]
-            if not _wait_until_ready(children, _url(host, port)):
-                return
+            _wait_until_ready(children, _url(host, port), signals)
+        if signals.stop:
+            return
         flow_id = None
         if with_demo:
             with console.status("setting up the demo …"):
                 flow_id = demo.seed(_url(host, port), token_file.read_text().strip(), folder / "demo")
         _greet(console, folder, host, port, flow_id)
-        _supervise(server, children, console)
+        _supervise(server, children, signals, console)
     finally:
         with console.status("stopping …"):
             for child in children:
-                if not child.ended:
-                    child.process.send_signal(signal.SIGTERM)
+                child.process.terminate()
             for child in children:
                 process.stop(child.process, patience=STOP_PATIENCE)
             server.stop()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def _supervise(server: Server, children: list[Child], console: Console) -> None:
-    """Start again what ends, until a signal asks to stop. It sleeps in the kernel: an idle engine uses no CPU."""
-    while True:
+def _supervise(server: Server, children: list[Child], signals: Signals, console: Console) -> None:
+    """Start again what ends, until a signal asks to stop."""
+    while not signals.stop:
         if not server.running:
             console.print("[red]nats-server ended; starting it again[/]")
             server.start()
         for child in children:
-            if child.ended:
-                last = _last_line(child.log_file)
-                console.print(
-                    f"[red]{child.name} ended (exit code {child.process.returncode}); starting it again[/] {last}"
-                )
-                child.restart()
-        if signal.sigwait(_SIGNALS) != signal.SIGCHLD:
-            return
+            if news := child.look_after():
+                console.print(news, style="red", markup=False, highlight=False)
+        restarts = [child.restart_at for child in children if child.restart_at is not None]
+        signals.wait(max(0.0, min(restarts) - time.monotonic()) if restarts else None)
 
 
-def _wait_until_ready(children: list[Child], url: str) -> bool:
-    """Wait for the API to say that all parts are there; False when a signal asks to stop. Raises `TimeoutError`."""
+def _wait_until_ready(children: list[Child], url: str, signals: Signals) -> None:
+    """Wait for the API to say that all parts are there, or a signal to stop. Raises `TimeoutError` with the reason."""
     deadline = time.monotonic() + READY_TIMEOUT
     reason = "no answer"
-    while time.monotonic() < deadline:
-        if signal.sigpending() & (_SIGNALS - {signal.SIGCHLD}):
-            return False
+    while not signals.stop and time.monotonic() < deadline:
         try:
             answer = httpx.get(f"{url}/health/ready", timeout=2)
             if answer.status_code == 200:
-                return True
+                return
             reason = answer.text
         except httpx.HTTPError:
             pass
         for child in children:
-            if child.ended:
-                reason = f"{child.name}: {_last_line(child.log_file)}"
-                child.restart()
-        time.sleep(0.05)
-    raise TimeoutError(f"the services did not become ready within {READY_TIMEOUT:.0f} s: {reason}")
+            reason = child.look_after() or reason
+        signals.wait(0.05)
+    if not signals.stop:
+        raise TimeoutError(f"the services did not become ready within {READY_TIMEOUT:.0f} s: {reason}")
 
 
 def check_port(host: str, port: int) -> None:
@@ -194,11 +243,6 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _url(host: str, port: int) -> str:
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
-
-
-def _last_line(file: Path) -> str:
-    lines = file.read_text(errors="replace").splitlines()
-    return lines[-1][:500] if lines else "it said nothing"
 
 
 def _greet(console: Console, folder: Path, host: str, port: int, flow_id: str | None) -> None:

@@ -25,7 +25,7 @@ from schemas.base import Value
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds that an idle slot waits in the server for one message
-CONNECT_TIMEOUT = 10.0  # seconds to wait for NATS at start
+CONNECT_TIMEOUT = 5.0  # seconds to wait for NATS at start
 
 
 class Service(Protocol):

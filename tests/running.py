@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -66,10 +67,8 @@ class Running:
 
     def kill(self) -> None:
         for pid in self.tree():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self._wait()
 
     def stop(self) -> int:
@@ -79,7 +78,8 @@ class Running:
         return self._wait()
 
     def _wait(self) -> int:
-        assert self.process and self.process.stdout
+        assert self.process
+        assert self.process.stdout
         code = self.process.wait(60)
         self.process.stdout.close()
         return code
@@ -102,7 +102,9 @@ class Client:
             assert answer.headers["content-type"] == "application/problem+json"
             problem = answer.json()
             assert problem["status"] == status
-            assert problem["title"] and problem["detail"] and problem["type"]
+            assert problem["title"]
+            assert problem["detail"]
+            assert problem["type"]
         return answer.json() if answer.content else None
 
     def get(self, path: str, **options: Any) -> Any:

@@ -7,6 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from bus.envelope import Envelope, Stored, encode, envelope
@@ -107,3 +108,12 @@ async def eventually(
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within} s: {why or check}; the last value was {value!r}")
         await asyncio.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

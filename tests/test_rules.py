@@ -13,7 +13,18 @@ FLOORS = ["schemas", "bus", "services", "api", "cli"]
 PURE = ("domain.py", "calendar.py", "admission.py", "projection.py", "catalogue.py")
 SHELLS = ("app.py",)
 # what would make a decision depend on more than its arguments
-IMPURE_MODULES = {"asyncio", "random", "secrets", "time", "os", "socket", "subprocess", "threading", "nats", "faststream"}
+IMPURE_MODULES = {
+    "asyncio",
+    "random",
+    "secrets",
+    "time",
+    "os",
+    "socket",
+    "subprocess",
+    "threading",
+    "nats",
+    "faststream",
+}
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input", "sleep"}
 
 

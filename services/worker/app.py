@@ -1,13 +1,14 @@
 """The worker's shell: takes `backup.requested` with a free slot, runs an engine, and reports what became of it.
 
-It has no domain: whether a backup is to run was decided by the executor, and each message is the whole of the work.
+Whether a backup is to run was decided by the executor, and each message is the whole of the work. What has been done
+about it already, the log tells: deliveries may come again, and the server's count of them does not survive its crash.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,13 +16,12 @@ from typing import Any
 from faststream.nats import NatsBroker
 
 from bus.connection import worker_name
-from bus.envelope import Envelope, Stored, envelope
+from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Unavailable, Unknown
 from bus.log import Log, now
 from bus.stream import WORKER_QUEUE
 from schemas.events import (
     AttemptEvent,
-    BackupCancelled,
     BackupCompleted,
     BackupFailed,
     BackupProgressed,
@@ -30,11 +30,13 @@ from schemas.events import (
     BackupStarted,
 )
 from services.hosting import Delivery, subscribe
+from services.worker.domain import Attempts, evolve
 from services.worker.engines import ENGINES
 from services.worker.engines.engine import BackupError, Engine, Progress, Result
 
 log = logging.getLogger(__name__)
 
+REPORTS = "backup.*.*"
 HEARTBEAT = WORKER_QUEUE.ack_wait / 3  # seconds between signs of life; a missed one does not lose the message
 PROGRESS_EVERY = 1.0  # seconds
 RETRY_DELAY = 2.0  # seconds before a message comes again when the log could not be reached
@@ -50,10 +52,15 @@ class Worker:
         self._engines = engines
         self._id = worker_name()
         self._running: set[asyncio.Task[Result]] = set()
+        self._attempts = Attempts()
+        self._position = 0
+        self._moved = asyncio.Condition()
         self._stopping = False
 
     async def open(self, log: Log, broker: NatsBroker) -> None:
         self._log = log
+        self._position = await log.acknowledged(WORKER_QUEUE)
+        self._attempts = Attempts(since=self._position)
         # engines work in threads, one for each slot
         asyncio.get_running_loop().set_default_executor(
             ThreadPoolExecutor(self._slots + 4, thread_name_prefix="engine")
@@ -61,8 +68,13 @@ class Worker:
         subscribe(broker, WORKER_QUEUE, self.handle, slots=self._slots)
 
     async def run(self) -> None:
+        """Follow what all workers report."""
         try:
-            await asyncio.Event().wait()
+            async for batch in self._log.follow([REPORTS], after=self._position):
+                _fold(self._attempts, batch.entries)
+                async with self._moved:
+                    self._position = batch.position
+                    self._moved.notify_all()
         finally:
             self._stopping = True
             for task in self._running:
@@ -87,9 +99,10 @@ class Worker:
 
     async def _attempt(self, delivery: Delivery, entry: Stored, request: BackupRequested) -> float | None:
         """Make one attempt. Returns None when the backup has ended, else the seconds until the next attempt."""
-        if delivery.number > 1 and await self._ended(entry, request):
-            return None
-        attempt = delivery.number
+        attempts = await self._history(entry)
+        if request.backup_id in attempts.ended:
+            return None  # it was redelivered for a lost answer only
+        attempt = attempts.begun.get(request.backup_id, 0) + 1
         await self._report(entry, BackupStarted(**_about(request, attempt), worker=self._id))
         async with self._alive(delivery), self._progress(entry, request, attempt) as progress:
             try:
@@ -136,17 +149,14 @@ class Worker:
         await self._report(entry, BackupFailed(**_about(request, attempt), error=error))
         return None
 
-    async def _ended(self, entry: Stored, request: BackupRequested) -> bool:
-        """Tell whether the log has this backup's end: then its message was redelivered for a lost answer only."""
-        ends = [f"backup.{end}.{request.flow_id}" for end in ("completed", "failed", "cancelled")]
-        for later in await self._log.read(ends, after=entry.sequence):
-            if (
-                isinstance(later, Stored)
-                and isinstance(later.envelope.data, BackupCompleted | BackupFailed | BackupCancelled)
-                and later.envelope.data.backup_id == request.backup_id
-            ):
-                return True
-        return False
+    async def _history(self, entry: Stored) -> Attempts:
+        """Return what the log says now of a request's backup."""
+        if entry.sequence <= self._attempts.since:
+            return _fold(Attempts(), await self._log.read([REPORTS], after=entry.sequence))
+        last = await self._log.last_sequence(REPORTS)
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._position >= last)
+        return self._attempts
 
     @asynccontextmanager
     async def _alive(self, delivery: Delivery) -> AsyncIterator[None]:
@@ -212,6 +222,13 @@ class Worker:
             correlationid=event.execution_id,
             causationid=entry.envelope.id,
         )
+
+
+def _fold(attempts: Attempts, entries: Sequence[Entry]) -> Attempts:
+    for entry in entries:
+        if isinstance(entry, Stored) and isinstance(entry.envelope.data, AttemptEvent):
+            evolve(attempts, entry.envelope.data, entry.sequence)
+    return attempts
 
 
 def _about(request: BackupRequested, attempt: int) -> dict[str, Any]:

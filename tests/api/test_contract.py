@@ -108,8 +108,16 @@ def test_versions_are_honoured(api: Client, unique: str, path: str) -> None:
         ("/repositories", {"name": "r", "type": "tape", "location": "/x"}, "type"),
         ("/repositories", {"name": "r", "type": "directory", "location": "relative"}, "location"),
         ("/policies", {"name": "p", "retry_attempts": -1}, "retry_attempts"),
-        ("/protection-flows", {"name": "f", "flow_type": "backup", "target_type": "disk", "target_id": "x"}, "target_type"),
-        ("/protection-flows", {"name": "f", "flow_type": "backup", "target_type": "vm", "target_id": "no-vm"}, "target_id"),
+        (
+            "/protection-flows",
+            {"name": "f", "flow_type": "backup", "target_type": "disk", "target_id": "x"},
+            "target_type",
+        ),
+        (
+            "/protection-flows",
+            {"name": "f", "flow_type": "backup", "target_type": "vm", "target_id": "no-vm"},
+            "target_id",
+        ),
     ],
 )
 def test_bad_input_names_the_field(api: Client, path: str, body: dict[str, Any], field: str) -> None:
@@ -216,7 +224,10 @@ def test_flows_are_found_by_every_filter(api: Client, unique: str) -> None:
     assert api.get("/protection-flows", params=query)["total"] == 2
     assert api.get("/protection-flows", params=query | {"enabled": False})["flows"] == [other]
     assert api.get("/protection-flows", params=query | {"flow_type": "replication"})["total"] == 0
-    assert [one["id"] for one in api.get("/protection-flows", params={"q": unique})["flows"]] == [other["id"], made["id"]]
+    assert [one["id"] for one in api.get("/protection-flows", params={"q": unique})["flows"]] == [
+        other["id"],
+        made["id"],
+    ]
 
 
 def test_a_flow_over_six_vms_counts_six_jobs(api: Client, unique: str) -> None:
@@ -293,7 +304,9 @@ def test_names_race_and_one_wins(api: Client, unique: str) -> None:
     assert api.get("/policies", params={"q": unique})["total"] == 1
 
 
-@pytest.mark.parametrize("path", ["/protection-flows/x", "/executions/x", "/executions/x/jobs", "/commands/x", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/protection-flows/x", "/executions/x", "/executions/x/jobs", "/commands/x", "/nowhere"]
+)
 def test_what_is_not_there_is_404(api: Client, path: str) -> None:
     api.call("GET", path, status=404)
 

@@ -66,7 +66,11 @@ def test_garbage_is_a_value_not_an_error(body: bytes) -> None:
     assert isinstance(read("flow.due.f", body), Unreadable)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
 def test_any_json_is_a_value_not_an_error(value: Any) -> None:
     assert isinstance(read("flow.due.f", json.dumps(value).encode()), Unreadable)
     wrapped = json.loads(encode(sent(due("f")))) | {"data": value}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
-from nats.js.errors import APIError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, FetchTimeoutError
 
 from bus import log as log_module
 from bus.connection import connect
@@ -143,6 +146,26 @@ async def test_following_goes_on_without_a_gap_when_the_server_restarts(
     await cancelled(follower)
 
 
+async def test_a_fetch_that_runs_out_of_time_in_any_way_does_not_end_a_follower(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nats-py raises its own TimeoutError or, when the time is up between two of its steps, asyncio's."""
+    original = JetStreamContext.PullSubscription.fetch
+    failures = [TimeoutError(), NatsTimeout(), FetchTimeoutError()]
+
+    async def fetch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await original(self, *args, **kwargs)
+
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", fetch)
+    await log.append([sent(due("a"))], expect={})
+    async for batch in log.follow([">"], after=0):
+        assert [entry.sequence for entry in batch.entries] == [1]
+        break
+    assert not failures
+
+
 async def test_without_a_server_appending_says_so(log: Log, server: Server) -> None:
     server.kill()
     await eventually(lambda: not log.is_connected)
@@ -203,7 +226,8 @@ async def test_activity_expires_and_definitions_do_not(log: Log, client: Client)
     jetstream = client.jetstream()
     activity = await jetstream.get_msg(STREAM, seq=1, direct=True)
     definition = await jetstream.get_msg(STREAM, seq=2, direct=True)
-    assert activity.headers and activity.headers["Nats-TTL"] == "9600h"
+    assert activity.headers
+    assert activity.headers["Nats-TTL"] == "9600h"
     assert not definition.headers or "Nats-TTL" not in definition.headers
 
 

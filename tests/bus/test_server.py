@@ -14,7 +14,7 @@ import pytest
 from bus.connection import connect
 from bus.errors import FolderInUse, ServerError, Unavailable
 from bus.server import Server, binary, free_port
-from tests.support import eventually
+from tests.support import alive, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -57,7 +57,8 @@ async def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
         "server = Server(Path(sys.argv[1])); server.start(); print('up', flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
-    assert parent.stdout and parent.stdout.readline() == b"up\n"
+    assert parent.stdout
+    assert parent.stdout.readline() == b"up\n"
     pid = int((tmp_path / "nats.pid").read_text())
     assert alive(pid)
     parent.send_signal(signal.SIGKILL)
@@ -77,11 +78,3 @@ def test_the_configuration_for_clusters_is_valid() -> None:
 
 def test_a_free_port_is_free() -> None:
     assert 0 < free_port("127.0.0.1") < 65536
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()[0]

@@ -93,4 +93,3 @@ class Engine:
 @pytest.fixture
 def engine(server: Server, log: Log, tmp_path: Path) -> Engine:
     return Engine(server, log, database.sqlite_url(tmp_path / "flows.db"))
-

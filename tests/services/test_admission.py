@@ -22,11 +22,13 @@ def queue(flow: str, *names: str, limit: int | None = None, priority: int = 0, r
 
 
 def admitted(
-    *queues: Queue, in_flight: InFlight | None = None, repository: int | None = None, total: int | None = None, most: int = 99
+    *queues: Queue,
+    in_flight: InFlight | None = None,
+    repository: int | None = None,
+    total: int | None = None,
+    most: int = 99,
 ) -> list[str]:
-    found = admit(
-        queues, in_flight or InFlight(), repository_limit=lambda _: repository, total_limit=total, most=most
-    )
+    found = admit(queues, in_flight or InFlight(), repository_limit=lambda _: repository, total_limit=total, most=most)
     return [one.backup_id for _, one in found]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given
@@ -100,6 +100,6 @@ def test_occurrences_ascend_and_are_the_same_from_anywhere(expression: str, zone
     assert all(one > start for one in found)
     assert found == sorted(set(found))
     # whoever begins just before one of them finds it next: a restart changes nothing
-    for previous, one in zip(found, found[1:], strict=False):
+    for previous, one in pairwise(found):
         assert next_occurrence(schedule, previous) == one
         assert next_occurrence(schedule, one - timedelta(microseconds=1)) == one

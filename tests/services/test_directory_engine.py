@@ -151,7 +151,9 @@ async def test_a_repository_that_is_not_writable_is_named(tmp_path: Path, images
         await run(asked)
 
 
-async def test_one_bad_disk_fails_the_backup_before_any_byte_is_written(tmp_path: Path, images: dict[str, Path]) -> None:
+async def test_one_bad_disk_fails_the_backup_before_any_byte_is_written(
+    tmp_path: Path, images: dict[str, Path]
+) -> None:
     with pytest.raises(BackupError, match=r"gone\.raw"):
         await run(request(tmp_path, images["dense"], tmp_path / "gone.raw"))
     assert everything(tmp_path / "repository") == []

@@ -1,4 +1,4 @@
-"""The executor's decisions: given a history, when it is caught up, then what is to be appended. And that for any order."""
+"""The executor's decisions: given a history, then what is to be appended; and that for any order of events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from schemas.events import (
     BackupSkipped,
     FlowCompleted,
     FlowDefined,
-    FlowDue,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
@@ -109,7 +108,8 @@ def test_an_occurrence_becomes_an_execution_in_one_batch() -> None:
     events = [one.event for one in batch]
     assert [type(event) for event in events] == [FlowStarted, FlowPlanned, *[BackupRequested] * 3]
     started, planned, *requests = events
-    assert isinstance(started, FlowStarted) and isinstance(planned, FlowPlanned)
+    assert isinstance(started, FlowStarted)
+    assert isinstance(planned, FlowPlanned)
     assert (started.execution_id, started.jobs, started.execution_type) == (EXECUTION, 3, "scheduled")
     assert [backup.context_id for backup in planned.backups] == ["vm-0", "vm-1", "vm-2"]
     assert [request.context_id for request in requests] == ["vm-0", "vm-1", "vm-2"]  # type: ignore[union-attr]
@@ -154,7 +154,8 @@ def test_status_rules(ends: list[Message], status: str, counts: tuple[int, int, 
     assert end.completed_at == world.entries[-2].envelope.time
     assert (end.error_message is None) == (status == "success")
     if counts[1]:
-        assert end.error_message is not None and "is broken" in end.error_message
+        assert end.error_message is not None
+        assert "is broken" in end.error_message
     assert world.state.executions == {}
 
 
@@ -172,13 +173,19 @@ def test_nothing_to_do_is_a_warning_at_once(events: list[Message], reason: str) 
     end = batch[-1].event
     assert isinstance(end, FlowCompleted)
     assert (end.status, end.jobs_created) == ("warning", 0)
-    assert end.error_message is not None and reason in end.error_message
+    assert end.error_message is not None
+    assert reason in end.error_message
     world.settle()
     assert world.state.executions == {}
 
 
 def test_disabled_members_are_left_out_with_the_reason_and_priority_orders_the_rest() -> None:
-    members = [Member(context_id="a"), Member(context_id="b", enabled=False), Member(context_id="c", priority=9), Member(context_id="d")]
+    members = [
+        Member(context_id="a"),
+        Member(context_id="b", enabled=False),
+        Member(context_id="c", priority=9),
+        Member(context_id="d"),
+    ]
     world = World(*map(vm, "abc"), vm("d", enabled=False), group(members=members), repository(), flow(), due())
     (planned,) = of(FlowPlanned, world.settle())
     assert [backup.context_id for backup in planned.backups] == ["c", "a"]
@@ -308,7 +315,7 @@ def test_a_large_plan_comes_in_parts_and_batches() -> None:
 @settings(max_examples=60, deadline=None)
 @given_(data=st.data())
 def test_any_order_of_ends_with_repetition_and_refold_gives_one_recount(data: st.DataObject) -> None:
-    """Groups of any size, ends in any order and more than once, a fresh executor at any step: one completion, counts right."""
+    """Ends in any order and more than once, a fresh executor at any step: one completion, and its counts are right."""
     size = data.draw(st.integers(0, 40), label="VMs")
     flows = data.draw(st.integers(1, 3), label="flows")
     limit = data.draw(st.none() | st.integers(1, 5), label="limit of a flow")

@@ -105,7 +105,10 @@ def test_downtime_that_ends_on_time_runs_what_is_on_time() -> None:
     assert (missed.count, fired) == (2, due(at=at(3)))
 
 
-@given_(pauses=st.lists(st.integers(1, 5 * 3600), min_size=1, max_size=30), catch_up=st.sampled_from(["none", "last", "all"]))
+@given_(
+    pauses=st.lists(st.integers(1, 5 * 3600), min_size=1, max_size=30),
+    catch_up=st.sampled_from(["none", "last", "all"]),
+)
 def test_every_occurrence_has_exactly_one_outcome(pauses: list[int], catch_up: str) -> None:
     state = given(schedule(catch_up=catch_up), flow(**HOURLY))
     now, outcomes = T0, list[datetime]()
