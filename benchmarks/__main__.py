@@ -1,0 +1,168 @@
+"""Benchmarks, side by side in one run, each against its plain alternative. `make bench`."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+from nats.js.api import AckPolicy, ConsumerConfig
+from rich.console import Console
+from rich.table import Table
+
+from bus.connection import connect
+from bus.envelope import Envelope, envelope
+from bus.log import Log, now
+from bus.server import Server
+from bus.subjects import STREAM
+from schemas.commands import (
+    CreateFlow,
+    CreateGroup,
+    CreateRepository,
+    CreateVm,
+    ExecuteFlow,
+)
+from schemas.definitions import FlowSpec, GroupSpec, Member, RepositorySpec, VmSpec
+from schemas.events import FlowDue
+from services.database import sqlite_url
+from services.executor.app import Executor
+from services.hosting import host_all
+from services.recorder.app import Recorder
+from services.registry.app import Registry
+from services.worker.app import Worker
+
+ROUNDS = 5
+
+
+def due(number: int) -> Envelope:
+    return envelope(
+        FlowDue(flow_id="f", occurrence=now(), schedule_id="s"), id=f"{uuid4()}:{number}", source="bench", time=now()
+    )
+
+
+async def rate(count: int, work: Callable[[], Awaitable[object]]) -> list[float]:
+    """Return how many a second, for each round."""
+    rates = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        await work()
+        rates.append(count / (time.perf_counter() - begun))
+    return rates
+
+
+async def log_rates(server: Server, log: Log, _folder: Path) -> dict[str, list[float]]:
+    """Append one by one, in batches, and asked at once; then read it all, plainly and decoded."""
+
+    async def one_by_one() -> None:
+        for number in range(500):
+            await log.append([due(number)], expect={})
+
+    async def batches() -> None:
+        for _ in range(10):
+            await log.append([due(number) for number in range(1000)], expect={})
+
+    async def grouped() -> None:
+        await asyncio.gather(*(log.ask(due(number)) for number in range(5000)))
+
+    found = {
+        "append, one by one (plain)": await rate(500, one_by_one),
+        "append, batches of 1,000": await rate(10_000, batches),
+        "ask, 5,000 at once in shared batches": await rate(5_000, grouped),
+    }
+    client = await connect(server.url, "bench-plain")
+    count = (await log.identity()).last_sequence
+
+    async def plain() -> None:
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True)
+        subscription = await client.jetstream().pull_subscribe("", stream=STREAM, config=config)
+        seen = 0
+        while seen < count:
+            seen += len(await subscription.fetch(500, timeout=5))
+        await subscription.unsubscribe()
+
+    async def follow() -> None:
+        await log.read([">"])
+
+    found = {
+        "read with nats-py's fetch (plain)": await rate(count, plain),
+        "follow, decoded": await rate(count, follow),
+    }
+    await client.close()
+    return found
+
+
+async def pipeline(server: Server, log: Log, folder: Path) -> dict[str, list[float]]:
+    """From 'execute' to the last row in the tables: one flow over 2,000 VMs, with an engine that does nothing."""
+    stop = asyncio.Event()
+    services = [Registry(), Executor(), Worker(slots=50), Recorder(sqlite_url(folder / "flows.db"))]
+    running = asyncio.create_task(host_all(services, server.url, stop))
+    names = [f"vm-{number}" for number in range(2000)]
+    flow = FlowSpec(name="f", flow_type="backup", target_type="group", target_id="g", repository_id="r")
+    commands = [
+        *(CreateVm(id=name, spec=VmSpec(vm_name=name)) for name in names),
+        CreateGroup(id="g", spec=GroupSpec(name="g", members=[Member(context_id=name) for name in names])),
+        CreateRepository(id="r", spec=RepositorySpec(name="r", type="simulated", location="/x")),
+        CreateFlow(id="f", spec=flow),
+    ]
+    begun = time.perf_counter()
+    await asyncio.gather(*(ask(log, command) for command in commands))
+    await there(log, "catalog.flow.f", 1)
+    definitions = len(commands) / (time.perf_counter() - begun)
+    rates = []
+    for number in range(1, 4):
+        begun = time.perf_counter()
+        await ask(log, ExecuteFlow(id="f"))
+        await there(log, "flow.completed.f", number)
+        rates.append(len(names) / (time.perf_counter() - begun))
+    stop.set()
+    await running
+    return {"definitions through the registry": [definitions], "backups, from execute to completed": rates}
+
+
+async def there(log: Log, subject: str, count: int) -> None:
+    """Wait for so many messages on a subject."""
+    seen = 0
+    async for batch in log.follow([subject], after=0):
+        seen += len(batch.entries)
+        if seen >= count:
+            return
+
+
+async def ask(log: Log, command: object) -> int:
+    return await log.ask(envelope(command, id=str(uuid4()), source="bench", time=now(), actor="bench"))  # type: ignore[arg-type]
+
+
+async def show(
+    console: Console, title: str, measure: Callable[[Server, Log, Path], Awaitable[dict[str, list[float]]]]
+) -> None:
+    """Measure on a server of its own, and print rates with their ratio to the first."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = Server(folder / "data")
+        server.start()
+        client = await connect(server.url, "bench")
+        try:
+            found = await measure(server, await Log.open(client), folder)
+        finally:
+            await client.close()
+            server.stop()
+    table = Table("", "a second (median)", "lowest", "highest", "ratio", title=title, title_justify="left")
+    plain = median(next(iter(found.values())))
+    for what, rates in found.items():
+        middle = median(rates)
+        table.add_row(what, f"{middle:,.0f}", f"{min(rates):,.0f}", f"{max(rates):,.0f}", f"{middle / plain:.1f}")
+    console.print(table)
+
+
+async def main() -> None:
+    console = Console(width=110)
+    await show(console, "Append and read", log_rates)
+    await show(console, "All services in one process", pipeline)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
