@@ -1,4 +1,4 @@
-"""The command line: `flows …`."""
+"""The command line: `flows …`. Each command imports what it needs: a process holds no more than its part."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from rich.console import Console
 from bus.errors import LogError
 from cli import logs
 from cli import settings as settings_
-from cli.log import show
-from cli.serve import NAMES, serve
-from cli.up import up
+from cli.settings import NAMES
 
 DEFAULT_DATA = Path("flows-data")
 _data = click.option(
@@ -50,6 +48,8 @@ def cli() -> None:
 @click.option("--demo", is_flag=True, help="Set up three VMs with real disk images and a flow over them.")
 def up_command(data: Path | None, host: str, port: int, nats_port: int, worker_slots: int, demo: bool) -> None:
     """Run everything on this machine: log, services, API."""
+    from cli.up import up
+
     folder = (data or DEFAULT_DATA).resolve()
     console = Console(stderr=False)
     up(
@@ -67,6 +67,8 @@ def up_command(data: Path | None, host: str, port: int, nats_port: int, worker_s
 @click.argument("names", nargs=-1, required=True, type=click.Choice(NAMES))
 def serve_command(names: tuple[str, ...]) -> None:
     """Run one or more services against FLOWS_NATS_URL and FLOWS_DATABASE_URL."""
+    from cli.serve import serve
+
     _run(lambda: serve(names, settings_.from_environment()))
 
 
@@ -77,6 +79,8 @@ def serve_command(names: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the messages as they are, one JSON object a line.")
 def log_command(pattern: str, data: Path | None, follow: bool, as_json: bool) -> None:
     """Print the log. PATTERN is a NATS subject pattern, such as `flow.completed` or `backup.*`."""
+    from cli.log import show
+
     _run(lambda: show(_nats_url(data), pattern, follow=follow, as_json=as_json, console=Console()))
 
 
@@ -97,7 +101,7 @@ def _nats_url(data: Path | None) -> str:
 def _run(work: Callable[[], Any]) -> None:
     """Run a coroutine on the fastest loop there is."""
     try:
-        import uvloop  # noqa: PLC0415  not there on every platform
+        import uvloop
     except ImportError:
         asyncio.run(work())
     else:

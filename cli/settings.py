@@ -7,6 +7,8 @@ from pathlib import Path
 
 from schemas.base import Value
 
+NAMES = ("api", "registry", "scheduler", "executor", "worker", "recorder")
+
 
 class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API asks for."""

@@ -23,8 +23,7 @@ from rich.console import Console
 from bus import process
 from bus.server import Server
 from cli import demo
-from cli.serve import NAMES
-from cli.settings import Settings
+from cli.settings import NAMES, Settings
 from services.database import sqlite_url
 
 log = logging.getLogger(__name__)
