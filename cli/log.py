@@ -103,6 +103,8 @@ def _describe(message: Message, actor: str | None) -> str:
             )
         case e.FlowSkipped():
             return f"{message.reason}: {message.message}"
+        case e.FlowCancelling():
+            return f"{message.reason}: {message.context_id or 'all VMs'} of execution {message.execution_id}"
         case e.FlowCompleted():
             done = f"{message.jobs_completed} of {message.jobs_created} VMs, {message.bytes_transferred:,} bytes"
             return f"{message.status}: {done}" + (f"; {message.error_message}" if message.error_message else "")

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from schemas.base import Id, Message, Priority, tag_of
 from schemas.definitions import (
+    Entity,
     FlowPatch,
     FlowSpec,
     GroupPatch,
@@ -181,8 +182,32 @@ class EnableFlow(Enable, frozen=True, kw_only=True, tag="command.flow.enable"): 
 class DisableFlow(Disable, frozen=True, kw_only=True, tag="command.flow.disable"): ...
 
 
+# The executor answers these, not the registry.
+
+
 class ExecuteFlow(Command, frozen=True, kw_only=True, tag="command.flow.execute"):
-    """Run a flow now. The executor answers, not the registry."""
+    """Run a flow now."""
+
+
+class CancelExecution(Command, frozen=True, kw_only=True, tag="command.execution.cancel"):
+    """Stop an execution, or one VM of it."""
+
+    context_id: Id | None = None
+
+
+class RetryExecution(Command, frozen=True, kw_only=True, tag="command.execution.retry"):
+    """Run the flow of an execution again, over the VMs that failed in it or never started."""
+
+    flow_id: Id
+    context_ids: list[Id]
+
+
+class BackupVm(Command, frozen=True, kw_only=True, tag="command.backup.create"):
+    """Back up one VM now, outside any flow. `id` is the execution's."""
+
+    context_id: Id
+    repository_id: Id
+    policy_id: Id | None = None
 
 
 DEFINITION_COMMANDS: tuple[type[Command], ...] = (
@@ -193,12 +218,20 @@ DEFINITION_COMMANDS: tuple[type[Command], ...] = (
     *(CreatePolicy, UpdatePolicy, DeletePolicy, EnablePolicy, DisablePolicy),
     *(CreateFlow, UpdateFlow, DeleteFlow, EnableFlow, DisableFlow),
 )
-COMMANDS: tuple[type[Command], ...] = (*DEFINITION_COMMANDS, ExecuteFlow)
+COMMANDS: tuple[type[Command], ...] = (
+    *DEFINITION_COMMANDS,
+    *(ExecuteFlow, CancelExecution, RetryExecution, BackupVm),
+)
 
 
 def kind_of(command: Command) -> Kind:
     """Return the kind of definition that a command is about."""
-    return cast("Kind", tag_of(command).split(".")[1])
+    return cast("Kind", entity_of(command))
+
+
+def entity_of(command: Command) -> Entity:
+    """Return what a command is about: a kind of definition, an execution or a backup."""
+    return cast("Entity", tag_of(command).split(".")[1])
 
 
 def verb_of(command: Command) -> str:

@@ -15,6 +15,8 @@ from schemas.base import Count, FilePath, Id, Labels, Name, Positive, Priority, 
 
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
 
+Entity = Kind | Literal["execution", "backup"]  # what a command may be about
+
 FlowType = Literal["backup", "replication"]
 TargetType = Literal["vm", "group"]
 OverlapPolicy = Literal["skip", "buffer_one", "buffer_all", "allow"]

@@ -12,9 +12,9 @@ from schemas.definitions import (
     BackupType,
     Disk,
     EngineName,
+    Entity,
     Flow,
     Group,
-    Kind,
     OverlapPolicy,
     Policy,
     Repository,
@@ -30,6 +30,8 @@ RejectionCode = Literal["not_found", "conflict", "in_use", "version", "invalid"]
 SkipReason = Literal[
     "overlap",
     "flow_deleted",
+    "target_deleted",
+    "repository_deleted",
     "flow_disabled",
     "target_disabled",
     "repository_disabled",
@@ -83,7 +85,7 @@ Defined = VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | Polic
 class Rejected(Event, frozen=True, kw_only=True, tag="rejected"):
     """A command's 'no': why, and the field at fault where there is one."""
 
-    entity: Kind
+    entity: Entity
     verb: str
     id: Id
     code: RejectionCode
@@ -137,6 +139,7 @@ class FlowStarted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.started")
     max_concurrent_jobs: int | None
     jobs: int
     parts: int
+    retry_of: Id | None = None
 
 
 class PlannedBackup(Value, frozen=True, kw_only=True):
@@ -172,10 +175,17 @@ class FlowSkipped(ExecutionEvent, frozen=True, kw_only=True, tag="flow.skipped")
     message: str
 
 
+class FlowCancelling(ExecutionEvent, frozen=True, kw_only=True, tag="flow.cancelling"):
+    """An execution is to stop, or one VM of it: workers end what runs, the executor skips what waits."""
+
+    context_id: Id | None
+    reason: str
+
+
 class FlowCompleted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.completed"):
     """An execution's end, with a recount of its plan; `bytes_transferred` is what was written to the repository."""
 
-    status: Literal["success", "warning", "error", "cancelled"]
+    status: ExecutionStatus
     started_at: datetime
     completed_at: datetime
     jobs_created: int
@@ -274,7 +284,7 @@ class DeadLettered(Event, frozen=True, kw_only=True, tag="dead"):
 
 EVENTS: tuple[type[Event], ...] = (
     *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, Rejected),
-    *(FlowDue, FlowMissed, FlowStarted, FlowPlanned, FlowSkipped, FlowCompleted),
+    *(FlowDue, FlowMissed, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
     *(BackupRequested, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),
     *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
+AD_HOC = "adhoc"  # stands for the flow's id in events of backups outside any flow
+
 _NAMESPACE = UUID("6f7a1c1e-4c0a-5b8e-9b57-3f2c0d1e8a44")
 
 

@@ -155,7 +155,7 @@ executions = Table(
     "protection_flow_executions",
     metadata,
     _id(primary_key=True),
-    _id("flow_id", ForeignKey("protection_flows.id", ondelete="CASCADE"), nullable=False),
+    _id("flow_id", ForeignKey("protection_flows.id", ondelete="CASCADE")),  # null: an ad hoc backup
     Column("flow_name", String(255), nullable=False),
     Column("status", String(16), nullable=False, index=True),
     Column("execution_type", String(16), nullable=False),
@@ -166,6 +166,9 @@ executions = Table(
     Column("completed_at", Moment),
     _id("repository_id"),
     _id("policy_id"),
+    _id("retry_of", index=True),
+    Column("priority", Integer, nullable=False),
+    Column("max_concurrent_jobs", Integer),
     # as `flow.completed` counted them; while an execution runs, its jobs are counted when asked
     Column("jobs_created", Integer, nullable=False),
     Column("jobs_completed", Integer, nullable=False, server_default="0"),

@@ -11,14 +11,15 @@ from bus.envelope import Envelope, Stored, envelope
 from bus.errors import Conflict, Unavailable, Unknown
 from bus.log import Log
 from bus.subjects import CATALOG, REQUESTS, guard_of, matches
-from services.executor.domain import Decision, State, decide, evolve, id_of
+from schemas.events import Rejected
+from services.executor.domain import Decided, Decision, State, decide, evolve, id_of
 
 log = logging.getLogger(__name__)
 
 READS = (
     CATALOG,
-    "command.flow.execute",
-    *(f"flow.{event}.*" for event in ("due", "started", "planned", "skipped", "completed")),
+    *("command.flow.execute", "command.execution.*", "command.backup.create", "rejected.execution.*"),
+    *(f"flow.{event}.*" for event in ("due", "started", "planned", "skipped", "cancelling", "completed")),
     *(f"backup.{event}.*" for event in ("requested", "skipped", "completed", "failed", "cancelled")),
 )
 RETRY_PAUSE = 1.0  # seconds before an append is tried again when the log gave no answer
@@ -90,7 +91,11 @@ class Executor:
             source=self.name,
             time=decision.time,
             actor=decision.actor,
-            correlationid=decision.event.execution_id,
+            correlationid=_execution_of(decision.event),
             causationid=decision.cause,
             decidedon=self._position,
         )
+
+
+def _execution_of(event: Decided) -> str:
+    return event.id if isinstance(event, Rejected) else event.execution_id

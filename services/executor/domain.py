@@ -11,7 +11,7 @@ from datetime import datetime
 
 from bus.envelope import Stored
 from schemas.base import Value
-from schemas.commands import ExecuteFlow
+from schemas.commands import BackupVm, CancelExecution, ExecuteFlow, RetryExecution
 from schemas.definitions import Flow, Policy, Repository
 from schemas.events import (
     BackupCancelled,
@@ -19,18 +19,22 @@ from schemas.events import (
     BackupFailed,
     BackupRequested,
     BackupSkipped,
+    BackupStatus,
     Defined,
     ExcludedVm,
+    ExecutionStatus,
     ExecutionType,
+    FlowCancelling,
     FlowCompleted,
     FlowDue,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
     PlannedBackup,
+    Rejected,
     SkipReason,
 )
-from schemas.ids import backup_id, manual_execution_id, scheduled_execution_id
+from schemas.ids import AD_HOC, backup_id, manual_execution_id, scheduled_execution_id
 from services.catalogue import Catalogue
 from services.executor.admission import InFlight, Queue, admit
 
@@ -38,11 +42,23 @@ PART = 2000  # VMs in one part of a plan: keeps a message well under the server'
 BATCH = 1000  # messages in one atomic batch
 BUFFERED = 100  # triggers of one flow that may wait for the running execution with `buffer_all`
 
-Decided = FlowStarted | FlowPlanned | FlowSkipped | FlowCompleted | BackupRequested | BackupSkipped
+Decided = (
+    FlowStarted
+    | FlowPlanned
+    | FlowSkipped
+    | FlowCancelling
+    | FlowCompleted
+    | BackupRequested
+    | BackupSkipped
+    | Rejected
+)
 
 
 class Trigger(Value, frozen=True, kw_only=True):
-    """A wish for an execution that the log has no answer to yet."""
+    """A wish for an execution that the log has no answer to yet.
+
+    `retry_of` and `only`: over these VMs of an earlier execution. `ad_hoc`: of one VM, outside any flow.
+    """
 
     execution_id: str
     flow_id: str
@@ -50,12 +66,24 @@ class Trigger(Value, frozen=True, kw_only=True):
     occurrence: datetime | None
     triggered_by: str
     cause: str  # id of the message
+    retry_of: str | None = None
+    only: frozenset[str] | None = None
+    ad_hoc: BackupVm | None = None
+
+
+class Cancel(Value, frozen=True, kw_only=True):
+    """A wish to stop an execution that the log has no answer to yet."""
+
+    execution_id: str
+    context_id: str | None
+    actor: str
+    cause: str
 
 
 class Ended(Value, frozen=True, kw_only=True):
     """How one backup ended. The first end on the log counts, whatever a straggler says later."""
 
-    status: str
+    status: BackupStatus
     bytes_transferred: int
     error: str | None
 
@@ -69,6 +97,8 @@ class Execution:
         self.time = time  # of the last event that moved it on
         self.cause = f"started:{started.execution_id}"  # id of that event
         self.parts = 0
+        self.cancelled: str | None = None  # why the whole of it is to stop
+        self.cancelled_vms: dict[str, str] = {}  # by context id: why this one is to stop
         self.waiting: dict[str, PlannedBackup] = {}
         self.in_flight: dict[str, PlannedBackup] = {}
         self.ended: dict[str, Ended] = {}
@@ -77,6 +107,10 @@ class Execution:
     def finished(self) -> bool:
         return self.parts == self.started.parts and not self.waiting and not self.in_flight
 
+    def stop_reason(self, backup: PlannedBackup) -> str | None:
+        """Return why a backup is not to be started any more, None when it is."""
+        return self.cancelled or self.cancelled_vms.get(backup.context_id)
+
     def queue(self) -> Queue:
         return Queue(
             execution_id=self.started.execution_id,
@@ -84,7 +118,9 @@ class Execution:
             repository_id=self.started.repository_id,
             priority=self.started.priority,
             limit=self.started.max_concurrent_jobs,
-            waiting=self.waiting.values(),
+            waiting=[one for one in self.waiting.values() if one.context_id not in self.cancelled_vms]
+            if self.cancelled_vms
+            else self.waiting.values(),
         )
 
 
@@ -95,6 +131,7 @@ class State:
         self.time: datetime | None = None  # of the last message: the only "now" there is
         self.catalogue = Catalogue()
         self.triggers: dict[str, Trigger] = {}
+        self.cancels: dict[str, Cancel] = {}  # by command
         self.executions: dict[str, Execution] = {}
         self.in_flight = InFlight()
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an answer
@@ -123,6 +160,21 @@ def evolve(state: State, entry: Stored) -> State:
                 _trigger(state, entry, due.flow_id, "scheduled", due.occurrence)
         case ExecuteFlow() as command:
             _trigger(state, entry, command.id, "manual", None)
+        case RetryExecution() as retry:
+            only = frozenset(retry.context_ids)
+            _trigger(state, entry, retry.flow_id, "manual", None, retry_of=retry.id, only=only)
+        case BackupVm() as ad_hoc:
+            _trigger(state, entry, AD_HOC, "manual", None, ad_hoc=ad_hoc)
+        case CancelExecution() as cancel:
+            state.cancels[sent.id] = Cancel(
+                execution_id=cancel.id, context_id=cancel.context_id, actor=sent.actor or "unknown", cause=sent.id
+            )
+        case Rejected():
+            state.cancels.pop(sent.causationid or "", None)
+        case FlowCancelling() as cancelling:
+            state.cancels.pop(sent.causationid or "", None)
+            if execution := state.executions.get(cancelling.execution_id):
+                _cancel(execution, cancelling, entry)
         case FlowSkipped() as skipped:
             _answered(state, skipped)
         case FlowStarted() as started:
@@ -155,8 +207,25 @@ def evolve(state: State, entry: Stored) -> State:
     return state
 
 
+def _cancel(execution: Execution, event: FlowCancelling, entry: Stored) -> None:
+    if event.context_id is None:
+        execution.cancelled = event.reason
+    else:
+        execution.cancelled_vms[event.context_id] = event.reason
+    execution.time = entry.envelope.time
+    execution.cause = entry.envelope.id
+
+
 def _trigger(
-    state: State, entry: Stored, flow_id: str, execution_type: ExecutionType, occurrence: datetime | None
+    state: State,
+    entry: Stored,
+    flow_id: str,
+    execution_type: ExecutionType,
+    occurrence: datetime | None,
+    *,
+    retry_of: str | None = None,
+    only: frozenset[str] | None = None,
+    ad_hoc: BackupVm | None = None,
 ) -> None:
     sent = entry.envelope
     scheduled = occurrence is not None
@@ -172,6 +241,9 @@ def _trigger(
             occurrence=occurrence,
             triggered_by=sent.actor or ("scheduler" if scheduled else "unknown"),
             cause=sent.id,
+            retry_of=retry_of,
+            only=only,
+            ad_hoc=ad_hoc,
         ),
     )
 
@@ -219,7 +291,9 @@ def decide(state: State, *, total_limit: int | None = None) -> list[list[Decisio
             batches.append(batch)
             if execution is not None:
                 begun[trigger.execution_id] = (execution, batch)
+    batches += [[_answer_cancel(state, cancel)] for cancel in state.cancels.values()]
     batches += [[_complete(execution)] for execution in state.executions.values() if execution.finished]
+    batches += _stopped(state)
     batches += _requests(state, begun, total_limit)
     return batches
 
@@ -229,6 +303,8 @@ def _answer(
 ) -> tuple[list[Decision], Execution | None]:
     """Return the batch that answers a trigger (empty: it waits), and the execution that begins with it."""
     assert state.time is not None
+    if trigger.ad_hoc is not None:
+        return _answer_ad_hoc(state.catalogue, trigger, trigger.ad_hoc, state.time)
     flow = state.catalogue.flows.get(trigger.flow_id)
     if flow is None:
         return _skip(trigger, state.time, "flow_deleted", f"flow {trigger.flow_id!r} does not exist"), None
@@ -245,6 +321,88 @@ def _answer(
     if refusal := _refusal(state.catalogue, flow, trigger):
         return _skip(trigger, state.time, *refusal), None
     return _begin(state.catalogue, flow, trigger, state.time)
+
+
+def _answer_ad_hoc(
+    catalogue: Catalogue, trigger: Trigger, wish: BackupVm, time: datetime
+) -> tuple[list[Decision], Execution | None]:
+    """Answer a wish for one VM as if a flow over it alone, and run by hand, had been there."""
+    vm, repository = catalogue.vms.get(wish.context_id), catalogue.repositories.get(wish.repository_id)
+    if vm is None:
+        return _skip(trigger, time, "target_deleted", f"VM {wish.context_id!r} does not exist"), None
+    if repository is None:
+        return _skip(trigger, time, "repository_deleted", f"repository {wish.repository_id!r} does not exist"), None
+    flow = Flow(
+        id=AD_HOC,
+        name=f"ad hoc: {vm.vm_name}",
+        flow_type="backup",
+        target_type="vm",
+        target_id=vm.id,
+        repository_id=repository.id,
+        policy_id=wish.policy_id if wish.policy_id in catalogue.policies else None,
+        version=1,
+        created_at=time,
+        updated_at=time,
+        created_by=trigger.triggered_by,
+        armed_at=time,
+    )
+    if refusal := _refusal(catalogue, flow, trigger):
+        return _skip(trigger, time, *refusal), None
+    return _begin(catalogue, flow, trigger, time)
+
+
+def _answer_cancel(state: State, cancel: Cancel) -> Decision:
+    """Return the execution's end in sight, or why there is nothing to stop."""
+    assert state.time is not None
+    execution = state.executions.get(cancel.execution_id)
+    whole = cancel.context_id is None
+    open_vms = [backup.context_id for backup in _open(execution)] if execution else []
+    if execution is None or not (whole or cancel.context_id in open_vms):
+        what = f"execution {cancel.execution_id!r}"
+        what = what if whole or execution is None else f"the backup of VM {cancel.context_id!r} in {what}"
+        no = Rejected(
+            entity="execution",
+            verb="cancel",
+            id=cancel.execution_id,
+            code="conflict",
+            reason=f"{what} is not running: there is nothing to cancel",
+        )
+        return Decision(event=no, time=state.time, cause=cancel.cause, actor=cancel.actor)
+    event = FlowCancelling(
+        flow_id=execution.started.flow_id,
+        execution_id=cancel.execution_id,
+        context_id=cancel.context_id,
+        reason=f"cancelled by {cancel.actor}",
+    )
+    return Decision(event=event, time=state.time, cause=cancel.cause, actor=cancel.actor)
+
+
+def _open(execution: Execution) -> list[PlannedBackup]:
+    return [*execution.waiting.values(), *execution.in_flight.values()]
+
+
+def _stopped(state: State) -> list[list[Decision]]:
+    """Return the skips of backups that wait in executions that are to stop, in batches."""
+    assert state.time is not None
+    skips: list[Decision] = []
+    for execution in state.executions.values():
+        if execution.cancelled is None and not execution.cancelled_vms:
+            continue
+        for backup in execution.waiting.values():
+            if reason := execution.stop_reason(backup):
+                event = _skipped(execution, backup, reason)
+                skips.append(Decision(event=event, time=state.time, cause=execution.cause))
+    return [skips[i : i + BATCH] for i in range(0, len(skips), BATCH)]
+
+
+def _skipped(execution: Execution, backup: PlannedBackup, reason: str) -> BackupSkipped:
+    return BackupSkipped(
+        flow_id=execution.started.flow_id,
+        execution_id=execution.started.execution_id,
+        backup_id=backup.backup_id,
+        context_id=backup.context_id,
+        reason=reason,
+    )
 
 
 def _ahead(state: State, trigger: Trigger) -> int:
@@ -287,7 +445,7 @@ def _skip(trigger: Trigger, time: datetime, reason: SkipReason, message: str) ->
 def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -> tuple[list[Decision], Execution]:
     """Return the batch that starts an execution: its terms, its plan in parts; its end too when nothing is to do."""
     assert flow.repository_id is not None
-    planned, excluded = _resolve(catalogue, flow, trigger.execution_id)
+    planned, excluded = _resolve(catalogue, flow, trigger)
     chunks = [planned[i : i + PART] for i in range(0, len(planned), PART)] or [[]]
     schedule = catalogue.schedules.get(flow.schedule_id) if flow.schedule_id else None
     limits = [limit for limit in (flow.max_concurrent_jobs, schedule and schedule.max_concurrent_jobs) if limit]
@@ -306,6 +464,7 @@ def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -
         max_concurrent_jobs=min(limits, default=None),
         jobs=len(planned),
         parts=len(chunks),
+        retry_of=trigger.retry_of,
     )
     parts = [
         FlowPlanned(
@@ -329,19 +488,25 @@ def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -
     return batch, execution
 
 
-def _resolve(catalogue: Catalogue, flow: Flow, execution_id: str) -> tuple[list[PlannedBackup], list[ExcludedVm]]:
+def _resolve(catalogue: Catalogue, flow: Flow, trigger: Trigger) -> tuple[list[PlannedBackup], list[ExcludedVm]]:
     """Return the target's VMs, higher priority first, and those left out with the reason."""
+    execution_id = trigger.execution_id
     planned: list[PlannedBackup] = []
     excluded: list[ExcludedVm] = []
-    for context_id, member_enabled in _targets(catalogue, flow):
+    targets = list(_targets(catalogue, flow))
+    for context_id, member_enabled in targets:
         vm = catalogue.vms[context_id]
-        if not member_enabled:
+        if trigger.only is not None and context_id not in trigger.only:
+            excluded.append(ExcludedVm(context_id=context_id, reason="it succeeded in the execution that is retried"))
+        elif not member_enabled:
             excluded.append(ExcludedVm(context_id=context_id, reason="disabled in its group"))
         elif not vm.enabled:
             excluded.append(ExcludedVm(context_id=context_id, reason="the VM is disabled"))
         else:
             id_ = backup_id(execution_id, context_id)
             planned.append(PlannedBackup(backup_id=id_, context_id=context_id, vm_name=vm.vm_name))
+    gone = sorted((trigger.only or frozenset()) - {context_id for context_id, _ in targets})
+    excluded += [ExcludedVm(context_id=context_id, reason="no longer in the flow's target") for context_id in gone]
     return planned, excluded
 
 
@@ -368,8 +533,10 @@ def _complete(execution: Execution, reason: str | None = None) -> Decision:
     done = [end for end in ended if end.status == "success"]
     failed = [end for end in ended if end.status == "error"]
     left = len(ended) - len(done) - len(failed)
-    status = ("success" if ended else "warning") if len(done) == len(ended) else "warning" if done else "error"
-    if reason is None and status != "success":
+    status = _status(planned=len(ended), done=len(done), cancelled=execution.cancelled is not None and left > 0)
+    if status == "cancelled":
+        reason = execution.cancelled
+    elif reason is None and status != "success":
         first = next((end.error for end in (*failed, *ended) if end.error), None)
         reason = f"{len(ended) - len(done)} of {len(ended)} backups did not succeed; the first: {first}"
     event = FlowCompleted(
@@ -388,6 +555,16 @@ def _complete(execution: Execution, reason: str | None = None) -> Decision:
     return Decision(event=event, time=execution.time, cause=execution.cause)
 
 
+def _status(*, planned: int, done: int, cancelled: bool) -> ExecutionStatus:
+    if cancelled:
+        return "cancelled"
+    if not planned:
+        return "warning"
+    if done == planned:
+        return "success"
+    return "warning" if done else "error"
+
+
 def _requests(
     state: State, begun: dict[str, tuple[Execution, list[Decision]]], total_limit: int | None
 ) -> list[list[Decision]]:
@@ -401,7 +578,7 @@ def _requests(
         return repository.max_concurrent_jobs if repository else None
 
     admitted = admit(
-        [execution.queue() for execution in executions if execution.waiting],
+        [execution.queue() for execution in executions if execution.waiting and not execution.cancelled],
         state.in_flight,
         repository_limit=repository_limit,
         total_limit=total_limit,
@@ -429,13 +606,7 @@ def _request(catalogue: Catalogue, execution: Execution, backup: PlannedBackup, 
     policy = catalogue.policies.get(started.policy_id) if started.policy_id else None
     missing = _missing(execution, vm is not None, repository, policy)
     if vm is None or repository is None or missing:
-        event: BackupRequested | BackupSkipped = BackupSkipped(
-            flow_id=started.flow_id,
-            execution_id=started.execution_id,
-            backup_id=backup.backup_id,
-            context_id=backup.context_id,
-            reason=missing or "deleted while the execution ran",
-        )
+        event: BackupRequested | BackupSkipped = _skipped(execution, backup, missing)
     else:
         event = BackupRequested(
             flow_id=started.flow_id,
@@ -482,3 +653,7 @@ def id_of(event: Decided) -> str:
             return f"skipped:{event.execution_id}"
         case FlowCompleted():
             return f"completed:{event.execution_id}"
+        case FlowCancelling():
+            return f"cancelling:{event.execution_id}" + (f":{event.context_id}" if event.context_id else "")
+        case Rejected():
+            return f"rejected:{event.verb}:{event.id}"

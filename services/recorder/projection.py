@@ -16,7 +16,7 @@ from sqlalchemy import Table
 from bus.envelope import Entry, Envelope, Stored
 from schemas import tables as t
 from schemas.base import tag_of
-from schemas.commands import Command, kind_of, verb_of
+from schemas.commands import Command, entity_of, verb_of
 from schemas.definitions import Definition, Group, Kind, VmSpec
 from schemas.events import (
     AttemptEvent,
@@ -29,12 +29,14 @@ from schemas.events import (
     BackupSkipped,
     BackupStarted,
     Defined,
+    FlowCancelling,
     FlowCompleted,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
     Rejected,
 )
+from schemas.ids import AD_HOC
 
 Row = dict[str, Any]
 
@@ -101,6 +103,8 @@ def _project(changes: Changes, entry: Stored) -> None:
             _started(changes, sent, started)
         case FlowSkipped() as skipped:
             _answer(changes, entry, "rejected", skipped.reason, skipped.message)
+        case FlowCancelling():
+            _answer(changes, entry, "accepted")
         case FlowPlanned() as planned:
             _planned(changes, sent, planned)
         case FlowCompleted() as completed:
@@ -156,7 +160,7 @@ def _command(changes: Changes, entry: Stored, command: Command) -> None:
         {
             "id": sent.id,
             "sequence": entry.sequence,
-            "entity": kind_of(command),
+            "entity": entity_of(command),
             "verb": verb_of(command),
             "entity_id": command.id,
             "actor": sent.actor or "unknown",
@@ -199,7 +203,7 @@ def _answer(
 def _started(changes: Changes, sent: Envelope, event: FlowStarted) -> None:
     changes.new_executions[event.execution_id] = {
         "id": event.execution_id,
-        "flow_id": event.flow_id,
+        "flow_id": None if event.flow_id == AD_HOC else event.flow_id,
         "flow_name": event.flow_name,
         "status": "running",
         "execution_type": event.execution_type,
@@ -210,6 +214,9 @@ def _started(changes: Changes, sent: Envelope, event: FlowStarted) -> None:
         "completed_at": None,
         "repository_id": event.repository_id,
         "policy_id": event.policy_id,
+        "retry_of": event.retry_of,
+        "priority": event.priority,
+        "max_concurrent_jobs": event.max_concurrent_jobs,
         "jobs_created": event.jobs,
         "jobs_completed": 0,
         "jobs_failed": 0,

@@ -92,12 +92,12 @@ async def _define(connection: AsyncConnection, kind: Kind, id_: str, row: Row | 
 async def _of_known(connection: AsyncConnection, rows: Iterable[Row], parent: Table, key: str) -> list[Row]:
     """Return the rows whose parent exists: what a deleted flow's executions still say has no place any more."""
     rows = list(rows)
-    wanted = sorted({row[key] for row in rows})
+    wanted = sorted({row[key] for row in rows if row[key] is not None})
     known: set[str] = set()
     for start in range(0, len(wanted), MOST_KEYS):
         some = wanted[start : start + MOST_KEYS]
         known.update((await connection.execute(select(parent.c.id).where(parent.c.id.in_(some)))).scalars())
-    return [row for row in rows if row[key] in known]
+    return [row for row in rows if row[key] is None or row[key] in known]
 
 
 async def _insert_all(

@@ -22,12 +22,15 @@ from bus.log import Log, now
 from bus.stream import WORKER_QUEUE
 from schemas.events import (
     AttemptEvent,
+    BackupCancelled,
     BackupCompleted,
     BackupFailed,
     BackupProgressed,
     BackupRequested,
     BackupRetrying,
     BackupStarted,
+    FlowCancelling,
+    FlowCompleted,
 )
 from services.hosting import Delivery, subscribe
 from services.worker.domain import Attempts, evolve
@@ -37,6 +40,7 @@ from services.worker.engines.engine import BackupError, Engine, Progress, Result
 log = logging.getLogger(__name__)
 
 REPORTS = "backup.*.*"
+STOPS = ("flow.cancelling.*", "flow.completed.*")
 HEARTBEAT = WORKER_QUEUE.ack_wait / 3  # seconds between signs of life; a missed one does not lose the message
 PROGRESS_EVERY = 1.0  # seconds
 RETRY_DELAY = 2.0  # seconds before a message comes again when the log could not be reached
@@ -51,7 +55,7 @@ class Worker:
         self._slots = slots
         self._engines = engines
         self._id = worker_name()
-        self._running: set[asyncio.Task[Result]] = set()
+        self._running: dict[asyncio.Task[Result], BackupRequested] = {}
         self._attempts = Attempts()
         self._position = 0
         self._moved = asyncio.Condition()
@@ -70,8 +74,11 @@ class Worker:
     async def run(self) -> None:
         """Follow what all workers report."""
         try:
-            async for batch in self._log.follow([REPORTS], after=self._position):
+            async for batch in self._log.follow([REPORTS, *STOPS], after=self._position):
                 _fold(self._attempts, batch.entries)
+                for task, request in self._running.items():
+                    if self._attempts.stop_reason(request):
+                        task.cancel()
                 async with self._moved:
                     self._position = batch.position
                     self._moved.notify_all()
@@ -103,6 +110,9 @@ class Worker:
         if request.backup_id in attempts.ended:
             return None  # it was redelivered for a lost answer only
         attempt = attempts.begun.get(request.backup_id, 0) + 1
+        if reason := attempts.stop_reason(request):
+            await self._report(entry, BackupCancelled(**_about(request, attempt), reason=reason))
+            return None
         await self._report(entry, BackupStarted(**_about(request, attempt), worker=self._id))
         async with self._alive(delivery), self._progress(entry, request, attempt) as progress:
             try:
@@ -113,9 +123,12 @@ class Worker:
                 error = f"not finished within {request.timeout_seconds} s (the policy's timeout_seconds)"
                 return await self._failed(entry, request, attempt, error)
             except asyncio.CancelledError:
-                if not self._stopping:
-                    raise
-                return RETRY_DELAY  # this worker is going down: another one takes it
+                if reason := self._attempts.stop_reason(request):
+                    await self._report(entry, BackupCancelled(**_about(request, attempt), reason=reason))
+                    return None
+                if self._stopping:
+                    return RETRY_DELAY  # this worker is going down: another one takes it
+                raise
             except Exception as error:
                 log.exception("engine %s failed", request.engine, extra={"action": "engine_bug"})
                 message = f"the engine {request.engine!r} failed: {type(error).__name__}: {error}"
@@ -134,11 +147,11 @@ class Worker:
         if engine is None:
             raise BackupError(f"this worker has no engine {request.engine!r}; it has {', '.join(self._engines)}")
         work = asyncio.create_task(engine.backup(request, attempt, progress.put_nowait))
-        self._running.add(work)
+        self._running[work] = request
         try:
             return await asyncio.wait_for(work, request.timeout_seconds)
         finally:
-            self._running.discard(work)
+            del self._running[work]
 
     async def _failed(self, entry: Stored, request: BackupRequested, attempt: int, error: str) -> float | None:
         if attempt <= request.retry_attempts:
@@ -152,7 +165,7 @@ class Worker:
     async def _history(self, entry: Stored) -> Attempts:
         """Return what the log says now of a request's backup."""
         if entry.sequence <= self._attempts.since:
-            return _fold(Attempts(), await self._log.read([REPORTS], after=entry.sequence))
+            return _fold(Attempts(), await self._log.read([REPORTS, *STOPS], after=entry.sequence))
         last = await self._log.last_sequence(REPORTS)
         async with self._moved:
             await self._moved.wait_for(lambda: self._position >= last)
@@ -226,7 +239,7 @@ class Worker:
 
 def _fold(attempts: Attempts, entries: Sequence[Entry]) -> Attempts:
     for entry in entries:
-        if isinstance(entry, Stored) and isinstance(entry.envelope.data, AttemptEvent):
+        if isinstance(entry, Stored) and isinstance(entry.envelope.data, AttemptEvent | FlowCancelling | FlowCompleted):
             evolve(attempts, entry.envelope.data, entry.sequence)
     return attempts
 

@@ -74,6 +74,7 @@ def test_the_whole_tree_killed_in_the_middle_of_an_execution_loses_nothing(tmp_p
     started = api.call("POST", f"/protection-flows/{flow['id']}/execute", status=202)
     api.until(f"/executions/{started['id']}", lambda found: found["jobs_completed"] >= 2)
     before = {path: api.get(path)["total"] for path in ("/vm-contexts", "/machine-groups", "/repositories")}
+    api.close()
     tree = running.tree()
     running.kill()
     deadline = time.monotonic() + 10

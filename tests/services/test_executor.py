@@ -13,19 +13,22 @@ from hypothesis import strategies as st
 
 from bus.envelope import Stored
 from schemas.base import Message
-from schemas.commands import ExecuteFlow
+from schemas.commands import BackupVm, CancelExecution, ExecuteFlow, RetryExecution
 from schemas.definitions import Member
 from schemas.events import (
+    BackupCancelled,
     BackupCompleted,
     BackupFailed,
     BackupRequested,
     BackupSkipped,
+    FlowCancelling,
     FlowCompleted,
     FlowDefined,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
     GroupDefined,
+    Rejected,
     RepositoryDefined,
     VmDefined,
 )
@@ -310,6 +313,81 @@ def test_a_large_plan_comes_in_parts_and_batches() -> None:
     said = world.settle()
     assert len(of(BackupRequested, said)) == 2 * PART + 1
     assert len({id_of(event) for event in said}) == len(said)
+
+
+def cancelled(context_id: str, execution_id: str = EXECUTION) -> BackupCancelled:
+    about = {"flow_id": "flow-1", "execution_id": execution_id, "context_id": context_id, "attempt": 1}
+    return BackupCancelled(**about, backup_id=backup_id(execution_id, context_id), reason="cancelled by eve")
+
+
+def test_a_cancelled_execution_skips_what_waits_and_ends_when_the_workers_have_answered() -> None:
+    world = World(*house(due(), vms=3, max_concurrent_jobs=1))
+    world.settle()
+    world.append(CancelExecution(id=EXECUTION))
+    said = world.settle()
+    assert [type(event) for event in said] == [FlowCancelling, BackupSkipped, BackupSkipped]
+    world.append(cancelled("vm-0"))
+    (end,) = world.settle()
+    assert (end.status, end.jobs_created, end.jobs_skipped) == ("cancelled", 3, 3)
+    world.append(CancelExecution(id=EXECUTION))
+    (no,) = world.settle()
+    assert isinstance(no, Rejected)
+    assert "not running" in no.reason
+    assert world.state.cancels == {}
+
+
+def test_cancelling_what_is_all_but_done_does_not_make_it_cancelled() -> None:
+    world = World(*house(due(), vms=1))
+    world.settle()
+    world.append(CancelExecution(id=EXECUTION), done("vm-0"))
+    cancelling, end = world.settle()
+    assert isinstance(cancelling, FlowCancelling)
+    assert end.status == "success"
+
+
+def test_one_vm_is_cancelled_and_the_others_go_on() -> None:
+    world = World(*house(due(), vms=3, max_concurrent_jobs=1))
+    world.settle()
+    world.append(CancelExecution(id=EXECUTION, context_id="vm-1"))
+    said = world.settle()
+    assert [type(event) for event in said] == [FlowCancelling, BackupSkipped]
+    world.append(done("vm-0"))
+    assert [request.context_id for request in of(BackupRequested, world.settle())] == ["vm-2"]
+    world.append(CancelExecution(id=EXECUTION, context_id="vm-1"))
+    assert isinstance(world.settle()[0], Rejected)
+    world.append(done("vm-2"))
+    (end,) = world.settle()
+    assert (end.status, end.jobs_completed, end.jobs_skipped) == ("warning", 2, 1)
+
+
+def test_a_retry_is_a_new_execution_of_what_failed_alone() -> None:
+    world = World(*house(due(), vms=3))
+    world.settle()
+    world.append(done("vm-0"), failed("vm-1"), failed("vm-2"))
+    world.settle()
+    world.append(group(members=["vm-0", "vm-1"], version=2))
+    world.append(RetryExecution(id=EXECUTION, flow_id="flow-1", context_ids=["vm-1", "vm-2"]))
+    said = world.settle()
+    (started,), (planned,) = of(FlowStarted, said), of(FlowPlanned, said)
+    assert (started.retry_of, started.jobs, started.execution_type) == (EXECUTION, 1, "manual")
+    assert [request.context_id for request in of(BackupRequested, said)] == ["vm-1"]
+    assert {one.context_id: one.reason for one in planned.excluded} == {
+        "vm-0": "it succeeded in the execution that is retried",
+        "vm-2": "no longer in the flow's target",
+    }
+
+
+def test_one_vm_is_backed_up_outside_any_flow() -> None:
+    world = World(*house(vms=2))
+    world.append(BackupVm(id="x", context_id="vm-1", repository_id="repo-1"))
+    said = world.settle()
+    (started,), (request,) = of(FlowStarted, said), of(BackupRequested, said)
+    assert (started.flow_id, started.flow_name, request.context_id) == ("adhoc", "ad hoc: VM-1", "vm-1")
+    world.append(done("vm-1", started.execution_id, "adhoc"))
+    assert world.settle()[0].status == "success"
+    world.append(BackupVm(id="y", context_id="gone", repository_id="repo-1"))
+    world.append(BackupVm(id="z", context_id="vm-1", repository_id="gone"))
+    assert [no.reason for no in world.settle()] == ["target_deleted", "repository_deleted"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -200,6 +200,30 @@ async def test_a_request_redelivered_after_its_end_is_not_run_again(engine: Engi
     assert {attempt for _, attempt in started} == {1}
 
 
+async def test_a_cancelled_execution_ends_at_once(engine: Engine) -> None:
+    async with engine.running(Registry(), Executor(), Executor(), Worker(slots=2), engine.recorder()):
+        await built(engine, house(vms=5, config={"seconds": 60}))
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.until("backup.started.*", 2)
+        (started,) = await engine.messages("flow.started.*")
+        begun = asyncio.get_running_loop().time()
+        await engine.ask(c.CancelExecution(id=started.execution_id))
+        (end,) = await engine.until("flow.completed.*")
+        assert asyncio.get_running_loop().time() - begun < 5
+        assert (end.status, end.jobs_skipped) == ("cancelled", 5)
+        assert len(await engine.messages("flow.cancelling.*")) == 1
+        await engine.ask(c.CancelExecution(id=started.execution_id))
+        (no,) = await engine.until("rejected.execution.cancel")
+        assert "not running" in no.reason
+        await engine.recorded()
+    jobs = await engine.rows(select(t.backup_jobs))
+    assert {job["status"] for job in jobs} <= {"cancelled", "skipped"}
+    outcomes = await engine.rows(
+        select(t.commands).where(t.commands.c.verb == "cancel").order_by(t.commands.c.sequence)
+    )
+    assert [command["outcome"] for command in outcomes] == ["accepted", "rejected"]
+
+
 async def test_one_vm_without_its_disk_is_an_error_and_the_others_are_done(engine: Engine, tmp_path: Path) -> None:
     commands = house(vms=3)
     (tmp_path / "repository").mkdir()
