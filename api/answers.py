@@ -62,7 +62,7 @@ class ExecutionAnswer(Value, frozen=True, kw_only=True):
     """One run of a flow. While it runs its jobs are counted when asked; at its end the log's count stands."""
 
     id: str
-    flow_id: str
+    flow_id: str | None
     flow_name: str
     status: ExecutionStatus
     execution_type: ExecutionType
@@ -81,6 +81,7 @@ class ExecutionAnswer(Value, frozen=True, kw_only=True):
     error_message: str | None
     created_job_ids: list[str]
     excluded: list[ExcludedVm]
+    retry_of: str | None
 
 
 class ExecutionList(Value, frozen=True, kw_only=True):
@@ -224,3 +225,133 @@ class CommandAnswer(Value, frozen=True, kw_only=True):
     code: str | None
     reason: str | None
     field: str | None
+
+
+class BackupAnswer(JobAnswer, frozen=True, kw_only=True):
+    """A backup, with the flow that it belongs to; none when it was made outside any flow."""
+
+    flow_id: str | None
+    flow_name: str
+
+
+class BackupList(Value, frozen=True, kw_only=True):
+    backups: list[BackupAnswer]
+    total: int
+
+
+class BackupStats(Value, frozen=True, kw_only=True):
+    """Successful backups: how many, their size in the repository in bytes, and when the last one ended."""
+
+    backup_count: int
+    total_size_bytes: int
+    last_backup_at: datetime | None
+
+
+class WaitingBackup(Value, frozen=True, kw_only=True):
+    backup_id: str
+    execution_id: str
+    flow_id: str | None
+    context_id: str
+    priority: int
+    since: datetime
+    waiting_for: str
+
+
+class RunningBackup(Value, frozen=True, kw_only=True):
+    backup_id: str
+    execution_id: str
+    flow_id: str | None
+    context_id: str
+    priority: int
+    since: datetime
+    status: BackupStatus
+    attempt: int
+    progress_percent: int
+
+
+class Queue(Value, frozen=True, kw_only=True):
+    """What waits, at most a thousand, in the order in which it is admitted; what runs; and the limits."""
+
+    waiting: list[WaitingBackup]
+    running: list[RunningBackup]
+    limits: dict[str, Any]
+
+
+class Summary(Value, frozen=True, kw_only=True):
+    """Totals; "today" counts executions that started since midnight in the time zone asked for."""
+
+    total_flows: int
+    enabled_flows: int
+    disabled_flows: int
+    backup_flows: int
+    replication_flows: int
+    total_executions_today: int
+    successful_executions_today: int
+    failed_executions_today: int
+
+
+class BulkAnswer(Value, frozen=True, kw_only=True):
+    """Each flow answered for itself: how many succeeded and failed, and why those failed."""
+
+    successful: int
+    failed: int
+    errors: dict[str, str]
+
+
+class DryRun(Value, frozen=True, kw_only=True):
+    """What running a flow now would do. Nothing was appended."""
+
+    valid: bool
+    errors: list[str]
+    warnings: list[str]
+    resolved_vms: list[str]
+    excluded: list[ExcludedVm]
+    next_runs: list[datetime]
+
+
+class NextRun(Value, frozen=True, kw_only=True):
+    """An occurrence in UTC and in the schedule's zone; `note`: `shifted` or `repeated` by a change of the clocks."""
+
+    at: datetime
+    local: str
+    note: str | None
+
+
+class Preview(Value, frozen=True, kw_only=True):
+    next_runs: list[NextRun]
+
+
+class Storage(Value, frozen=True, kw_only=True):
+    """A repository's space in bytes; total and free are null where this machine cannot see it."""
+
+    total_bytes: int | None
+    free_bytes: int | None
+    used_by_backups_bytes: int
+    backup_count: int
+
+
+class LoggedEvent(Value, frozen=True, kw_only=True):
+    """A message of the log: where it stands, and the CloudEvent as it is."""
+
+    sequence: int
+    subject: str
+    event: dict[str, Any]
+
+
+class EventList(Value, frozen=True, kw_only=True):
+    events: list[LoggedEvent]
+    total: int
+
+
+class AuditEntry(CommandAnswer, frozen=True, kw_only=True):
+    """A command with what it asked for, and the definition before and after when it was accepted."""
+
+    sequence: int
+    request: dict[str, Any] | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class AuditList(Value, frozen=True, kw_only=True):
+    commands: list[AuditEntry]
+    total: int

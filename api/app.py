@@ -10,22 +10,34 @@ from importlib.resources import files
 from typing import Any
 
 from litestar import Litestar, Request, Router
-from litestar.datastructures import State
-from litestar.di import NamedDependency, Provide
+from litestar.datastructures import MutableScopeHeaders, State
+from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import HTTPRoute
 from litestar.static_files import create_static_files_router
+from litestar.types import Message, Scope
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import auth, problems
+from api import auth, openapi, problems
 from api.auth import Tokens
 from api.desk import Desk
 from api.gateway import Gateway
-from api.parts import Parts
+from api.parts import AtParts, Parts
 from api.readmodel.reading import Reading
-from api.routes import executions, flows, groups, health, policies, repositories, schedules, vms
+from api.routes import (
+    audit,
+    backups,
+    executions,
+    flows,
+    groups,
+    health,
+    live,
+    metrics,
+    policies,
+    repositories,
+    schedules,
+    vms,
+)
 from bus.connection import connect
 from bus.errors import LogError
 from bus.log import Log
@@ -61,8 +73,8 @@ def create_app(
             await reading.close()
             await client.close()
 
-    return Litestar(
-        route_handlers=[_api(), health.live, health.ready, _page_assets()],
+    app = Litestar(
+        route_handlers=[_api(), health.live, health.ready, metrics.metrics, _page_assets()],
         lifespan=[parts],
         dependencies={"parts": Provide(_parts, sync_to_thread=False)},
         exception_handlers={
@@ -73,11 +85,14 @@ def create_app(
             HTTPException: problems.handle_http_exception,
             Exception: problems.handle_bug,
         },
-        openapi_config=_openapi(),
+        before_send=[_allow],
+        openapi_config=openapi.config(),
         request_max_body_size=MAX_BODY,
         logging_config=None,
         debug=False,
     )
+    openapi.correct(app.openapi_schema)
+    return app
 
 
 async def _listen(gateway: Gateway, listening: asyncio.Event, on_lost: Callable[[], Awaitable[None]] | None) -> None:
@@ -91,13 +106,26 @@ async def _listen(gateway: Gateway, listening: asyncio.Event, on_lost: Callable[
             await on_lost()
 
 
+async def _allow(message: Message, scope: Scope) -> None:
+    """Name all methods of a path in `Allow`; the framework's own answer to OPTIONS names those of one handler."""
+    if message["type"] == "http.response.start" and scope.get("method") == "OPTIONS":
+        template = scope.get("path_template")
+        routes = [route for route in scope["litestar_app"].routes if route.path_format == template]
+        methods = sorted({str(method) for route in routes if isinstance(route, HTTPRoute) for method in route.methods})
+        MutableScopeHeaders(message)["Allow"] = ", ".join(methods)
+
+
 def _api() -> Router:
     return Router(
         path="/api/v1",
         route_handlers=[
             flows.ROUTER,
             executions.ROUTER,
-            executions.get_command,
+            live.live_events,
+            audit.list_audit,
+            audit.get_command,
+            backups.ROUTER,
+            backups.get_queue,
             vms.ROUTER,
             groups.ROUTER,
             schedules.ROUTER,
@@ -114,33 +142,11 @@ def _parts(state: State) -> Parts:
     return state.parts  # type: ignore[no-any-return]
 
 
-def _desk(parts: NamedDependency[Parts], request: Request[Any, Any, Any]) -> Desk:
+def _desk(parts: AtParts, request: Request[Any, Any, Any]) -> Desk:
     return Desk(parts.gateway, parts.reading, request)
-
-
-def _openapi() -> OpenAPIConfig:
-    """Return OpenAPI's settings; its page loads nothing from elsewhere."""
-    assets = "/schema/assets"
-    return OpenAPIConfig(
-        title="Protection Flows Engine",
-        version="1",
-        description="What to back up, when, where to and how: protection flows on one event log.",
-        path="/schema",
-        components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
-        render_plugins=[
-            SwaggerRenderPlugin(
-                path="/",
-                js_url=f"{assets}/swagger-ui-bundle.js",
-                css_url=f"{assets}/swagger-ui.css",
-                standalone_preset_js_url=f"{assets}/swagger-ui-standalone-preset.js",
-                favicon="<link rel='icon' href='data:,'>",
-            ),
-            JsonRenderPlugin(path="/openapi.json"),
-        ],
-    )
 
 
 def _page_assets() -> Router:
     return create_static_files_router(
-        path="/schema/assets", directories=[str(files("swagger_ui") / "static")], include_in_schema=False
+        path=openapi.ASSETS, directories=[str(files("swagger_ui") / "static")], include_in_schema=False
     )

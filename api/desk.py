@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
+import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
 
 from api.gateway import Gateway
-from api.problems import STATUS_OF, ApiError, FieldError, Pending
-from api.readmodel import definitions
+from api.problems import STATUS_OF, ApiError, FieldError, Pending, field_error
+from api.readmodel import audit, definitions
 from api.readmodel.reading import Reading
 from bus.log import now
+from schemas import secrets
+from schemas.base import Value
 from schemas.commands import Command
 from schemas.events import FlowSkipped, Rejected
 from schemas.ids import derived
 
 PATIENCE = 5.0  # seconds to wait for an outcome, and for the tables, before 202
 MAX_KEY = 255  # characters of an Idempotency-Key
+
+
+S = TypeVar("S", bound=Value)
 
 
 class Desk:
@@ -48,24 +54,36 @@ class Desk:
             raise ApiError(412, f'If-Match is {tag!r}; an ETag of this API is a version such as "3"')
         return int(version)
 
+    async def strict(self, data: S) -> S:
+        """Return the body read again, strictly: the framework takes 0 for false and "1" for one. Raises 422."""
+        try:
+            return msgspec.json.decode(await self._request.body(), type=type(data))
+        except msgspec.ValidationError as error:
+            message, _, path = str(error).partition(" - at `$.")
+            item = {"key": path.removesuffix("`"), "message": message}
+            fault = field_error(item)
+            raise ApiError(422, f"{fault.field}: {fault.message}", errors=[fault]) from None
+
     def new_id(self, kind: str) -> str:
         """Return the id of what this request creates: the same one when it is sent again with its key."""
         return derived(kind, self.command_id)
 
-    async def submit(self, command: Command) -> None:
-        """Append a command and return once it was accepted and the tables have it.
+    async def submit(self, command: Command, *, part: str | None = None) -> str:
+        """Append a command and return its id once it was accepted and the tables have it.
 
-        Raises `ApiError` when the answer is no, and `Pending` when a part is down and the command waits on the log.
-        A request that comes again with its key gets the answer of the first one.
+        `part` tells apart several commands of one request. Raises `ApiError` when the answer is no, and `Pending` when
+        a part is down and the command waits on the log. A request that comes again with its key gets the answer of the
+        first one.
         """
-        if self._keyed and (before := await definitions.command(self.reading, self.command_id)) is not None:
-            if before.outcome == "accepted":
-                return
-            if before.outcome == "rejected":
-                raise _refusal(before.code, before.reason or "", before.field)
-        outcome = await self._gateway.ask(command, id=self.command_id, actor=self.actor, patience=PATIENCE)
+        if found := secrets.fault(command):
+            path = found[0].partition(".")[2]  # without the command's own field
+            raise _refusal("invalid", found[1], path)
+        command_id = self.command_id if part is None else derived("command", self.command_id, part)
+        if self._keyed and await self._seen(command_id, command):
+            return command_id
+        outcome = await self._gateway.ask(command, id=command_id, actor=self.actor, patience=PATIENCE)
         if outcome is None:
-            raise Pending(self.command_id)
+            raise Pending(command_id)
         match outcome.answer:
             case Rejected() as no:
                 raise _refusal(no.code, no.reason, no.field)
@@ -73,7 +91,27 @@ class Desk:
                 raise _refusal(no.reason, no.message, None)
             case _:
                 if not await self.reading.reached(outcome.sequence, patience=PATIENCE):
-                    raise Pending(self.command_id)
+                    raise Pending(command_id)
+                return command_id
+
+    async def _seen(self, command_id: str, command: Command) -> bool:
+        """Tell whether this very command was accepted before. Raises what it was answered with when it was not.
+
+        A key that was used for another request is 422.
+        """
+        before = await definitions.command(self.reading, command_id)
+        if before is None:
+            return False
+        asked = await audit.request(self.reading, await definitions.sequence_of(self.reading, command_id))
+        if asked != msgspec.to_builtins(command):
+            raise ApiError(
+                422,
+                "this Idempotency-Key was used for another request: use a new key for each new request",
+                errors=[FieldError(field="Idempotency-Key", message="used for another request")],
+            )
+        if before.outcome == "rejected":
+            raise _refusal(before.code, before.reason or "", before.field)
+        return before.outcome == "accepted"
 
     def _command_id(self) -> str:
         key = self._request.headers.get("idempotency-key")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
-from schemas.base import Id, Priority, Value
+from schemas.base import Id, Name, Priority, Value
 from schemas.definitions import (
     Disk,
     FlowPatch,
@@ -76,3 +76,29 @@ class FlowInput(FlowSpec, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class FlowPatchInput(FlowPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class CloneInput(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The name of a copy."""
+
+    name: Name
+
+
+class BulkInput(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The flows to change, at most 500."""
+
+    flow_ids: Annotated[list[str], Meta(min_length=1, max_length=500)]
+
+
+class CancelInput(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which VM to cancel; left out, all of them."""
+
+    context_id: Id | None = None
+
+
+class BackupInput(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One VM to back up at once, outside any flow."""
+
+    context_id: Id
+    repository_id: Id
+    policy_id: Id | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from litestar.di import NamedDependency
+
 from api.gateway import Gateway
 from api.readmodel.reading import Reading
 from bus.log import Log
@@ -14,3 +16,6 @@ class Parts:
         self.log = log
         self.gateway = gateway
         self.reading = reading
+
+
+AtParts = NamedDependency[Parts]

@@ -131,7 +131,7 @@ def handle_database_error(_: Request[Any, Any, Any], error: SQLAlchemyError) -> 
 def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     headers = {key: str(value) for key, value in (error.headers or {}).items()}
     if isinstance(error, ValidationException):
-        errors = [_field_error(item) for item in error.extra or [] if isinstance(item, dict)]
+        errors = [field_error(item) for item in error.extra or [] if isinstance(item, dict)]
         status = (
             422 if any(item.get("source") == "body" for item in error.extra or [] if isinstance(item, dict)) else 400
         )
@@ -150,7 +150,7 @@ def handle_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Pr
 _NAMED_FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
 
 
-def _field_error(item: Mapping[str, Any]) -> FieldError:
+def field_error(item: Mapping[str, Any]) -> FieldError:
     """Return the field that msgspec's message names; unknown and missing ones stand in its text."""
     key, message = str(item.get("key", "")), str(item.get("message", ""))
     key = "" if key == "data" else key

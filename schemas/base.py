@@ -17,9 +17,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE)]
 Word = Annotated[str, Meta(max_length=64, pattern=_PRINTABLE)]
 Prose = Annotated[str, Meta(max_length=4096, pattern=_PROSE)]
 FilePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=_PRINTABLE)]
-Labels = Annotated[
-    dict[Annotated[str, Meta(min_length=1, max_length=63, pattern=_PRINTABLE)], Word], Meta(max_length=64)
-]
+LABEL_KEY = r"^[A-Za-z0-9_./-]{1,63}$(?!\n)"
+Labels = Annotated[dict[Annotated[str, Meta(pattern=LABEL_KEY)], Word], Meta(max_length=64)]
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 Positive = Annotated[int, Meta(ge=1, le=2_147_483_647)]
 Priority = Annotated[int, Meta(ge=-1000, le=1000, description="higher goes first")]

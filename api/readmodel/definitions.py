@@ -9,13 +9,12 @@ import msgspec
 from sqlalchemy import Select, Table, case, func, select
 
 from api.answers import CommandAnswer, GroupAnswer, GroupList, MemberAnswer, MemberList, VmAnswer, VmList
-from api.readmodel.reading import Page, Reading, containing, order, shaped
+from api.readmodel.reading import Page, Reading, containing, labelled, order, shaped
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import Disk
 
 S = TypeVar("S", bound=Value)
-SORTS = ("name", "created_at", "updated_at")
 
 
 class DefinitionFilter(Value, frozen=True, kw_only=True):
@@ -23,6 +22,7 @@ class DefinitionFilter(Value, frozen=True, kw_only=True):
 
     enabled: bool | None = None
     q: str | None = None
+    label: str | None = None
 
 
 def _found(table: Table, statement: Select[Any], wanted: DefinitionFilter, sort: str | None) -> Select[Any]:
@@ -30,7 +30,9 @@ def _found(table: Table, statement: Select[Any], wanted: DefinitionFilter, sort:
         statement = statement.where(table.c.enabled == wanted.enabled)
     if wanted.q is not None:
         statement = statement.where(containing(table.c.name, wanted.q))
-    return statement.order_by(*order(table, sort, SORTS))
+    if wanted.label is not None:
+        statement = statement.where(labelled(table.c.labels, wanted.label))
+    return statement.order_by(*order(table, sort))
 
 
 async def find(
@@ -124,6 +126,13 @@ async def member(reading: Reading, group_id: str, context_id: str) -> MemberAnsw
     """Return one member, None when it is not in the group."""
     everyone = await members(reading, group_id, Page(limit=100_000))
     return next((one for one in everyone.vms if one.context_id == context_id), None)
+
+
+async def sequence_of(reading: Reading, command_id: str) -> int:
+    """Return where on the log a command stands. It must be known."""
+    row = await reading.row(select(t.commands.c.sequence).where(t.commands.c.id == command_id))
+    assert row is not None
+    return int(row["sequence"])
 
 
 async def command(reading: Reading, command_id: str) -> CommandAnswer | None:

@@ -64,6 +64,13 @@ async def jobs(reading: Reading, execution_id: str, page: Page) -> JobList:
     return JobList(jobs=[shaped(JobAnswer, row) for row in rows], total=total)
 
 
+async def unsuccessful(reading: Reading, execution_id: str) -> list[str]:
+    """Return the VMs of an execution whose backup did not succeed, in the plan's order."""
+    j = t.backup_jobs
+    statement = select(j.c.context_id).where(j.c.execution_id == execution_id, j.c.status != "success")
+    return [row.context_id for row in await reading.rows(statement.order_by(j.c.position))]
+
+
 async def _answers(reading: Reading, rows: Sequence[Mapping[str, Any]]) -> list[ExecutionAnswer]:
     """Return answers with their jobs' ids; the jobs of those that still run are counted now."""
     job_ids = await _job_ids(reading, [row["id"] for row in rows])

@@ -7,16 +7,14 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 
-from api.answers import FlowAnswer, FlowList, FlowStatus
-from api.readmodel.reading import Page, Reading, containing, order, shaped
+from api.answers import FlowAnswer, FlowList, FlowStatus, Summary
+from api.readmodel.reading import Page, Reading, containing, labelled, order, shaped
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import ScheduleSpec
 from services.scheduler import calendar
-
-SORTS = ("name", "created_at", "updated_at", "priority", "last_execution_time")
 
 
 class FlowFilter(Value, frozen=True, kw_only=True):
@@ -31,6 +29,7 @@ class FlowFilter(Value, frozen=True, kw_only=True):
     policy_id: str | None = None
     status: str | None = None
     q: str | None = None
+    label: str | None = None
 
 
 def _select() -> Select[Any]:
@@ -55,9 +54,9 @@ def _select() -> Select[Any]:
 
 
 async def find(reading: Reading, wanted: FlowFilter, sort: str | None, page: Page, now: datetime) -> FlowList:
-    """Return a page of flows. Raises `KeyError` for a column that cannot be sorted by."""
+    """Return a page of flows."""
     f = t.protection_flows
-    statement = _select().order_by(*order(f, sort, SORTS))
+    statement = _select().order_by(*order(f, sort))
     columns = ("flow_type", "target_type", "target_id", "enabled", "schedule_id", "repository_id", "policy_id")
     for column in columns:
         if (value := getattr(wanted, column)) is not None:
@@ -66,6 +65,8 @@ async def find(reading: Reading, wanted: FlowFilter, sort: str | None, page: Pag
         statement = statement.where(f.c.last_execution_status == wanted.status)
     if wanted.q is not None:
         statement = statement.where(containing(f.c.name, wanted.q) | containing(f.c.description, wanted.q))
+    if wanted.label is not None:
+        statement = statement.where(labelled(f.c.labels, wanted.label))
     rows, total = await reading.page(statement, page)
     return FlowList(flows=[_answer(row, now) for row in rows], total=total)
 
@@ -80,6 +81,34 @@ async def next_runs(reading: Reading, flow_id: str, now: datetime, count: int) -
     """Return when a flow will run next, by the scheduler's own calendar."""
     row = await reading.row(_select().where(t.protection_flows.c.id == flow_id))
     return [] if row is None else _next_runs(row, now, count)
+
+
+async def summary(reading: Reading, midnight: datetime) -> Summary:
+    """Return totals; executions since `midnight` are today's, each counted once, whatever flow they are of."""
+    f, e = t.protection_flows, t.executions
+
+    def count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.count(case((condition, 1)))
+
+    flows = await reading.row(
+        select(
+            func.count().label("total_flows"),
+            count(f.c.enabled).label("enabled_flows"),
+            count(~f.c.enabled).label("disabled_flows"),
+            count(f.c.flow_type == "backup").label("backup_flows"),
+            count(f.c.flow_type == "replication").label("replication_flows"),
+        ).select_from(f)
+    )
+    executions = await reading.row(
+        select(
+            func.count().label("total_executions_today"),
+            count(e.c.status.in_(("success", "warning"))).label("successful_executions_today"),
+            count(e.c.status == "error").label("failed_executions_today"),
+        )
+        .select_from(e)
+        .where(e.c.started_at >= midnight)
+    )
+    return shaped(Summary, {**(flows or {}), **(executions or {})})
 
 
 def _next_runs(row: Mapping[str, Any], now: datetime, count: int) -> list[datetime]:

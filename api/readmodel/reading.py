@@ -36,6 +36,10 @@ class Reading:
         async with self._engine.connect() as connection:
             return (await connection.execute(statement)).all()
 
+    async def mappings(self, statement: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
+        async with self._engine.connect() as connection:
+            return [dict(row) for row in (await connection.execute(statement)).mappings()]
+
     async def row(self, statement: Select[*tuple[Any, ...]]) -> dict[str, Any] | None:
         async with self._engine.connect() as connection:
             row = (await connection.execute(statement)).mappings().one_or_none()
@@ -94,15 +98,19 @@ def shaped(shape: type[S], row: Mapping[str, Any]) -> S:
     return shape(**{field: row[field] for field in shape.__struct_fields__})
 
 
-def order(table: Table, sort: str | None, allowed: Sequence[str]) -> list[ColumnElement[Any]]:
-    """Return an ORDER BY: newest first, or by a column, descending with a `-` before it. Raises `KeyError`."""
+def order(table: Table, sort: str | None) -> list[ColumnElement[Any]]:
+    """Return an ORDER BY: newest first, or by a column, descending with a `-` before it."""
     if sort is None:
         return [table.c.created_at.desc(), table.c.id.desc()]
-    name = sort.removeprefix("-")
-    if name not in allowed:
-        raise KeyError(sort)
-    column = table.c[name]
+    column = table.c[sort.removeprefix("-")]
     return [column.desc(), table.c.id.desc()] if sort.startswith("-") else [column.asc(), table.c.id.asc()]
+
+
+def labelled(column: ColumnElement[Any], label: str) -> ColumnElement[bool]:
+    """Return a filter on a label, `key:value`."""
+    key, _, value = label.partition(":")
+    found: ColumnElement[bool] = column[key].as_string() == value
+    return found
 
 
 def containing(column: ColumnElement[str], text: str) -> ColumnElement[bool]:

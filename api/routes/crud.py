@@ -72,6 +72,7 @@ def _write_routes(resource: Resource) -> list[BaseRouteHandler]:
 
     @post("/", responses=WRITE, operation_id=f"create_{kind}", summary=f"Create a {kind}")
     async def create(desk: AtDesk, data: JSONBody[resource.input]) -> Response[resource.answer]:
+        data = await desk.strict(data)
         id_ = resource.new_id(desk, data) if resource.new_id else desk.new_id(kind)
         await desk.submit(resource.create(id=id_, spec=data))  # type: ignore[call-arg]
         return await _answer(resource, desk, id_, 201)
@@ -79,6 +80,7 @@ def _write_routes(resource: Resource) -> list[BaseRouteHandler]:
     @put("/{id:str}", responses=WRITE, operation_id=f"update_{kind}", summary=f"Change the given fields of a {kind}")
     async def update(desk: AtDesk, id: PathId, data: JSONBody[resource.patch]) -> Response[resource.answer]:  # noqa: A002
         await known(resource, desk, id)
+        data = await desk.strict(data)
         await desk.submit(resource.update(id=id, patch=data, if_version=desk.if_version))  # type: ignore[call-arg]
         return await _answer(resource, desk, id)
 

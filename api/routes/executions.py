@@ -1,17 +1,19 @@
-"""Routes of executions over all flows, and of commands."""
+"""Routes of executions over all flows."""
 
 from __future__ import annotations
 
-from litestar import Router, get
-from litestar.params import FromQuery
+from litestar import Response, Router, get, post
+from litestar.params import FromQuery, JSONBody
 
-from api.answers import CommandAnswer, ExecutionAnswer, ExecutionList, JobList
+from api.answers import EventList, ExecutionAnswer, ExecutionList, JobList, StartedExecution
 from api.desk import AtDesk
-from api.problems import not_found
-from api.readmodel import definitions, executions
+from api.inputs import CancelInput
+from api.problems import ApiError, not_found
+from api.readmodel import events, executions
 from api.readmodel.executions import ExecutionFilter
-from api.routes.flows import Since, Until
-from api.routes.parameters import READ, Limit, Offset, PathId, page
+from api.routes.flows import started
+from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, Since, Until, moment, page
+from schemas import commands as c
 from schemas.events import ExecutionStatus, ExecutionType
 
 
@@ -27,7 +29,13 @@ async def list_executions(
     until: Until = None,
 ) -> ExecutionList:
     """List executions over all flows, newest first."""
-    wanted = ExecutionFilter(flow_id=flow_id, status=status, execution_type=execution_type, since=since, until=until)
+    wanted = ExecutionFilter(
+        flow_id=flow_id,
+        status=status,
+        execution_type=execution_type,
+        since=moment("from", since),
+        until=moment("to", until),
+    )
     return await executions.find(desk.reading, wanted, page(limit, offset))
 
 
@@ -51,15 +59,37 @@ async def _known(desk: AtDesk, execution_id: str) -> ExecutionAnswer:
     return found
 
 
-@get("/commands/{command_id:str}", responses=READ, tags=["Commands"])
-async def get_command(desk: AtDesk, command_id: PathId) -> CommandAnswer:
-    """Return a command and what became of it."""
-    found = await definitions.command(desk.reading, command_id)
-    if found is None:
-        raise not_found("command", command_id)
-    return found
+@get("/{execution_id:str}/events", responses=READ)
+async def execution_events(desk: AtDesk, execution_id: PathId, limit: Limit = 50, offset: Offset = 0) -> EventList:
+    """List the log's own messages of an execution, in order."""
+    await _known(desk, execution_id)
+    return await events.of_execution(desk.reading, execution_id, page(limit, offset))
+
+
+@post("/{execution_id:str}/cancel", status_code=202, responses=WRITE)
+async def cancel(desk: AtDesk, execution_id: PathId, data: JSONBody[CancelInput | None] = None) -> ExecutionAnswer:
+    """Stop an execution, or one VM of it. What runs is ended by its worker, what waits is skipped."""
+    await _known(desk, execution_id)
+    await desk.submit(c.CancelExecution(id=execution_id, context_id=data.context_id if data else None))
+    return await _known(desk, execution_id)
+
+
+@post("/{execution_id:str}/retry", status_code=202, responses=WRITE)
+async def retry(desk: AtDesk, execution_id: PathId) -> Response[StartedExecution]:
+    """Run the flow again over the VMs that failed, or never started, in this execution."""
+    execution = await _known(desk, execution_id)
+    if execution.completed_at is None:
+        raise ApiError(409, f"execution {execution_id!r} is still running: there is nothing to retry yet")
+    if execution.flow_id is None:
+        raise ApiError(409, "a backup outside any flow has no flow to run again: ask for another one")
+    failed = await executions.unsuccessful(desk.reading, execution_id)
+    if not failed:
+        raise ApiError(409, f"every backup of execution {execution_id!r} succeeded: there is nothing to retry")
+    return await started(desk, c.RetryExecution(id=execution_id, flow_id=execution.flow_id, context_ids=failed))
 
 
 ROUTER = Router(
-    path="/executions", route_handlers=[list_executions, get_execution, execution_jobs], tags=["Executions"]
+    path="/executions",
+    route_handlers=[list_executions, get_execution, execution_jobs, execution_events, cancel, retry],
+    tags=["Executions"],
 )

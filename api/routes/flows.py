@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from litestar import Response, get, post
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 
-from api.answers import ExecutionList, FlowAnswer, FlowList, FlowNow, StartedExecution
+from api.answers import (
+    BulkAnswer,
+    DryRun,
+    ExecutionList,
+    FlowAnswer,
+    FlowList,
+    FlowNow,
+    StartedExecution,
+    Summary,
+)
 from api.desk import AtDesk
-from api.inputs import FlowInput, FlowPatchInput
-from api.problems import ApiError, not_found
+from api.inputs import BulkInput, CloneInput, FlowInput, FlowPatchInput
+from api.problems import ApiError, FieldError, Pending, not_found
+from api.readmodel import dry_run as dry_runs
 from api.readmodel import executions, flows
 from api.readmodel.executions import ExecutionFilter
-from api.readmodel.flows import SORTS, FlowFilter
+from api.readmodel.flows import FlowFilter
 from api.readmodel.reading import Page, Reading
 from api.routes.crud import Resource, known, router
-from api.routes.parameters import READ, WRITE, Enabled, Limit, Offset, PathId, Q, Sort, bad_sort, page
+from api.routes.parameters import (
+    READ,
+    WRITE,
+    DefinitionColumn,
+    Enabled,
+    Label,
+    Limit,
+    Offset,
+    PathId,
+    Q,
+    Since,
+    Until,
+    moment,
+    page,
+    tagged,
+)
+from bus.errors import LogError
 from bus.log import now
 from schemas import commands as c
-from schemas.definitions import FlowType, TargetType
+from schemas.definitions import FlowSpec, FlowType, TargetType
 from schemas.events import ExecutionStatus, ExecutionType
 from schemas.ids import manual_execution_id
+from services.executor import domain as executor
+
+FlowColumn = Literal[DefinitionColumn, "priority", "-priority", "last_execution_time", "-last_execution_time"]
+FlowSort = FromQuery[Annotated[FlowColumn | None, QueryParameter(description="a column; `-` before it: descending")]]
 
 RUNNING = Page(limit=100)
 NEXT_RUNS = 10
-
-Since = FromQuery[Annotated[datetime | None, QueryParameter(name="from", description="started at or after")]]
-Until = FromQuery[Annotated[datetime | None, QueryParameter(name="to", description="started before")]]
+BULK_AT_ONCE = 50
 
 
 async def _read(reading: Reading, flow_id: str) -> FlowAnswer | None:
@@ -65,7 +95,7 @@ async def list_flows(
     offset: Offset = 0,
     enabled: Enabled = None,
     q: Q = None,
-    sort: Sort = None,
+    sort: FlowSort = None,
     flow_type: FromQuery[FlowType | None] = None,
     target_type: FromQuery[TargetType | None] = None,
     target_id: FromQuery[str | None] = None,
@@ -73,6 +103,7 @@ async def list_flows(
     repository_id: FromQuery[str | None] = None,
     policy_id: FromQuery[str | None] = None,
     status: FromQuery[ExecutionStatus | None] = None,
+    label: Label = None,
 ) -> FlowList:
     """List flows, newest first; `total` counts all that match."""
     wanted = FlowFilter(
@@ -85,19 +116,21 @@ async def list_flows(
         policy_id=policy_id,
         status=status,
         q=q,
+        label=label,
     )
-    try:
-        return await flows.find(desk.reading, wanted, sort, page(limit, offset), desk.now)
-    except KeyError:
-        raise bad_sort(sort, SORTS) from None
+    return await flows.find(desk.reading, wanted, sort, page(limit, offset), desk.now)
 
 
 @post("/{flow_id:str}/execute", status_code=202, responses=WRITE)
 async def execute_flow(desk: AtDesk, flow_id: PathId) -> Response[StartedExecution]:
     """Run a flow now. 409 when it cannot run, with the reason."""
     await known(FLOW, desk, flow_id)
-    await desk.submit(c.ExecuteFlow(id=flow_id))
-    execution_id = manual_execution_id(desk.command_id)
+    return await started(desk, c.ExecuteFlow(id=flow_id))
+
+
+async def started(desk: AtDesk, command: c.Command) -> Response[StartedExecution]:
+    """Submit a command that starts an execution, and return 202 with it and its address."""
+    execution_id = manual_execution_id(await desk.submit(command))
     execution = await executions.one(desk.reading, execution_id)
     if execution is None:
         raise not_found("execution", execution_id)
@@ -120,7 +153,13 @@ async def flow_executions(
 ) -> ExecutionList:
     """List a flow's executions, newest first."""
     await known(FLOW, desk, flow_id)
-    wanted = ExecutionFilter(flow_id=flow_id, status=status, execution_type=execution_type, since=since, until=until)
+    wanted = ExecutionFilter(
+        flow_id=flow_id,
+        status=status,
+        execution_type=execution_type,
+        since=moment("from", since),
+        until=moment("to", until),
+    )
     return await executions.find(desk.reading, wanted, page(limit, offset))
 
 
@@ -140,4 +179,120 @@ async def flow_status(desk: AtDesk, flow_id: PathId) -> FlowNow:
     )
 
 
-ROUTER = router(FLOW, [list_flows, execute_flow, flow_executions, flow_status])
+@get("/summary", responses=READ)
+async def summary(
+    desk: AtDesk,
+    timezone: FromQuery[Annotated[str, QueryParameter(max_length=64, description="whose day is today")]] = "UTC",
+) -> Summary:
+    """Count flows, and today's executions."""
+    try:
+        zone = ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        raise ApiError(
+            422,
+            f"{timezone!r} is no IANA time zone",
+            errors=[FieldError(field="timezone", message="no IANA time zone")],
+        ) from None
+    today = desk.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return await flows.summary(desk.reading, today)
+
+
+@post("/{flow_id:str}/test", status_code=200, responses=READ)
+async def dry_run(desk: AtDesk, flow_id: PathId) -> DryRun:
+    """Say what running a flow now would do, by the executor's own decisions. Nothing is appended."""
+    found = await dry_runs.of_flow(desk.reading, flow_id)
+    if found is None:
+        raise not_found("flow", flow_id)
+    known_now, flow = found
+    preview = executor.preview(known_now, flow)
+    next_runs = await flows.next_runs(desk.reading, flow_id, desk.now, NEXT_RUNS)
+    without_disks = [one.vm_name for one in preview.planned if not known_now.vms[one.context_id].disks]
+    warnings = [f"VM {name!r} has no disks: its backup will fail" for name in without_disks]
+    if not preview.planned:
+        warnings.append("there is nothing to back up: the execution would end as a warning at once")
+    if not next_runs:
+        warnings.append("nothing runs this flow by itself: it is disabled, or has no enabled schedule")
+    return DryRun(
+        valid=preview.refusal is None,
+        errors=[preview.refusal] if preview.refusal else [],
+        warnings=warnings,
+        resolved_vms=[one.context_id for one in preview.planned],
+        excluded=preview.excluded,
+        next_runs=next_runs,
+    )
+
+
+@post("/{flow_id:str}/clone", responses=WRITE)
+async def clone(desk: AtDesk, flow_id: PathId, data: JSONBody[CloneInput]) -> Response[FlowAnswer]:
+    """Make another flow like this one, disabled."""
+    found = await dry_runs.of_flow(desk.reading, flow_id)
+    if found is None:
+        raise not_found("flow", flow_id)
+    fields = {field: getattr(found[1], field) for field in FlowSpec.__struct_fields__}
+    copy_id = desk.new_id("flow")
+    spec = FlowSpec(**{**fields, "name": data.name, "enabled": False})
+    await desk.submit(c.CreateFlow(id=copy_id, spec=spec))
+    copy: FlowAnswer = await known(FLOW, desk, copy_id)
+    return tagged(copy, copy.version, 201)
+
+
+Bulk = Callable[[str], c.Command]
+DryRunQuery = FromQuery[Annotated[bool, QueryParameter(description="only say what would happen")]]
+
+
+@post("/bulk-enable", status_code=200, responses=WRITE)
+async def bulk_enable(desk: AtDesk, data: JSONBody[BulkInput], dry_run: DryRunQuery = False) -> BulkAnswer:
+    """Enable flows, each answered for itself."""
+    return await _bulk(desk, data, lambda id_: c.EnableFlow(id=id_), dry_run=dry_run)
+
+
+@post("/bulk-disable", status_code=200, responses=WRITE)
+async def bulk_disable(desk: AtDesk, data: JSONBody[BulkInput], dry_run: DryRunQuery = False) -> BulkAnswer:
+    """Disable flows, each answered for itself."""
+    return await _bulk(desk, data, lambda id_: c.DisableFlow(id=id_), dry_run=dry_run)
+
+
+@post("/bulk-delete", status_code=200, responses=WRITE)
+async def bulk_delete(desk: AtDesk, data: JSONBody[BulkInput], dry_run: DryRunQuery = False) -> BulkAnswer:
+    """Delete flows with their history, each answered for itself."""
+    return await _bulk(desk, data, lambda id_: c.DeleteFlow(id=id_), dry_run=dry_run, check=_not_running)
+
+
+async def _bulk(
+    desk: AtDesk,
+    data: BulkInput,
+    command: Bulk,
+    *,
+    dry_run: bool,
+    check: Callable[[AtDesk, str], Awaitable[None]] | None = None,
+) -> BulkAnswer:
+    gate = asyncio.Semaphore(BULK_AT_ONCE)
+
+    async def one(flow_id: str) -> str | None:
+        """Return why a flow was not changed, None when it was."""
+        async with gate:
+            try:
+                await known(FLOW, desk, flow_id)
+                if check is not None:
+                    await check(desk, flow_id)
+                if not dry_run:
+                    await desk.submit(command(flow_id), part=flow_id)
+            except (ApiError, LogError) as error:
+                return str(error)
+            except Pending as pending:
+                return f"not answered yet; see /api/v1/commands/{pending.command_id}"
+        return None
+
+    ids = list(dict.fromkeys(data.flow_ids))
+    reasons = await asyncio.gather(*map(one, ids))
+    failed = {id_: reason for id_, reason in zip(ids, reasons, strict=True) if reason is not None}
+    return BulkAnswer(successful=len(ids) - len(failed), failed=len(failed), errors=failed)
+
+
+ROUTER = router(
+    FLOW,
+    [
+        *(list_flows, summary, bulk_enable, bulk_disable, bulk_delete),
+        *(execute_flow, flow_executions, flow_status, dry_run, clone),
+    ],
+)

@@ -10,9 +10,9 @@ from api.desk import AtDesk
 from api.inputs import GroupInput, GroupPatchInput, MemberInput, MemberPatch
 from api.problems import ApiError
 from api.readmodel import definitions
-from api.readmodel.definitions import SORTS, DefinitionFilter
+from api.readmodel.definitions import DefinitionFilter
 from api.routes.crud import Resource, known, router
-from api.routes.parameters import READ, WRITE, Enabled, Limit, Offset, PathId, Q, Sort, bad_sort, page
+from api.routes.parameters import READ, WRITE, Enabled, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 
 GROUP = Resource(
@@ -36,10 +36,7 @@ async def list_groups(
     desk: AtDesk, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
 ) -> GroupList:
     """List groups with counts of their VMs, newest first."""
-    try:
-        return await definitions.groups(desk.reading, DefinitionFilter(enabled=enabled, q=q), sort, page(limit, offset))
-    except KeyError:
-        raise bad_sort(sort, SORTS) from None
+    return await definitions.groups(desk.reading, DefinitionFilter(enabled=enabled, q=q), sort, page(limit, offset))
 
 
 @get("/{group_id:str}/vms", responses=READ)
@@ -53,6 +50,7 @@ async def list_members(desk: AtDesk, group_id: PathId, limit: Limit = 50, offset
 async def add_member(desk: AtDesk, group_id: PathId, data: JSONBody[MemberInput]) -> MemberAnswer:
     """Put a VM into a group."""
     await known(GROUP, desk, group_id)
+    data = await desk.strict(data)
     await desk.submit(c.AddMember(id=group_id, member=data, if_version=desk.if_version))
     return await _member(desk, group_id, data.context_id)
 
@@ -63,6 +61,7 @@ async def update_member(
 ) -> MemberAnswer:
     """Change a VM's place in a group."""
     await _member(desk, group_id, context_id)
+    data = await desk.strict(data)
     change = c.UpdateMember(
         id=group_id, context_id=context_id, enabled=data.enabled, priority=data.priority, if_version=desk.if_version
     )

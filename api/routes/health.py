@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from litestar import Response, get
-from litestar.di import NamedDependency
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.parts import Parts
+from api.parts import AtParts
 from bus.errors import LogError
 from schemas.base import Value
 
@@ -32,7 +31,7 @@ async def live() -> Live:
 
 
 @get("/health/ready", tags=["Health"])
-async def ready(parts: NamedDependency[Parts]) -> Response[Ready]:
+async def ready(parts: AtParts) -> Response[Ready]:
     """Say whether requests can be served, and which part is not there if they cannot."""
     states = {"log": "ok", "database": "ok", "recorder": "ok"}
     last: int | None = None

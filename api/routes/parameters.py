@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Literal, TypeVar
 
 from litestar import Response
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from api.problems import ApiError, errors
+from api.problems import ApiError, FieldError, errors
 from api.readmodel.reading import Page
 from schemas.base import Value
 
 Limit = FromQuery[Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]]
-Offset = FromQuery[Annotated[int, QueryParameter(ge=0, le=2**62, description="how many to pass over")]]
+Offset = FromQuery[Annotated[int, QueryParameter(ge=0, le=2_147_483_647, description="how many to pass over")]]
 Enabled = FromQuery[bool | None]
 Q = FromQuery[Annotated[str | None, QueryParameter(max_length=255, description="a part of the name")]]
-Sort = FromQuery[
-    Annotated[str | None, QueryParameter(max_length=64, description="a column; `-` before it: descending")]
+Label = FromQuery[
+    Annotated[
+        str | None,
+        QueryParameter(max_length=128, pattern="^[A-Za-z0-9_./-]{1,63}:", description="a label, `key:value`"),
+    ]
 ]
+DefinitionColumn = Literal["name", "-name", "created_at", "-created_at", "updated_at", "-updated_at"]
+Sort = FromQuery[Annotated[DefinitionColumn | None, QueryParameter(description="a column; `-` before it: descending")]]
 PathId = FromPath[str]
+_TIME = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?$"
+Since = FromQuery[
+    Annotated[str | None, QueryParameter(name="from", pattern=_TIME, description="RFC 3339, at or after")]
+]
+Until = FromQuery[Annotated[str | None, QueryParameter(name="to", pattern=_TIME, description="RFC 3339, before")]]
 
 T = TypeVar("T", bound=Value)
 
-READ = errors(400, 401, 404, 503)
+READ = errors(400, 401, 404, 422, 503)
 WRITE = errors(400, 401, 404, 409, 412, 413, 422, 503)
 
 
@@ -35,5 +46,13 @@ def tagged(body: T, version: int, status_code: int = 200, headers: dict[str, str
     return Response(body, status_code=status_code, headers={"ETag": f'"{version}"', **(headers or {})})
 
 
-def bad_sort(sort: str | None, allowed: tuple[str, ...]) -> ApiError:
-    return ApiError(400, f"cannot sort by {sort!r}; one can by {', '.join(allowed)}, with `-` before it for descending")
+def moment(name: str, text: str | None) -> datetime | None:
+    """Return the instant that a parameter names; without a zone it is UTC. Raises 422."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text.upper())
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        message = f"{text!r} is no date and time"
+        raise ApiError(422, message, errors=[FieldError(field=name, message=message)]) from None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+from contextlib import suppress
+
 from litestar import get
 
-from api.answers import RepositoryList
+from api.answers import RepositoryList, Storage
 from api.desk import AtDesk
 from api.inputs import RepositoryInput, RepositoryPatchInput
-from api.readmodel import definitions
-from api.readmodel.definitions import SORTS, DefinitionFilter
+from api.readmodel import backups, definitions
+from api.readmodel.backups import BackupFilter
+from api.readmodel.definitions import DefinitionFilter
 from api.readmodel.reading import Reading
-from api.routes.crud import Resource, router
-from api.routes.parameters import READ, Enabled, Limit, Offset, Q, Sort, bad_sort, page
+from api.routes.crud import Resource, known, router
+from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 from schemas import tables as t
 from schemas.definitions import Repository
@@ -43,13 +48,25 @@ async def list_repositories(
 ) -> RepositoryList:
     """List repositories, newest first."""
     wanted = DefinitionFilter(enabled=enabled, q=q)
-    try:
-        found, total = await definitions.find(
-            desk.reading, t.repositories, Repository, wanted, sort, page(limit, offset)
-        )
-    except KeyError:
-        raise bad_sort(sort, SORTS) from None
+    found, total = await definitions.find(desk.reading, t.repositories, Repository, wanted, sort, page(limit, offset))
     return RepositoryList(repositories=found, total=total)
 
 
-ROUTER = router(REPOSITORY, [list_repositories])
+@get("/{repository_id:str}/storage", responses=READ)
+async def storage(desk: AtDesk, repository_id: PathId) -> Storage:
+    """Return a repository's space, as far as this machine can see it, and what backups take of it."""
+    repository: Repository = await known(REPOSITORY, desk, repository_id)
+    used = await backups.stats(desk.reading, BackupFilter(repository_id=repository_id))
+    space = None
+    if repository.type == "directory":
+        with suppress(OSError):
+            space = await asyncio.to_thread(shutil.disk_usage, repository.location)
+    return Storage(
+        total_bytes=space.total if space else None,
+        free_bytes=space.free if space else None,
+        used_by_backups_bytes=used.total_size_bytes,
+        backup_count=used.backup_count,
+    )
+
+
+ROUTER = router(REPOSITORY, [list_repositories, storage])

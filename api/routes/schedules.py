@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from litestar import get
+from itertools import islice
+from typing import Annotated
+from zoneinfo import ZoneInfo
 
-from api.answers import ScheduleList
+from litestar import get
+from litestar.params import FromQuery, QueryParameter
+
+from api.answers import NextRun, Preview, ScheduleList
 from api.desk import AtDesk
 from api.inputs import ScheduleInput, SchedulePatchInput
+from api.problems import ApiError
 from api.readmodel import definitions
-from api.readmodel.definitions import SORTS, DefinitionFilter
+from api.readmodel.definitions import DefinitionFilter
 from api.readmodel.reading import Reading
-from api.routes.crud import Resource, router
-from api.routes.parameters import READ, Enabled, Limit, Offset, Q, Sort, bad_sort, page
+from api.routes.crud import Resource, known, router
+from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Since, Sort, moment, page
 from schemas import commands as c
 from schemas import tables as t
 from schemas.definitions import Schedule
+from services.scheduler import calendar
 
 
 async def _read(reading: Reading, id_: str) -> Schedule | None:
@@ -44,11 +51,27 @@ async def list_schedules(
 ) -> ScheduleList:
     """List schedules, newest first."""
     wanted = DefinitionFilter(enabled=enabled, q=q)
-    try:
-        found, total = await definitions.find(desk.reading, t.schedules, Schedule, wanted, sort, page(limit, offset))
-    except KeyError:
-        raise bad_sort(sort, SORTS) from None
+    found, total = await definitions.find(desk.reading, t.schedules, Schedule, wanted, sort, page(limit, offset))
     return ScheduleList(schedules=found, total=total)
 
 
-ROUTER = router(SCHEDULE, [list_schedules])
+@get("/{schedule_id:str}/preview", responses=READ)
+async def preview(
+    desk: AtDesk,
+    schedule_id: PathId,
+    count: FromQuery[Annotated[int, QueryParameter(ge=1, le=500)]] = 10,
+    since: Since = None,
+) -> Preview:
+    """Return when a schedule matches next, by the scheduler's own calendar."""
+    schedule: Schedule = await known(SCHEDULE, desk, schedule_id)
+    zone = ZoneInfo(schedule.timezone)
+    start = moment("from", since) or desk.now
+    try:
+        found = list(islice(calendar.occurrences(schedule, start), count))
+    except (OverflowError, ValueError):
+        raise ApiError(422, f"from: {start.isoformat()} is out of the calendar's reach") from None
+    runs = [NextRun(at=at, local=at.astimezone(zone).isoformat(), note=calendar.note(schedule, at)) for at in found]
+    return Preview(next_runs=runs)
+
+
+ROUTER = router(SCHEDULE, [list_schedules, preview])

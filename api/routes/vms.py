@@ -9,9 +9,9 @@ from api.desk import AtDesk
 from api.inputs import VmInput, VmPatchInput
 from api.problems import not_found
 from api.readmodel import definitions
-from api.readmodel.definitions import SORTS, DefinitionFilter
+from api.readmodel.definitions import DefinitionFilter
 from api.routes.crud import Resource, known, router
-from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Sort, bad_sort, page
+from api.routes.parameters import READ, Enabled, Label, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 
 
@@ -38,13 +38,17 @@ VM = Resource(
 
 @get("/", responses=READ)
 async def list_vms(
-    desk: AtDesk, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
+    desk: AtDesk,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    enabled: Enabled = None,
+    q: Q = None,
+    sort: Sort = None,
+    label: Label = None,
 ) -> VmList:
     """List VMs, newest first."""
-    try:
-        return await definitions.vms(desk.reading, DefinitionFilter(enabled=enabled, q=q), sort, page(limit, offset))
-    except KeyError:
-        raise bad_sort(sort, SORTS) from None
+    wanted = DefinitionFilter(enabled=enabled, q=q, label=label)
+    return await definitions.vms(desk.reading, wanted, sort, page(limit, offset))
 
 
 @get("/by-id/{context_id:str}", responses=READ)

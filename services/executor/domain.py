@@ -430,6 +430,29 @@ def _refusal(catalogue: Catalogue, flow: Flow, trigger: Trigger) -> tuple[SkipRe
     return None
 
 
+class Preview(Value, frozen=True, kw_only=True):
+    """What running a flow by hand would do now: why it would not, or which VMs it would take and leave out."""
+
+    refusal: str | None
+    planned: list[PlannedBackup]
+    excluded: list[ExcludedVm]
+
+
+def preview(catalogue: Catalogue, flow: Flow) -> Preview:
+    """Return what the executor would decide about a flow run by hand."""
+    trigger = Trigger(
+        execution_id="preview",
+        flow_id=flow.id,
+        execution_type="manual",
+        occurrence=None,
+        triggered_by="preview",
+        cause="preview",
+    )
+    refusal = _refusal(catalogue, flow, trigger)
+    planned, excluded = _resolve(catalogue, flow, trigger)
+    return Preview(refusal=refusal[1] if refusal else None, planned=planned, excluded=excluded)
+
+
 def _skip(trigger: Trigger, time: datetime, reason: SkipReason, message: str) -> list[Decision]:
     event = FlowSkipped(
         flow_id=trigger.flow_id,

@@ -95,6 +95,15 @@ def next_occurrence(schedule: ScheduleSpec, after: datetime) -> datetime | None:
     return next(occurrences(schedule, after), None)
 
 
+def note(schedule: ScheduleSpec, at: datetime) -> str | None:
+    """Return what a change of the clocks did to an occurrence: `shifted`, `repeated`, or None."""
+    local = at.astimezone(ZoneInfo(schedule.timezone))
+    if local.fold:
+        return "repeated"
+    matches = croniter.match(schedule.cron_expression, local.replace(tzinfo=None))
+    return None if matches else "shifted"
+
+
 def _fires_once_a_day(expression: str) -> bool:
     """Tell whether minute and hour are fixed numbers, so that a repeated hour must not fire twice."""
     if expression.startswith("@"):

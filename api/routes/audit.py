@@ -1,0 +1,38 @@
+"""Routes of the audit log: commands, and what became of them."""
+
+from __future__ import annotations
+
+from litestar import get
+from litestar.params import FromQuery
+
+from api.answers import AuditList, CommandAnswer
+from api.desk import AtDesk
+from api.problems import not_found
+from api.readmodel import audit, definitions
+from api.readmodel.audit import AuditFilter
+from api.routes.parameters import READ, Limit, Offset, PathId, page
+
+
+@get("/audit", responses=READ, tags=["Audit"])
+async def list_audit(
+    desk: AtDesk,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    actor: FromQuery[str | None] = None,
+    entity: FromQuery[str | None] = None,
+    entity_id: FromQuery[str | None] = None,
+    verb: FromQuery[str | None] = None,
+    outcome: FromQuery[str | None] = None,
+) -> AuditList:
+    """List commands, newest first: who asked when for what, its outcome and reason, before and after."""
+    wanted = AuditFilter(actor=actor, entity=entity, entity_id=entity_id, verb=verb, outcome=outcome)
+    return await audit.find(desk.reading, wanted, page(limit, offset))
+
+
+@get("/commands/{command_id:str}", responses=READ, tags=["Audit"])
+async def get_command(desk: AtDesk, command_id: PathId) -> CommandAnswer:
+    """Return a command and what became of it."""
+    found = await definitions.command(desk.reading, command_id)
+    if found is None:
+        raise not_found("command", command_id)
+    return found
