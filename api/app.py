@@ -19,6 +19,7 @@ from litestar.types import Message, Scope
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import auth, openapi, problems
+from api.asyncapi import asyncapi
 from api.auth import Tokens
 from api.desk import Desk
 from api.gateway import Gateway
@@ -45,6 +46,7 @@ from services import database
 
 log = logging.getLogger(__name__)
 
+ANSWER_TIMEOUT = 1.5  # seconds: a client hears within two that the log does not answer
 MAX_BODY = 4 * 1024 * 1024  # bytes
 
 
@@ -57,7 +59,7 @@ def create_app(
     async def parts(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
         reading = Reading(database.reader(database_url))
-        flows_log = await Log.open(client)
+        flows_log = await Log.open(client, answer_timeout=ANSWER_TIMEOUT)
         gateway = Gateway(flows_log)
         listening = asyncio.Event()
         listener = asyncio.create_task(_listen(gateway, listening, on_lost))
@@ -74,7 +76,7 @@ def create_app(
             await client.close()
 
     app = Litestar(
-        route_handlers=[_api(), health.live, health.ready, metrics.metrics, _page_assets()],
+        route_handlers=[_api(), health.live, health.ready, metrics.metrics, asyncapi, _page_assets()],
         lifespan=[parts],
         dependencies={"parts": Provide(_parts, sync_to_thread=False)},
         exception_handlers={

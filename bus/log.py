@@ -63,18 +63,22 @@ class Identity(Value, frozen=True, kw_only=True):
 class Log:
     """The stream `FLOWS`, over an open connection."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
         self._client = client
+        self._answer_timeout = answer_timeout
         self._js: JetStreamContext = client.jetstream(  # pyright: ignore[reportUnknownMemberType]
-            timeout=ANSWER_TIMEOUT
+            timeout=answer_timeout
         )
         self._group: list[tuple[Envelope, asyncio.Future[int]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, client: Client, *, replicas: int = 1) -> Log:
-        """Return the log, with its stream set up. Raises `Unavailable` when JetStream does not answer."""
-        log = cls(client)
+    async def open(cls, client: Client, *, replicas: int = 1, answer_timeout: float = ANSWER_TIMEOUT) -> Log:
+        """Return the log, with its stream set up. Raises `Unavailable` when JetStream does not answer.
+
+        `answer_timeout`: seconds to wait for the server's word on an append or a question.
+        """
+        log = cls(client, answer_timeout=answer_timeout)
         try:
             await declare(log._js, replicas=replicas)
         except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
@@ -199,12 +203,12 @@ class Log:
         except APIError as error:
             raise _refusal(error.err_code, error.description or str(error)) from error
         except TimeoutError as error:
-            raise Unknown(f"NATS gave no answer for {messages[-1][0]} within {ANSWER_TIMEOUT:.0f} s") from error
+            raise Unknown(f"NATS gave no answer for {messages[-1][0]} within {self._answer_timeout:.0f} s") from error
         except (NoRespondersError, ConnectionClosedError, OutboundBufferLimitError, JetStreamError) as error:
             raise Unavailable(f"NATS did not take {messages[-1][0]}: {error or type(error).__name__}") from error
 
     async def _publish_one(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
-        answer = await self._js.publish(subject, body, headers=headers, timeout=ANSWER_TIMEOUT, stream=STREAM)
+        answer = await self._js.publish(subject, body, headers=headers, timeout=self._answer_timeout, stream=STREAM)
         return answer.seq
 
     async def _publish_batch(self, messages: list[tuple[str, bytes, dict[str, str]]]) -> int:
@@ -216,7 +220,7 @@ class Log:
         for number, (subject, body, headers) in enumerate(messages[:-1], start=1):
             part = {**headers, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
             if number == 1:
-                _check(await self._client.request(subject, body, headers=part, timeout=ANSWER_TIMEOUT))
+                _check(await self._client.request(subject, body, headers=part, timeout=self._answer_timeout))
             else:
                 await self._client.publish(subject, body, headers=part)
         subject, body, headers = messages[-1]
@@ -226,7 +230,7 @@ class Log:
             "Nats-Batch-Sequence": str(len(messages)),
             "Nats-Batch-Commit": "1",
         }
-        answer = _check(await self._client.request(subject, body, headers=part, timeout=ANSWER_TIMEOUT))
+        answer = _check(await self._client.request(subject, body, headers=part, timeout=self._answer_timeout))
         return int(answer["seq"])
 
     # --- read ---------------------------------------------------------------------------------------------------------

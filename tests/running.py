@@ -121,6 +121,15 @@ class Client:
             time.sleep(0.05)
         return found
 
+    def until_created(self, path: str, body: dict[str, Any], key: str, within: float = 30) -> Any:
+        """Create something, asking again with the same key while the log is not available."""
+        deadline = time.monotonic() + within
+        while (answer := self.http.post(path, json=body, headers={"Idempotency-Key": key})).status_code != 201:
+            assert answer.status_code in {202, 503}, answer.text
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.2)
+        return answer.json()
+
     def ended(self, execution_id: str, within: float = 60) -> Any:
         return self.until(f"/executions/{execution_id}", lambda found: found["completed_at"], within)
 

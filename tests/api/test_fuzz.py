@@ -1,0 +1,35 @@
+"""The served OpenAPI is true: schemathesis finds no 5xx, and nothing that the contract does not say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from docs import generate
+from tests.fuzz import fuzz
+from tests.running import ROOT, Running
+
+
+@pytest.mark.timeout(300)
+def test_the_api_is_as_its_contract_says(running: Running) -> None:
+    done = fuzz(running, 2, "--phases", "coverage,fuzzing")
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-1000:]
+
+
+@pytest.mark.parametrize(("name", "make"), [("openapi", generate.openapi), ("asyncapi", generate.document)])
+def test_the_contracts_in_docs_are_current(running: Running, name: str, make: Any) -> None:
+    written = (ROOT / "docs" / f"{name}.json").read_text()
+    assert written == generate.text(make()), "run `make docs`"
+    assert httpx.get(f"{running.url}/schema/{name}.json").json() == json.loads(written)
+
+
+def test_every_route_says_its_errors(running: Running) -> None:
+    contract = httpx.get(f"{running.url}/schema/openapi.json").json()
+    for path, methods in contract["paths"].items():
+        for method, operation in methods.items():
+            if path.startswith("/api/v1"):
+                assert {"401", "503"} <= set(operation["responses"]), f"{method} {path}"
+                assert operation.get("description") or operation.get("summary"), f"{method} {path}"

@@ -1,0 +1,107 @@
+"""A part is down: an honest answer, nothing lost, nothing half-done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.running import Client, Running
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    running = Running(tmp_path / "data").start()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def api(running: Running) -> Iterator[Client]:
+    client = running.client()
+    yield client
+    client.close()
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """A process that is there and does nothing."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def service(running: Running, name: str) -> int:
+    found = subprocess.run(
+        ["pgrep", "-P", str(running.tree()[0]), "-f", f"serve {name}"], capture_output=True, text=True, check=True
+    )
+    return int(found.stdout)
+
+
+@pytest.mark.parametrize("name", ["recorder", "registry"])
+def test_without_a_service_the_answer_is_202_and_its_address_tells_the_outcome_later(
+    running: Running, api: Client, name: str
+) -> None:
+    with paused(service(running, name)):
+        answer = api.http.post("/policies", json={"name": "later"})
+        assert answer.status_code == 202
+        assert answer.json()["status"] == "pending"
+        address = answer.headers["location"].removeprefix("/api/v1")
+        assert api.get("/policies")["total"] == 0
+    deadline = time.monotonic() + 30
+    while (found := api.http.get(address)).status_code == 404 or found.json()["outcome"] == "pending":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert found.json()["outcome"] == "accepted"
+    assert api.get("/policies")["total"] == 1
+
+
+def test_without_the_log_the_answer_is_503_soon_and_nothing_is_half_done(running: Running, api: Client) -> None:
+    api.create("/policies", name="before")
+    with paused(int((running.folder / "nats.pid").read_text())):
+        begun = time.monotonic()
+        answer = api.http.post("/policies", json={"name": "during"}, headers={"Idempotency-Key": "k"})
+        assert answer.status_code == 503
+        assert time.monotonic() - begun < 3  # two, and some for a busy machine
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert api.get("/policies")["total"] == 1  # reading goes on
+        assert api.http.get(f"{running.url}/health/ready").status_code == 503
+    again = api.until_created("/policies", {"name": "during"}, key="k")
+    assert again["name"] == "during"
+    assert api.get("/policies")["total"] == 2
+
+
+def test_two_hundred_creates_with_twenty_names_make_twenty_flows(running: Running, api: Client) -> None:
+    vm = api.create("/vm-contexts", vm_name="vm")["context_id"]
+    repository = api.create("/repositories", name="r", type="simulated", location="/x")["id"]
+    fields = {"flow_type": "backup", "target_type": "vm", "target_id": vm, "repository_id": repository}
+
+    def create(number: int) -> int:
+        return api.http.post("/protection-flows", json={"name": f"flow {number % 20}", **fields}).status_code
+
+    with ThreadPoolExecutor(32) as pool:
+        statuses = Counter(pool.map(create, range(200)))
+    assert statuses == {201: 20, 409: 180}
+    assert api.get("/protection-flows")["total"] == 20
+    with sqlite3.connect(f"file:{running.folder}/flows.db?mode=ro", uri=True) as database:
+        on_the_log = dict(
+            database.execute("select subject like 'catalog.flow.%', count(*) from events group by 1").fetchall()
+        )
+        refused = database.execute("select count(*) from events where type = 'rejected.flow.create'").fetchone()
+        outcomes = dict(
+            database.execute("select outcome, count(*) from commands where entity = 'flow' group by 1").fetchall()
+        )
+    database.close()
+    assert (on_the_log[1], refused[0], outcomes) == (20, 180, {"accepted": 20, "rejected": 180})
