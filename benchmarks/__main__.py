@@ -14,6 +14,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.listing import FLOWS, listing
 from bus.connection import connect
 from bus.envelope import Envelope, envelope
 from bus.log import Log, now
@@ -158,11 +159,26 @@ async def show(
     console.print(table)
 
 
-async def main() -> None:
-    console = Console(width=110)
+def show_listing(console: Console) -> None:
+    table = Table(
+        "", "p50 ms", "p95 ms", "highest ms", "ratio of p50", title=f"A page of {FLOWS:,} flows", title_justify="left"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        found = listing(Path(name))
+    plain = median(next(iter(found.values())))
+    for what, times in found.items():
+        p95 = times[int(len(times) * 0.95)]
+        row = (f"{median(times):.1f}", f"{p95:.1f}", f"{times[-1]:.1f}", f"{median(times) / plain:.1f}")
+        table.add_row(what, *row)
+    console.print(table)
+
+
+async def rates(console: Console) -> None:
     await show(console, "Append and read", log_rates)
     await show(console, "All services in one process", pipeline)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    terminal = Console(width=110)
+    show_listing(terminal)
+    asyncio.run(rates(terminal))

@@ -84,6 +84,46 @@ def log_command(pattern: str, data: Path | None, follow: bool, as_json: bool) ->
     _run(lambda: show(_nats_url(data), pattern, follow=follow, as_json=as_json, console=Console()))
 
 
+_url = click.option("--url", envvar="FLOWS_URL", default="http://127.0.0.1:8082", show_default=True, help="The API.")
+_token = click.option(
+    "--token-file", type=click.Path(path_type=Path), envvar="FLOWS_ADMIN_TOKEN_FILE", help="[default: DATA/admin-token]"
+)
+
+
+@cli.command("export")
+@_data
+@_url
+@_token
+def export_command(data: Path | None, url: str, token_file: Path | None) -> None:
+    """Print all definitions as YAML, for `flows apply`."""
+    from cli.declare import Api, export
+
+    click.echo(export(Api(url, _read_token(data, token_file))), nl=False)
+
+
+@cli.command("apply")
+@click.option("--file", "-f", "file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only show the difference.")
+@click.option("--prune", is_flag=True, help="Delete what is not in the file.")
+@_data
+@_url
+@_token
+def apply_command(file: Path, dry_run: bool, prune: bool, data: Path | None, url: str, token_file: Path | None) -> None:
+    """Make the definitions what a YAML file says; the difference is shown first."""
+    from cli.declare import Api, apply
+
+    api = Api(url, _read_token(data, token_file))
+    apply(api, file, prune=prune, dry_run=dry_run, console=Console())
+
+
+def _read_token(data: Path | None, token_file: Path | None) -> str:
+    file = token_file or (data or DEFAULT_DATA) / "admin-token"
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise ValueError(f"cannot read the token from {file}: {error.strerror}. Name it with --token-file") from error
+
+
 def _nats_url(data: Path | None) -> str:
     """Return the log's address: of a data folder of `flows up`, else from the environment."""
     if data is None and (url := os.environ.get("FLOWS_NATS_URL")):

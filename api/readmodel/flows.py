@@ -56,18 +56,21 @@ def _select() -> Select[Any]:
 async def find(reading: Reading, wanted: FlowFilter, sort: str | None, page: Page, now: datetime) -> FlowList:
     """Return a page of flows."""
     f = t.protection_flows
-    statement = _select().order_by(*order(f, sort))
+    matching = select(f.c.id)
     columns = ("flow_type", "target_type", "target_id", "enabled", "schedule_id", "repository_id", "policy_id")
     for column in columns:
         if (value := getattr(wanted, column)) is not None:
-            statement = statement.where(f.c[column] == value)
+            matching = matching.where(f.c[column] == value)
     if wanted.status is not None:
-        statement = statement.where(f.c.last_execution_status == wanted.status)
+        matching = matching.where(f.c.last_execution_status == wanted.status)
     if wanted.q is not None:
-        statement = statement.where(containing(f.c.name, wanted.q) | containing(f.c.description, wanted.q))
+        matching = matching.where(containing(f.c.name, wanted.q) | containing(f.c.description, wanted.q))
     if wanted.label is not None:
-        statement = statement.where(labelled(f.c.labels, wanted.label))
-    rows, total = await reading.page(statement, page)
+        matching = matching.where(labelled(f.c.labels, wanted.label))
+    # names are joined to the page alone, however many flows match and however far down it is
+    order_by = order(f, sort)
+    ids, total = await reading.page(matching.order_by(*order_by), page)
+    rows = await reading.mappings(_select().where(f.c.id.in_([row["id"] for row in ids])).order_by(*order_by))
     return FlowList(flows=[_answer(row, now) for row in rows], total=total)
 
 

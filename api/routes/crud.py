@@ -36,7 +36,7 @@ class Resource(Value, frozen=True, kw_only=True):
     disable: type[Disable]
     read: Callable[[Reading, str], Awaitable[Any]]
     new_id: Callable[[AtDesk, Any], str] | None = None
-    before_delete: Callable[[AtDesk, str], Awaitable[None]] | None = None
+    before_delete: Callable[[AtDesk, str, bool], Awaitable[None]] | None = None  # with `force` as asked
     detachable: bool = False
 
 
@@ -96,22 +96,30 @@ def _write_routes(resource: Resource) -> list[BaseRouteHandler]:
         await desk.submit(resource.disable(id=id, if_version=desk.if_version))
         return await _answer(resource, desk, id)
 
-    async def remove(desk: AtDesk, id_: str, *, detach: bool) -> None:
+    async def remove(desk: AtDesk, id_: str, *, detach: bool = False, force: bool = False) -> None:
         await known(resource, desk, id_)
         if resource.before_delete:
-            await resource.before_delete(desk, id_)
+            await resource.before_delete(desk, id_, force)
         await desk.submit(resource.delete(id=id_, if_version=desk.if_version, detach=detach))
 
+    options: dict[str, Any] = {"operation_id": f"delete_{kind}", "summary": f"Delete a {kind}", "responses": WRITE}
     if resource.detachable:
 
-        @delete("/{id:str}", responses=WRITE, operation_id=f"delete_{kind}", summary=f"Delete a {kind}")
-        async def delete_detachable(desk: AtDesk, id: PathId, detach: FromQuery[bool] = False) -> None:  # noqa: A002
+        @delete("/{id:str}", **options)
+        async def delete_detaching(desk: AtDesk, id: PathId, detach: FromQuery[bool] = False) -> None:  # noqa: A002
             await remove(desk, id, detach=detach)
 
-        return [create, update, enable, disable, delete_detachable]
+        return [create, update, enable, disable, delete_detaching]
+    if resource.before_delete:
 
-    @delete("/{id:str}", responses=WRITE, operation_id=f"delete_{kind}", summary=f"Delete a {kind}")
+        @delete("/{id:str}", **options)
+        async def delete_forcing(desk: AtDesk, id: PathId, force: FromQuery[bool] = False) -> None:  # noqa: A002
+            await remove(desk, id, force=force)
+
+        return [create, update, enable, disable, delete_forcing]
+
+    @delete("/{id:str}", **options)
     async def delete_plain(desk: AtDesk, id: PathId) -> None:  # noqa: A002
-        await remove(desk, id, detach=False)
+        await remove(desk, id)
 
     return [create, update, enable, disable, delete_plain]

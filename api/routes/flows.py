@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -59,16 +60,33 @@ FlowSort = FromQuery[Annotated[FlowColumn | None, QueryParameter(description="a 
 RUNNING = Page(limit=100)
 NEXT_RUNS = 10
 BULK_AT_ONCE = 50
+CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
+CANCEL_POLL = 0.1  # seconds
 
 
 async def _read(reading: Reading, flow_id: str) -> FlowAnswer | None:
     return await flows.one(reading, flow_id, now())
 
 
-async def _not_running(desk: AtDesk, flow_id: str) -> None:
-    running = await executions.find(desk.reading, ExecutionFilter(flow_id=flow_id, status="running"), Page(limit=1))
-    if running.total:
-        raise ApiError(409, f"execution {running.executions[0].id!r} of this flow is running: wait for its end")
+async def _not_running(desk: AtDesk, flow_id: str, force: bool = False) -> None:
+    """Raise 409 while an execution runs. With `force` cancel it first, and wait for its end."""
+    deadline = asyncio.get_running_loop().time() + CANCEL_PATIENCE
+    cancelled: set[str] = set()
+    while True:
+        wanted = ExecutionFilter(flow_id=flow_id, status="running")
+        running = (await executions.find(desk.reading, wanted, RUNNING)).executions
+        if not running:
+            return
+        if not force:
+            raise ApiError(409, f"execution {running[0].id!r} of this flow is running: cancel it, or use ?force=true")
+        for execution in running:
+            if execution.id not in cancelled:
+                cancelled.add(execution.id)
+                with suppress(ApiError):  # it has ended by itself meanwhile
+                    await desk.submit(c.CancelExecution(id=execution.id), part=execution.id)
+        if asyncio.get_running_loop().time() > deadline:
+            raise ApiError(409, f"execution {running[0].id!r} was cancelled and has not ended yet: try again soon")
+        await asyncio.sleep(CANCEL_POLL)
 
 
 FLOW = Resource(

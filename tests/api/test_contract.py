@@ -273,11 +273,22 @@ def test_a_running_flow_is_not_deleted_nor_started_twice(api: Client, unique: st
     problem = api.call("POST", f"{path}/execute", status=409)
     assert "still running" in problem["detail"]
     api.call("DELETE", path, status=409)
+    assert api.get(path)["id"] == made["id"]
     running = api.get(f"{path}/status")["running_executions"]
     assert [one["id"] for one in running] == [started["id"]]
     api.ended(started["id"])
     api.call("DELETE", path, status=204)
     api.call("GET", f"/executions/{started['id']}", status=404)
+
+
+def test_a_running_flow_is_deleted_by_force_which_cancels_it_first(api: Client, unique: str) -> None:
+    made = flow(api, unique, config={"seconds": 60})
+    path = f"/protection-flows/{made['id']}"
+    started = api.call("POST", f"{path}/execute", status=202)
+    api.call("DELETE", path, status=204, params={"force": True})
+    api.call("GET", path, status=404)
+    (entry,) = api.get("/audit", params={"entity": "execution", "entity_id": started["id"]})["commands"]
+    assert (entry["verb"], entry["outcome"]) == ("cancel", "accepted")
 
 
 def test_the_same_key_is_the_same_request(api: Client, unique: str) -> None:
