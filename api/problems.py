@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Meta
 from sqlalchemy.exc import SQLAlchemyError
 
 from bus.errors import LogError, TooLarge
@@ -37,17 +38,17 @@ STATUS_OF: dict[str, int] = {"not_found": 404, "conflict": 409, "in_use": 409, "
 class FieldError(Value, frozen=True, kw_only=True):
     """A field at fault, e.g. `disks[0].path`, and what is wrong with it."""
 
-    field: str
-    message: str
+    field: Annotated[str, Meta(examples=["cron_expression"])]
+    message: Annotated[str, Meta(examples=["'0 0 31 2 *' is not a cron expression that ever matches"])]
 
 
 class Problem(Value, frozen=True, kw_only=True):
     """What went wrong, for a program (`type`, `status`) and for a person (`title`, `detail`)."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
+    type: Annotated[str, Meta(examples=["urn:problem:invalid-field"])]
+    title: Annotated[str, Meta(examples=["Invalid field"])]
+    status: Annotated[int, Meta(examples=[422])]
+    detail: Annotated[str, Meta(examples=["'0 0 31 2 *' is not a cron expression that ever matches"])]
     errors: list[FieldError] = []
 
 

@@ -26,9 +26,12 @@ EngineName = Literal["directory", "simulated"]
 Setting = Annotated[str, Meta(max_length=1024)] | int | float | bool
 
 CronExpression = Annotated[
-    str, Meta(min_length=1, max_length=255, description="five cron fields, or a name like @daily")
+    str,
+    Meta(min_length=1, max_length=255, description="five cron fields, or a name like @daily", examples=["0 2 * * *"]),
 ]
-TimeZone = Annotated[str, Meta(min_length=1, max_length=64, description="an IANA time zone, e.g. Europe/Berlin")]
+TimeZone = Annotated[
+    str, Meta(min_length=1, max_length=64, description="an IANA time zone", examples=["Europe/Berlin"])
+]
 Tags = Annotated[list[Word], Meta(max_length=64)]
 
 
