@@ -12,7 +12,8 @@ from bus.errors import Conflict, Unavailable, Unknown
 from bus.log import Log
 from bus.subjects import CATALOG, REQUESTS, guard_of, matches
 from schemas.events import Rejected
-from services.executor.domain import Decided, Decision, State, decide, evolve, id_of
+from services.executor.domain import Decided, Decision, decide, id_of
+from services.executor.state import State, evolve
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from faststream.nats import NatsBroker
 from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Conflict, Unavailable, Unknown
 from bus.log import Log, now
-from bus.subjects import CATALOG, guard_of
+from bus.subjects import CATALOG, guard_of, subject_of
 from schemas.events import Defined, FlowDue, FlowEvent, FlowMissed
 from schemas.ids import instant, scheduled_execution_id
 from services.scheduler.domain import State, decide, evolve
@@ -65,8 +65,8 @@ class Scheduler:
         decided = decide(self._state, self._clock())
         gate = asyncio.Semaphore(AT_ONCE)
         await asyncio.gather(*(self._append(events, gate) for events in decided))
-        if decided:
-            return RETRY_PAUSE  # what was appended comes back at once, and wakes this service
+        if decide(self._state, self._clock()):
+            return RETRY_PAUSE  # what was refused: another scheduler's word is on its way here, and wakes this one
         wake_at = self._state.wake_at
         if wake_at is None:
             return LONGEST_SLEEP
@@ -76,7 +76,11 @@ class Scheduler:
         guards = {guard: self._guards.get(guard, 0) for event in events if (guard := guard_of(event))}
         async with gate:
             try:
-                await self._log.append([self._envelope(event) for event in events], expect=guards)
+                last = await self._log.append([self._envelope(event) for event in events], expect=guards)
+                # the guards say that nothing came between: the state takes its own words without reading them back
+                for sequence, event in enumerate(events, start=last - len(events) + 1):
+                    self._guards[subject_of(event)] = sequence
+                    evolve(self._state, event)
             except Conflict:
                 # Another scheduler was first, and its word is on its way here. Or a guarded message has expired: then
                 # the log expects less, and only then may the guard follow it without reading what is there.

@@ -33,7 +33,8 @@ from schemas.events import (
     VmDefined,
 )
 from schemas.ids import backup_id, manual_execution_id, scheduled_execution_id
-from services.executor.domain import BATCH, PART, Decision, State, decide, evolve, id_of
+from services.executor.domain import BATCH, PART, Decision, decide, id_of
+from services.executor.state import State, evolve
 from tests.support import T0, due, flow, group, history, policy, repository, schedule, sent, stored, vm
 
 EXECUTION = scheduled_execution_id("flow-1", T0)
