@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -42,6 +42,7 @@ from api.routes import (
 from bus.connection import connect
 from bus.errors import LogError
 from bus.log import Log
+from bus.tasks import ended
 from services import database
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,7 @@ def create_app(
         try:
             yield
         finally:
-            listener.cancel()
-            with suppress(asyncio.CancelledError):
-                await listener
+            await ended(listener)
             await reading.close()
             await client.close()
 

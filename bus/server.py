@@ -17,6 +17,7 @@ from bus.errors import FolderInUse, ServerError
 from bus.subjects import STREAM
 
 USER = "flows"
+LOCK_PATIENCE = 2.0  # seconds
 START_TIMEOUT = 30.0  # seconds: recovery of a long log takes a while
 
 # Two-token subjects carry what the stream has accepted: nobody may publish there. Nobody may drop the log either.
@@ -111,18 +112,27 @@ class Server:
             time.sleep(0.02)
 
     def lock(self) -> None:
-        """Take the data folder. Raises `FolderInUse` when another server has it."""
+        """Take the data folder. Raises `FolderInUse` when another server has it.
+
+        A server that was killed a moment ago is given the time to end: its threads let go of the lock one after another.
+        """
         if self._lock >= 0:
             return
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise FolderInUse(
-                f"the data folder {self.folder} is in use by another engine: stop it, or choose another with --data"
-            ) from None
-        self._lock = descriptor
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+                os.close(descriptor)
+                raise FolderInUse(
+                    f"the data folder {self.folder} is in use by another engine: stop it, or choose another with --data"
+                ) from None
+            self._lock = descriptor
+            return
 
     @property
     def running(self) -> bool:

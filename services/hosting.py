@@ -20,6 +20,7 @@ from bus.errors import Unavailable
 from bus.log import Log, entry_of
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
+from bus.tasks import ended
 from schemas.base import Value
 
 log = logging.getLogger(__name__)
@@ -87,9 +88,7 @@ async def _work(service: Service, lost: asyncio.Event, stop: asyncio.Event) -> N
         if lost.is_set() and not stop.is_set():
             raise Unavailable("the connection to NATS is closed for good")
     finally:
-        for task in waits:
-            task.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
+        await ended(*waits)
 
 
 def subscribe(

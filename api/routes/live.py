@@ -16,6 +16,7 @@ from api.problems import ApiError
 from api.routes.parameters import READ
 from bus.envelope import Stored
 from bus.log import Batch, Log
+from bus.tasks import ended
 from schemas.base import ID_PATTERN, Value
 
 PING = 15.0  # seconds between comments on a quiet stream, so that proxies keep it open
@@ -89,4 +90,4 @@ async def _stream(log: Log, after: int, wanted: EventFilter) -> AsyncIterator[Se
                 if isinstance(entry, Stored) and wanted.takes(entry):
                     yield ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
     finally:
-        follower.cancel()
+        await asyncio.shield(ended(follower))  # what is awaited here is cancelled with the request

@@ -1,7 +1,8 @@
 """The executor's decisions: an execution from due to completed (DESIGN §6). Pure, and a function of the log alone.
 
 State is folded from the log (`state.py`); `decide` compares what should have happened with what has and returns the
-Time never comes from a clock: a decision carries the time of the event that led to it, so replaying it gives it again.
+difference. Time never comes from a clock: a decision carries the time of the event that led to it, so replaying it
+gives it again.
 """
 
 from __future__ import annotations

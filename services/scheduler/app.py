@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from faststream.nats import NatsBroker
@@ -13,6 +14,7 @@ from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Conflict, Unavailable, Unknown
 from bus.log import Log, now
 from bus.subjects import CATALOG, guard_of, subject_of
+from bus.tasks import ended
 from schemas.events import Defined, FlowDue, FlowEvent, FlowMissed
 from schemas.ids import instant, scheduled_execution_id
 from services.scheduler.domain import State, decide, evolve
@@ -44,16 +46,16 @@ class Scheduler:
 
     async def run(self) -> None:
         news: asyncio.Queue[Sequence[Entry]] = asyncio.Queue()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen(news))
-            while True:
+        listener = asyncio.create_task(self._listen(news))
+        try:
+            while not listener.done():
                 pause = await self._fire()
-                try:
-                    entries = await asyncio.wait_for(news.get(), pause)
-                except TimeoutError:
-                    continue
-                for entry in entries:
-                    self._take(entry)
+                with suppress(TimeoutError):
+                    for entry in await asyncio.wait_for(news.get(), pause):
+                        self._take(entry)
+            listener.result()
+        finally:
+            await ended(listener)
 
     async def _listen(self, news: asyncio.Queue[Sequence[Entry]]) -> None:
         async for batch in self._log.follow([CATALOG, *OUTCOMES], after=self._position):

@@ -20,6 +20,7 @@ from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Unavailable, Unknown
 from bus.log import Log, now
 from bus.stream import WORKER_QUEUE
+from bus.tasks import ended
 from schemas.events import (
     AttemptEvent,
     BackupCancelled,
@@ -184,7 +185,7 @@ class Worker:
         try:
             yield
         finally:
-            await _cancelled(task)
+            await ended(task)
 
     @asynccontextmanager
     async def _progress(
@@ -216,7 +217,7 @@ class Worker:
         try:
             yield queue
         finally:
-            await _cancelled(task)
+            await ended(task)
 
     async def _report(self, entry: Stored, event: AttemptEvent) -> None:
         await self._log.ask(self._envelope(entry, event))
@@ -252,9 +253,3 @@ def _about(request: BackupRequested, attempt: int) -> dict[str, Any]:
         "context_id": request.context_id,
         "attempt": attempt,
     }
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from bus.errors import Conflict, TooLarge, Unavailable, Unknown
 from bus.log import BATCH_LIMIT, Batch, Log
 from bus.server import Server
 from bus.subjects import STREAM
+from bus.tasks import ended
 from tests.support import due, eventually, sent, vm
 
 
@@ -104,7 +104,7 @@ async def test_following_sees_old_and_new_in_order_and_says_when_it_has_caught_u
     await eventually(lambda: seen[-1].position == 703)
     sequences = [entry.sequence for batch in seen for entry in batch.entries]
     assert sequences == [*range(101, 702), 703]
-    await cancelled(follower)
+    await ended(follower)
 
 
 async def test_following_an_empty_log_says_so_at_once(log: Log) -> None:
@@ -143,7 +143,7 @@ async def test_following_goes_on_without_a_gap_when_the_server_restarts(
     await eventually(appended)
     await eventually(lambda: len(seen) == 20, within=30)
     assert seen == list(range(1, 21))
-    await cancelled(follower)
+    await ended(follower)
 
 
 async def test_a_fetch_that_runs_out_of_time_in_any_way_does_not_end_a_follower(
@@ -231,7 +231,21 @@ async def test_activity_expires_and_definitions_do_not(log: Log, client: Client)
     assert not definition.headers or "Nats-TTL" not in definition.headers
 
 
-async def cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+async def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed > 1:
+                    raise
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await ended(task)
+    assert task.cancelled()
+    assert swallowed == 2
