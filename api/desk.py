@@ -84,14 +84,15 @@ class Desk:
         outcome = await self._gateway.ask(command, id=command_id, actor=self.actor, patience=PATIENCE)
         if outcome is None:
             raise Pending(command_id)
+        there = await self.reading.reached(outcome.sequence, patience=PATIENCE)
         match outcome.answer:
             case Rejected() as no:
                 raise _refusal(no.code, no.reason, no.field)
             case FlowSkipped() as no:
                 raise _refusal(no.reason, no.message, None)
+            case _ if not there:
+                raise Pending(command_id)
             case _:
-                if not await self.reading.reached(outcome.sequence, patience=PATIENCE):
-                    raise Pending(command_id)
                 return command_id
 
     async def _seen(self, command_id: str, command: Command) -> bool:

@@ -9,12 +9,12 @@ from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.log import Log, now
 from schemas.base import Value
 from schemas.commands import Command, ExecuteFlow
-from schemas.events import Defined, FlowSkipped, FlowStarted, Rejected
+from schemas.events import Defined, FlowCancelling, FlowSkipped, FlowStarted, Rejected
 from schemas.ids import manual_execution_id
 
-OUTCOMES = ("catalog.*.*", "rejected.*.*", "flow.started.*", "flow.skipped.*")
+OUTCOMES = ("catalog.*.*", "rejected.*.*", "flow.started.*", "flow.skipped.*", "flow.cancelling.*")
 
-Answer = Defined | Rejected | FlowStarted | FlowSkipped
+Answer = Defined | Rejected | FlowStarted | FlowSkipped | FlowCancelling
 
 
 class Outcome(Value, frozen=True, kw_only=True):

@@ -114,7 +114,7 @@ class Server:
     def lock(self) -> None:
         """Take the data folder. Raises `FolderInUse` when another server has it.
 
-        A server that was killed a moment ago is given the time to end: its threads let go of the lock one after another.
+        A server that was killed a moment ago is given time to end: its threads let go of the lock one by one.
         """
         if self._lock >= 0:
             return

@@ -126,7 +126,8 @@ def test_cancel_and_retry(api: Client, unique: str) -> None:
     context = mine[-1]["context_id"]
     api.call("POST", f"/executions/{started['id']}/cancel", {"context_id": context}, status=202)
     api.until(f"/backups/{mine[-1]['backup_id']}", lambda found: found["status"] == "skipped")
-    api.call("POST", f"/executions/{started['id']}/cancel", status=202)
+    cancelling = api.call("POST", f"/executions/{started['id']}/cancel", status=202)
+    assert cancelling["id"] == started["id"]  # an answer, not the address of one
     ended = api.ended(started["id"], within=10)
     assert (ended["status"], ended["error_message"]) == ("cancelled", "cancelled by admin")
     assert ended["jobs_completed"] + ended["jobs_failed"] + ended["jobs_skipped"] == ended["jobs_created"] == 4

@@ -10,6 +10,7 @@ import pytest
 
 from bus.envelope import Envelope
 from bus.log import Guards, Log
+from bus.tasks import ended
 from schemas import commands as c
 from schemas.definitions import FlowPatch
 from services.executor.app import Executor
