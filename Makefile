@@ -11,7 +11,7 @@ run: .venv/ready  ## everything on this machine, with a demo, on http://127.0.0.
 	$(BIN)/flows up --demo --data $(DATA)
 
 test: .venv/ready  ## all tests
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 quick: .venv/ready  ## the pure tests: seconds
 	$(BIN)/pytest tests/schemas tests/services tests/test_rules.py
