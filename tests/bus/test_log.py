@@ -166,6 +166,22 @@ async def test_a_fetch_that_runs_out_of_time_in_any_way_does_not_end_a_follower(
     assert not failures
 
 
+async def test_a_message_that_was_lost_on_the_way_is_read_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = JetStreamContext.PullSubscription.fetch
+    lost: list[Any] = []
+
+    async def fetch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        messages = await original(self, *args, **kwargs)
+        if not lost and len(messages) > 2:
+            lost.append(messages.pop(1))
+        return messages
+
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", fetch)
+    await log.append([sent(due("a")) for _ in range(5)], expect={})
+    assert [entry.sequence for entry in await log.read([">"])] == [1, 2, 3, 4, 5]
+    assert lost
+
+
 async def test_without_a_server_appending_says_so(log: Log, server: Server) -> None:
     server.kill()
     await eventually(lambda: not log.is_connected)
