@@ -73,14 +73,14 @@ class Log:
         self._flushing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, client: Client, *, replicas: int = 1, answer_timeout: float = ANSWER_TIMEOUT) -> Log:
+    async def open(cls, client: Client, *, answer_timeout: float = ANSWER_TIMEOUT) -> Log:
         """Return the log, with its stream set up. Raises `Unavailable` when JetStream does not answer.
 
         `answer_timeout`: seconds to wait for the server's word on an append or a question.
         """
         log = cls(client, answer_timeout=answer_timeout)
         try:
-            await declare(log._js, replicas=replicas)
+            await declare(log._js)
         except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
             raise Unavailable(f"the log cannot be set up: {error or type(error).__name__}") from error
         return log

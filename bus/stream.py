@@ -29,16 +29,16 @@ REGISTRY_QUEUE = Queue(
 WORKER_QUEUE = Queue(name="worker", filters=("backup.requested.*",), ack_wait=30)
 
 
-async def declare(
-    js: JetStreamContext, *, replicas: int = 1, queues: tuple[Queue, ...] | None = None
-) -> api.StreamInfo:
-    """Create the stream and its queues, or bring their settings up to date; return the server's word on the stream."""
+async def declare(js: JetStreamContext) -> api.StreamInfo:
+    """Create the stream and its queues, or bring their settings up to date; return the server's word on the stream.
+
+    How many replicas a cluster keeps is its operator's choice, and left as it is.
+    """
     config = api.StreamConfig(
         name=STREAM,
         description="The log of the Protection Flows Engine: everything asked, decided and done.",
         subjects=list(STREAM_SUBJECTS),
         storage=api.StorageType.FILE,
-        num_replicas=replicas,
         compression=api.StoreCompression.S2,
         allow_atomic=True,
         allow_msg_ttl=True,
@@ -57,7 +57,7 @@ async def declare(
             )
     except NotFoundError:
         info = await js.add_stream(config)  # pyright: ignore[reportUnknownMemberType]
-    for queue in (REGISTRY_QUEUE, WORKER_QUEUE) if queues is None else queues:
+    for queue in (REGISTRY_QUEUE, WORKER_QUEUE):
         await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
             STREAM, consumer_config(queue)
         )
@@ -67,7 +67,6 @@ async def declare(
 _MUTABLE = (
     "description",
     "subjects",
-    "num_replicas",
     "compression",
     "allow_atomic",
     "allow_msg_ttl",

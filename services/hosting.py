@@ -47,7 +47,7 @@ class Delivery(Value, frozen=True, kw_only=True):
     message: NatsMessage
 
 
-async def host(service: Service, nats_url: str, stop: asyncio.Event, *, replicas: int = 1) -> None:
+async def host(service: Service, nats_url: str, stop: asyncio.Event) -> None:
     """Run a service until `stop` is set. Raises what the service raised, or `Unavailable`."""
     lost = asyncio.Event()
 
@@ -68,7 +68,7 @@ async def host(service: Service, nats_url: str, stop: asyncio.Event, *, replicas
     except (TimeoutError, OSError) as error:
         raise Unavailable(f"cannot reach NATS at {without_password(nats_url)}: is the server running?") from error
     try:
-        await service.open(await Log.open(client, replicas=replicas), broker)
+        await service.open(await Log.open(client), broker)
         await app.start()
         log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
         await _work(service, lost, stop)
