@@ -103,29 +103,23 @@ def _group(row: Mapping[str, Any]) -> GroupAnswer:
     return shaped(GroupAnswer, {**row, "disabled_vms": row["total_vms"] - row["enabled_vms"]})
 
 
+def _members(group_id: str) -> Select[*tuple[Any, ...]]:
+    m = t.machine_group_members
+    columns = (m.c.context_id, m.c.enabled, m.c.priority)
+    names = (t.vms.c.name.label("vm_name"), t.vms.c.enabled.label("vm_enabled"))
+    return select(*columns, *names).join(t.vms, t.vms.c.id == m.c.context_id).where(m.c.group_id == group_id)
+
+
 async def members(reading: Reading, group_id: str, page: Page) -> MemberList:
     """Return a page of a group's members, in its order."""
-    m = t.machine_group_members
-    statement = (
-        select(
-            m.c.context_id,
-            m.c.enabled,
-            m.c.priority,
-            t.vms.c.name.label("vm_name"),
-            t.vms.c.enabled.label("vm_enabled"),
-        )
-        .join(t.vms, t.vms.c.id == m.c.context_id)
-        .where(m.c.group_id == group_id)
-        .order_by(m.c.position)
-    )
-    rows, total = await reading.page(statement, page)
+    rows, total = await reading.page(_members(group_id).order_by(t.machine_group_members.c.position), page)
     return MemberList(vms=[shaped(MemberAnswer, row) for row in rows], total=total)
 
 
 async def member(reading: Reading, group_id: str, context_id: str) -> MemberAnswer | None:
     """Return one member, None when it is not in the group."""
-    everyone = await members(reading, group_id, Page(limit=100_000))
-    return next((one for one in everyone.vms if one.context_id == context_id), None)
+    row = await reading.row(_members(group_id).where(t.machine_group_members.c.context_id == context_id))
+    return None if row is None else shaped(MemberAnswer, row)
 
 
 async def sequence_of(reading: Reading, command_id: str) -> int:

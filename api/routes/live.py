@@ -59,7 +59,10 @@ async def live_events(
     del desk
     if last_event_id is not None and not last_event_id.isdecimal():
         raise ApiError(400, f"Last-Event-ID is {last_event_id!r}; it is a sequence number of this stream")
-    after = int(last_event_id) if last_event_id is not None else (await parts.log.identity()).last_sequence
+    last = (await parts.log.identity()).last_sequence
+    after = int(last_event_id) if last_event_id is not None else last
+    if after > last:
+        raise ApiError(400, f"Last-Event-ID is {after}, but the log ends at {last}: it is not of this log")
     wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type)
     return ServerSentEvent(_stream(parts.log, after, wanted))
 

@@ -58,9 +58,12 @@ class Scheduler:
             await ended(listener)
 
     async def _listen(self, news: asyncio.Queue[Sequence[Entry]]) -> None:
-        async for batch in self._log.follow([CATALOG, *OUTCOMES], after=self._position):
-            if batch.entries:
-                await news.put(batch.entries)
+        try:
+            async for batch in self._log.follow([CATALOG, *OUTCOMES], after=self._position):
+                if batch.entries:
+                    news.put_nowait(batch.entries)
+        finally:
+            news.put_nowait(())  # wakes the one who sleeps: without news nothing is fired
 
     async def _fire(self) -> float:
         """Append what is due and return the seconds to sleep, if nothing happens."""

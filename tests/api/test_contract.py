@@ -253,7 +253,9 @@ def test_a_flow_over_six_vms_counts_six_jobs(api: Client, unique: str) -> None:
     assert (status["total_executions"], status["successful_executions"]) == (1, 1)
     found = api.get("/executions", params={"flow_id": made["id"], "status": "success", "execution_type": "manual"})
     assert found["total"] == 1
-    assert api.get(f"{path}/executions", params={"from": ended["completed_at"]})["total"] in {0, 1}
+    assert api.get(f"{path}/executions", params={"from": ended["started_at"]})["total"] == 1
+    assert api.get(f"{path}/executions", params={"from": "2999-01-01T00:00:00Z"})["total"] == 0
+    assert api.get(f"{path}/executions", params={"to": ended["started_at"]})["total"] == 0
     assert api.get(f"{path}/executions", params={"to": "2020-01-01T00:00:00Z"})["total"] == 0
 
 

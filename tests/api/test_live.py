@@ -72,6 +72,8 @@ def test_types_are_filtered(running: Running, api: Client, unique: str) -> None:
 def test_bad_filters(api: Client, query: str) -> None:
     api.call("GET", f"/events?{query}", status=400)
     api.call("GET", "/events", status=400, headers={"Last-Event-ID": "yesterday"})
+    problem = api.call("GET", "/events", status=400, headers={"Last-Event-ID": "9" * 19})
+    assert "not of this log" in problem["detail"]
 
 
 def test_metrics(running: Running, api: Client, unique: str) -> None:

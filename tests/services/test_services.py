@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from bus.connection import connect
-from bus.errors import ForeignStream
+from bus.errors import ForeignStream, Unavailable
 from bus.log import Log
 from bus.server import Server
 from bus.subjects import STREAM
@@ -266,6 +266,23 @@ async def test_a_schedule_fires_at_its_time(engine: Engine) -> None:
         assert fired.occurrence == created.replace(second=0, microsecond=0) + timedelta(minutes=1)
         await asyncio.sleep(1.5)
         assert len(await engine.messages("flow.due.*")) == 1
+
+
+async def test_a_scheduler_that_no_longer_hears_the_log_ends_at_once(engine: Engine) -> None:
+    """It would otherwise sleep on, up to a minute, and decide on what it knew."""
+
+    class Deaf:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(engine.log, name)
+
+        async def follow(self, *_: Any, **__: Any) -> Any:
+            raise Unavailable("gone")
+            yield  # makes it a generator
+
+    scheduler = Scheduler()
+    await scheduler.open(Deaf(), None)  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(scheduler.run(), 10)
 
 
 async def test_malformed_messages_are_put_aside_and_everything_goes_on(engine: Engine) -> None:
