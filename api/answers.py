@@ -123,6 +123,7 @@ class JobAnswer(Value, frozen=True, kw_only=True):
     started_at: datetime | None
     completed_at: datetime | None
     error_message: str | None
+    first_error: str | None
     repository_id: str | None
     snapshot_ref: str | None
 

@@ -52,9 +52,17 @@ MAX_BODY = 4 * 1024 * 1024  # bytes
 
 
 def create_app(
-    *, nats_url: str, database_url: str, tokens: Tokens, on_lost: Callable[[], Awaitable[None]] | None = None
+    *,
+    nats_url: str,
+    database_url: str,
+    tokens: Tokens,
+    total_limit: int | None = None,
+    on_lost: Callable[[], Awaitable[None]] | None = None,
 ) -> Litestar:
-    """Return the application. `on_lost` is awaited when the connection to the log is closed for good."""
+    """Return the application.
+
+    `total_limit`: the executor's, to be shown. `on_lost` is awaited when the connection to the log is closed for good.
+    """
 
     @asynccontextmanager
     async def parts(app: Litestar) -> AsyncIterator[None]:
@@ -65,7 +73,7 @@ def create_app(
         listening = asyncio.Event()
         listener = asyncio.create_task(_listen(gateway, listening, on_lost))
         await listening.wait()
-        app.state.parts = Parts(flows_log, gateway, reading)
+        app.state.parts = Parts(flows_log, gateway, reading, total_limit)
         app.state.tokens = tokens
         try:
             yield

@@ -78,6 +78,7 @@ def _outcomes(entries: Iterable[Entry], commands: Container[str | None]) -> dict
         for entry in entries
         if isinstance(entry, Stored) and isinstance(entry.envelope.data, Answer)
         if entry.envelope.causationid is not None and entry.envelope.causationid in commands
+        if not (isinstance(entry.envelope.data, FlowCancelling) and entry.envelope.data.origin != "asked")
     }
 
 

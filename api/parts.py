@@ -10,12 +10,13 @@ from bus.log import Log
 
 
 class Parts:
-    """The log, the gateway onto it, and the reader of the tables."""
+    """The log, the gateway onto it, the reader of the tables, and how many backups may be in flight in all."""
 
-    def __init__(self, log: Log, gateway: Gateway, reading: Reading) -> None:
+    def __init__(self, log: Log, gateway: Gateway, reading: Reading, total_limit: int | None) -> None:
         self.log = log
         self.gateway = gateway
         self.reading = reading
+        self.total_limit = total_limit
 
 
 AtParts = NamedDependency[Parts]

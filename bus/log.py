@@ -21,6 +21,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError
 from nats.js.errors import Error as JetStreamError
 
+from bus import checkpoint
 from bus.envelope import Entry, Envelope, decode, encode
 from bus.errors import Conflict, Duplicate, LogError, TooLarge, Unavailable, Unknown
 from bus.stream import TTL, Queue, declare
@@ -120,6 +121,22 @@ class Log:
         except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
             raise Unavailable(f"the queue {queue.name!r} does not answer: {error or type(error).__name__}") from error
         return 0 if info.ack_floor is None else info.ack_floor.stream_seq
+
+    async def checkpoint(self, service: str) -> int:
+        """Return the position that a service has saved on this very stream, 0 when there is none."""
+        created = (await self.identity()).created
+        try:
+            return await checkpoint.load(self._js, service, created=created)
+        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
+            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
+
+    async def save_checkpoint(self, service: str, position: int) -> None:
+        """Keep a position, from which on a service reads again when it starts. Raises `Unavailable`."""
+        created = (await self.identity()).created
+        try:
+            await checkpoint.save(self._js, service, created=created, position=position)
+        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
+            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
 
     # --- append -------------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ _COLOURS = {
     "backup": "magenta",
     "dead": "red",
 }
-_BAD = ("rejected", "dead", "backup.failed", "backup.retrying", "flow.skipped", "flow.missed")
+_BAD = ("rejected", "dead", "backup.failed", "backup.retrying", "flow.skipped", "flow.missed", "flow.overdue")
 
 
 def full_pattern(pattern: str) -> str:
@@ -93,6 +93,10 @@ def _describe(message: Message, actor: str | None) -> str:
             return f"occurrence {instant(message.occurrence)}"
         case e.FlowMissed():
             return f"{message.count} occurrences, {instant(message.first)} to {instant(message.last)}"
+        case e.FlowOverdue():
+            what = {"start": "should have begun", "finish": "should have ended", "stop": "should have stopped"}
+            vm = f" VM {message.context_id}" if message.context_id else ""
+            return f"{what[message.deadline]} by {instant(message.passed_at)}: execution {message.execution_id}{vm}"
         case e.FlowStarted():
             return (
                 f"{message.flow_name}: {message.execution_type}, {message.jobs} VMs, execution {message.execution_id}"

@@ -103,6 +103,7 @@ async def _serve_api(settings: Settings, stop: asyncio.Event) -> None:
         nats_url=settings.nats_url,
         database_url=_database(settings),
         tokens=Tokens.from_file(settings.admin_token_file),
+        total_limit=settings.max_concurrent_jobs,
         on_lost=on_lost,
     )
     config = uvicorn.Config(

@@ -19,7 +19,7 @@ Entity = Kind | Literal["execution", "backup"]  # what a command may be about
 
 FlowType = Literal["backup", "replication"]
 TargetType = Literal["vm", "group"]
-OverlapPolicy = Literal["skip", "buffer_one", "buffer_all", "allow"]
+OverlapPolicy = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "allow"]
 CatchUp = Literal["none", "last", "all"]
 BackupType = Literal["auto", "full", "incremental"]
 EngineName = Literal["directory", "simulated"]
@@ -151,7 +151,11 @@ class RepositoryPatch(Value, frozen=True, kw_only=True):
 
 
 class PolicySpec(Value, frozen=True, kw_only=True):
-    """How: retention, backup type, retries and time-out (seconds) of each VM's backup."""
+    """How: retention, backup type, and for each VM's backup retries and a time-out (seconds).
+
+    `execution_timeout_seconds`: when an execution is stopped. `start_deadline_seconds`: after this long what has not
+    been started is skipped, be it an execution that waits for another one or a backup that waits for a slot.
+    """
 
     name: Name
     description: Prose = ""
@@ -165,6 +169,8 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     retry_attempts: Annotated[int, Meta(ge=0, le=20)] = 0
     retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 30
     timeout_seconds: Positive | None = None
+    execution_timeout_seconds: Positive | None = None
+    start_deadline_seconds: Positive | None = None
 
 
 class PolicyPatch(Value, frozen=True, kw_only=True):
@@ -182,6 +188,8 @@ class PolicyPatch(Value, frozen=True, kw_only=True):
     retry_attempts: Annotated[int, Meta(ge=0, le=20)] | UnsetType = UNSET
     retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] | UnsetType = UNSET
     timeout_seconds: Positive | UnsetType | None = UNSET
+    execution_timeout_seconds: Positive | UnsetType | None = UNSET
+    start_deadline_seconds: Positive | UnsetType | None = UNSET
 
 
 class FlowSpec(Value, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ BackupStatus = Literal["pending", "queued", "running", "success", "error", "canc
 RejectionCode = Literal["not_found", "conflict", "in_use", "version", "invalid"]
 SkipReason = Literal[
     "overlap",
+    "start_deadline",
     "flow_deleted",
     "target_deleted",
     "repository_deleted",
@@ -38,6 +39,8 @@ SkipReason = Literal[
     "policy_disabled",
     "unsupported",
 ]
+StopOrigin = Literal["asked", "overlap", "timeout", "deleted"]
+Deadline = Literal["start", "finish", "stop"]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
 
@@ -125,7 +128,10 @@ class ExecutionEvent(FlowEvent, frozen=True, kw_only=True):
 
 
 class FlowStarted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.started"):
-    """An execution began, on these terms; `jobs` VMs are planned. Later changes of definitions do not touch it."""
+    """An execution began, on these terms; `jobs` VMs are planned. Later changes of definitions do not touch it.
+
+    After `start_by` no backup of it is begun any more; at `finish_by` it is stopped.
+    """
 
     flow_name: str
     flow_version: int
@@ -140,6 +146,8 @@ class FlowStarted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.started")
     jobs: int
     parts: int
     retry_of: Id | None = None
+    start_by: datetime | None = None
+    finish_by: datetime | None = None
 
 
 class PlannedBackup(Value, frozen=True, kw_only=True):
@@ -176,10 +184,26 @@ class FlowSkipped(ExecutionEvent, frozen=True, kw_only=True, tag="flow.skipped")
 
 
 class FlowCancelling(ExecutionEvent, frozen=True, kw_only=True, tag="flow.cancelling"):
-    """An execution is to stop, or one VM of it: workers end what runs, the executor skips what waits."""
+    """An execution is to stop, or one VM of it: workers end what runs, the executor skips what waits.
+
+    `origin`: somebody asked, a newer execution takes its place, it took too long, or its flow is gone.
+    """
 
     context_id: Id | None
     reason: str
+    origin: StopOrigin = "asked"
+
+
+class FlowOverdue(ExecutionEvent, frozen=True, kw_only=True, tag="flow.overdue"):
+    """The scheduler's word that a deadline has passed before the log had what it was for.
+
+    `start`: the execution, or some of its backups, should have begun. `finish`: it should have ended. `stop`: it was
+    told to stop (or one VM of it was: `context_id`), and a worker has still not answered.
+    """
+
+    deadline: Deadline
+    passed_at: datetime
+    context_id: Id | None = None
 
 
 class FlowCompleted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.completed"):
@@ -284,7 +308,7 @@ class DeadLettered(Event, frozen=True, kw_only=True, tag="dead"):
 
 EVENTS: tuple[type[Event], ...] = (
     *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, Rejected),
-    *(FlowDue, FlowMissed, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
+    *(FlowDue, FlowMissed, FlowOverdue, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
     *(BackupRequested, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),
     *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),
 )

@@ -123,6 +123,8 @@ policies = _definition(
     Column("retry_attempts", Integer, nullable=False),
     Column("retry_delay_seconds", Integer, nullable=False),
     Column("timeout_seconds", Integer),
+    Column("execution_timeout_seconds", Integer),
+    Column("start_deadline_seconds", Integer),
 )
 
 protection_flows = _definition(
@@ -201,6 +203,7 @@ backup_jobs = Table(
     Column("started_at", Moment),
     Column("completed_at", Moment),
     Column("error_message", Text),
+    Column("first_error", Text),  # of the first attempt that failed, whatever came of it
     Column("snapshot_ref", Text),
     Index("ix_backup_jobs_execution", "execution_id", "position"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -11,6 +12,9 @@ from api.answers import BackupAnswer, BackupList, BackupStats, Queue, RunningBac
 from api.readmodel.reading import Page, Reading, shaped
 from schemas import tables as t
 from schemas.base import Value
+from schemas.events import PlannedBackup
+from schemas.ids import AD_HOC
+from services.executor.admission import Claim, Limits, Obstacle, Slots, obstacle, urgency
 
 MOST_WAITING = 1000  # shown at once
 
@@ -62,59 +66,63 @@ async def stats(reading: Reading, wanted: BackupFilter) -> BackupStats:
     return shaped(BackupStats, {**row, "total_size_bytes": int(row["total_size_bytes"])})
 
 
-async def queue(reading: Reading) -> Queue:
-    """Return what waits, by priority and age, with what it waits for, and what runs."""
-    j, e = t.backup_jobs, t.executions
-    columns = (
-        j.c.id.label("backup_id"),
-        j.c.execution_id,
-        e.c.flow_id,
-        j.c.context_id,
-        e.c.priority,
-        j.c.created_at.label("since"),
-        j.c.status,
-        j.c.attempt,
-        j.c.progress_percent,
-        e.c.repository_id,
-        e.c.max_concurrent_jobs,
+async def queue(reading: Reading, total_limit: int | None) -> Queue:
+    """Return what waits, in the order in which it is admitted, with what it waits for; what runs; and the limits."""
+    j, e, r = t.backup_jobs, t.executions, t.repositories
+    executions = await reading.mappings(select(e).where(e.c.completed_at.is_(None)).order_by(e.c.started_at, e.c.id))
+    executions.sort(key=_urgency)
+    rank = {execution["id"]: number for number, execution in enumerate(executions)}
+    about = (
+        *(j.c.id.label("backup_id"), j.c.execution_id, e.c.flow_id, j.c.context_id, e.c.priority),
+        *(j.c.created_at.label("since"), j.c.status, j.c.attempt, j.c.progress_percent, e.c.repository_id),
     )
-    joined = select(*columns).join(e, e.c.id == j.c.execution_id).where(e.c.completed_at.is_(None))
-    order = (e.c.priority.desc(), e.c.started_at, e.c.id, j.c.position)
-    running = await reading.mappings(joined.where(j.c.status.in_(("queued", "running"))).order_by(*order))
-    waiting = await reading.mappings(joined.where(j.c.status == "pending").order_by(*order).limit(MOST_WAITING))
-    r = t.repositories
+    joined = select(*about).join(e, e.c.id == j.c.execution_id).where(e.c.completed_at.is_(None))
+    running = await reading.mappings(joined.where(j.c.status.in_(("queued", "running"))).order_by(j.c.position))
     limited = await reading.mappings(
         select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None))
     )
     limits = {row["id"]: row["max_concurrent_jobs"] for row in limited}
-    causes = _Causes(running, limits)
+    slots = Slots()
+    for row in running:
+        backup = PlannedBackup(backup_id=row["execution_id"], context_id=row["context_id"], vm_name="")
+        slots.add(row["flow_id"] or AD_HOC, row["repository_id"], backup)
+    waiting: list[WaitingBackup] = []
+    for execution in executions:
+        if len(waiting) >= MOST_WAITING:
+            break
+        claim = Claim(
+            execution_id=execution["id"],
+            flow_id=execution["flow_id"] or AD_HOC,
+            repository_id=execution["repository_id"],
+            urgency=_urgency(execution),
+            limit=execution["max_concurrent_jobs"],
+            waiting=(),
+        )
+        mine = joined.where(j.c.execution_id == execution["id"], j.c.status == "pending").order_by(j.c.position)
+        for row in await reading.mappings(mine.limit(MOST_WAITING - len(waiting))):
+            found = obstacle(claim, row["context_id"], slots, Limits(of_repository=limits.get, total=total_limit))
+            waiting.append(shaped(WaitingBackup, {**row, "waiting_for": _in_words(found)}))
     return Queue(
-        waiting=[shaped(WaitingBackup, {**row, "waiting_for": causes.of(row)}) for row in waiting],
-        running=[shaped(RunningBackup, row) for row in running],
-        limits={"repositories": limits},
+        waiting=waiting,
+        running=[shaped(RunningBackup, row) for row in sorted(running, key=lambda row: rank[row["execution_id"]])],
+        limits={"total": total_limit, "repositories": limits},
     )
 
 
-class _Causes:
-    """What a backup waits for, by the executor's own order of checks."""
+def _urgency(execution: Mapping[str, Any]) -> datetime:
+    manual = execution["execution_type"] != "scheduled"
+    return urgency(execution["started_at"], manual=manual, priority=execution["priority"])
 
-    def __init__(self, running: list[dict[str, Any]], limits: Mapping[str, int]) -> None:
-        self._limits = limits
-        self._flows: dict[str, int] = {}
-        self._repositories: dict[str, int] = {}
-        self._vms: dict[str, str] = {}
-        for row in running:
-            self._flows[row["flow_id"]] = self._flows.get(row["flow_id"], 0) + 1
-            self._repositories[row["repository_id"]] = self._repositories.get(row["repository_id"], 0) + 1
-            self._vms[row["context_id"]] = row["execution_id"]
 
-    def of(self, row: Mapping[str, Any]) -> str:
-        flow = self._flows.get(row["flow_id"], 0)
-        if row["max_concurrent_jobs"] is not None and flow >= row["max_concurrent_jobs"]:
-            return f"a slot of its flow: {flow} of {row['max_concurrent_jobs']} are taken"
-        repository, limit = self._repositories.get(row["repository_id"], 0), self._limits.get(row["repository_id"])
-        if limit is not None and repository >= limit:
-            return f"a slot of its repository: {repository} of {limit} are taken"
-        if row["context_id"] in self._vms:
-            return f"its VM, which execution {self._vms[row['context_id']]} is backing up"
-        return "the executor, or a slot over all flows"
+def _in_words(found: Obstacle | None) -> str:
+    match found:
+        case None:
+            return "the executor: it is next"
+        case Obstacle(kind="total"):
+            return f"a slot over all flows: {found.taken} of {found.limit} are taken"
+        case Obstacle(kind="flow"):
+            return f"a slot of its flow: {found.taken} of {found.limit} are taken"
+        case Obstacle(kind="repository"):
+            return f"a slot of its repository: {found.taken} of {found.limit} are taken"
+        case Obstacle():
+            return f"its VM, which execution {found.holder} is backing up"

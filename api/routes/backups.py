@@ -8,6 +8,7 @@ from litestar.params import FromQuery, JSONBody
 from api.answers import BackupAnswer, BackupList, BackupStats, Queue, StartedExecution
 from api.desk import AtDesk
 from api.inputs import BackupInput
+from api.parts import AtParts
 from api.problems import ApiError, FieldError, not_found
 from api.readmodel import backups, definitions
 from api.readmodel.backups import BackupFilter
@@ -72,9 +73,9 @@ async def back_up(desk: AtDesk, data: JSONBody[BackupInput]) -> Response[Started
 
 
 @get("/queue", responses=READ, tags=["Backups"])
-async def get_queue(desk: AtDesk) -> Queue:
+async def get_queue(desk: AtDesk, parts: AtParts) -> Queue:
     """Return what waits, and for what, and what runs."""
-    return await backups.queue(desk.reading)
+    return await backups.queue(desk.reading, parts.total_limit)
 
 
 def _unknown(field: str, what: str, id_: str) -> ApiError:

@@ -1,91 +1,121 @@
 """Admission: which waiting backups may start now. One pure function over what the log says is in flight.
 
-Order: higher priority first, then the older execution, then the plan's order. A slot is what has been requested and has
-not ended; it is never counted in a variable of its own, so no crash can leak one.
+A slot is what has been requested and has not ended; it is never counted in a variable of its own, so no crash can leak
+one. Who goes first is a matter of age, and rank is a head start in it: what was asked for by hand and what has a higher
+priority goes before all that is not much older. So nothing starves, whatever comes later: behind its head start a claim
+is overtaken by nobody.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap, Counter
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Literal
 
 from schemas.base import Value
 from schemas.events import PlannedBackup
 
+MANUAL_AHEAD = timedelta(days=30)  # more than the whole range of priorities (-1000 to 1000)
+PRIORITY_AHEAD = timedelta(minutes=15)  # for each point
 
-class Queue(Value, frozen=True, kw_only=True):
-    """The waiting backups of one execution, in the plan's order, and its claims."""
+
+class Claim(Value, frozen=True, kw_only=True):
+    """What one execution wants: its waiting backups, in the plan's order, and its rank."""
 
     execution_id: str
     flow_id: str
     repository_id: str
-    priority: int
+    urgency: datetime
     limit: int | None  # backups of the flow that may run at once
     waiting: Iterable[PlannedBackup]
 
 
-class InFlight:
+class Limits(Value, frozen=True, kw_only=True):
+    """How many backups may be in flight in one repository, and in all. None is no limit."""
+
+    of_repository: Callable[[str], int | None]
+    total: int | None
+
+
+class Obstacle(Value, frozen=True, kw_only=True):
+    """What a backup waits for: a slot (`taken` of `limit`), or its VM, which `holder` (a backup) keeps busy."""
+
+    kind: Literal["total", "flow", "repository", "vm"]
+    taken: int = 0
+    limit: int = 0
+    holder: str = ""
+
+
+class Slots:
     """What is requested and not yet ended: backups by flow and repository, and the VMs they keep busy."""
 
     def __init__(self) -> None:
-        self.by_flow: dict[str, set[str]] = {}
-        self.by_repository: dict[str, set[str]] = {}
-        self.vms: dict[str, str] = {}
-        self._backups: set[str] = set()
-
-    @property
-    def total(self) -> int:
-        return len(self._backups)
+        self.total = 0
+        self.by_flow: Counter[str] = Counter()
+        self.by_repository: Counter[str] = Counter()
+        self.vms: ChainMap[str, str] = ChainMap()  # by VM: its backup
 
     def add(self, flow_id: str, repository_id: str, backup: PlannedBackup) -> None:
-        self.by_flow.setdefault(flow_id, set()).add(backup.backup_id)
-        self.by_repository.setdefault(repository_id, set()).add(backup.backup_id)
+        self.total += 1
+        self.by_flow[flow_id] += 1
+        self.by_repository[repository_id] += 1
         self.vms[backup.context_id] = backup.backup_id
-        self._backups.add(backup.backup_id)
 
     def remove(self, flow_id: str, repository_id: str, backup: PlannedBackup) -> None:
-        self.by_flow[flow_id].discard(backup.backup_id)
-        self.by_repository[repository_id].discard(backup.backup_id)
+        self.total -= 1
+        self.by_flow[flow_id] -= 1
+        self.by_repository[repository_id] -= 1
         if self.vms.get(backup.context_id) == backup.backup_id:
             del self.vms[backup.context_id]
-        self._backups.discard(backup.backup_id)
+
+    def draft(self) -> Slots:
+        """Return a copy to try things out on."""
+        copy = Slots()
+        copy.total = self.total
+        copy.by_flow = self.by_flow.copy()
+        copy.by_repository = self.by_repository.copy()
+        copy.vms = self.vms.new_child()
+        return copy
 
 
-def admit(
-    queues: Iterable[Queue],
-    in_flight: InFlight,
-    *,
-    repository_limit: Callable[[str], int | None],
-    total_limit: int | None,
-    most: int,
-) -> list[tuple[Queue, PlannedBackup]]:
-    """Return the backups to request now, at most `most`, in order. A limit of None is no limit.
+def urgency(since: datetime, *, manual: bool, priority: int) -> datetime:
+    """Return the rank of an execution that began at `since`: the earlier goes first."""
+    return since - priority * PRIORITY_AHEAD - (MANUAL_AHEAD if manual else timedelta())
+
+
+def obstacle(claim: Claim, context_id: str, slots: Slots, limits: Limits) -> Obstacle | None:
+    """Return what keeps a backup of a VM from starting, None when nothing does."""
+    if limits.total is not None and slots.total >= limits.total:
+        return Obstacle(kind="total", taken=slots.total, limit=limits.total)
+    taken = slots.by_flow[claim.flow_id]
+    if claim.limit is not None and taken >= claim.limit:
+        return Obstacle(kind="flow", taken=taken, limit=claim.limit)
+    taken, limit = slots.by_repository[claim.repository_id], limits.of_repository(claim.repository_id)
+    if limit is not None and taken >= limit:
+        return Obstacle(kind="repository", taken=taken, limit=limit)
+    if holder := slots.vms.get(context_id):
+        return Obstacle(kind="vm", holder=holder)
+    return None
+
+
+def admit(claims: Iterable[Claim], in_flight: Slots, limits: Limits, *, most: int) -> list[tuple[Claim, PlannedBackup]]:
+    """Return the backups to request now, at most `most`, in order.
 
     A VM is backed up by one flow at a time; a busy one does not hold up those behind it.
     """
-    admitted: list[tuple[Queue, PlannedBackup]] = []
-    flows: dict[str, int] = {}
-    repositories: dict[str, int] = {}
-    vms: set[str] = set()
-
-    for queue in sorted(queues, key=lambda queue: -queue.priority):  # sorted() keeps the order of equals: by age
-        allowed = repository_limit(queue.repository_id)
-        for backup in queue.waiting:
-            if len(admitted) >= most or _full(in_flight.total + len(admitted), total_limit):
+    admitted: list[tuple[Claim, PlannedBackup]] = []
+    slots = in_flight.draft()
+    for claim in sorted(claims, key=lambda claim: claim.urgency):  # sorted() keeps the order of equals
+        for backup in claim.waiting:
+            if len(admitted) >= most:
                 return admitted
-            in_flow = len(in_flight.by_flow.get(queue.flow_id, ())) + flows.get(queue.flow_id, 0)
-            in_repository = len(in_flight.by_repository.get(queue.repository_id, ())) + repositories.get(
-                queue.repository_id, 0
-            )
-            if _full(in_flow, queue.limit) or _full(in_repository, allowed):
+            found = obstacle(claim, backup.context_id, slots, limits)
+            if found is None:
+                admitted.append((claim, backup))
+                slots.add(claim.flow_id, claim.repository_id, backup)
+            elif found.kind == "total":
+                return admitted
+            elif found.kind != "vm":
                 break
-            if backup.context_id in in_flight.vms or backup.context_id in vms:
-                continue
-            admitted.append((queue, backup))
-            flows[queue.flow_id] = flows.get(queue.flow_id, 0) + 1
-            repositories[queue.repository_id] = repositories.get(queue.repository_id, 0) + 1
-            vms.add(backup.context_id)
     return admitted
-
-
-def _full(taken: int, limit: int | None) -> bool:
-    return limit is not None and taken >= limit

@@ -7,13 +7,17 @@ gives it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
 
 from schemas.base import Value
 from schemas.commands import BackupVm
-from schemas.definitions import Flow, Policy, Repository
+from schemas.definitions import Flow
 from schemas.events import (
+    BackupCancelled,
+    BackupFailed,
     BackupRequested,
     BackupSkipped,
     ExcludedVm,
@@ -26,94 +30,135 @@ from schemas.events import (
     PlannedBackup,
     Rejected,
     SkipReason,
+    StopOrigin,
 )
-from schemas.ids import AD_HOC, backup_id
+from schemas.ids import AD_HOC, instant
 from services.catalogue import Catalogue
-from services.executor.admission import admit
+from services.executor.admission import Limits, admit
+from services.executor.decision import Decision
+from services.executor.overlap import overlap
+from services.executor.plan import nothing_to_do, resolve
 from services.executor.state import Cancel, Execution, State, Trigger
 
-PART = 2000  # VMs in one part of a plan: keeps a message well under the server's limit
 BATCH = 1000  # messages in one atomic batch
-BUFFERED = 100  # triggers of one flow that may wait for the running execution with `buffer_all`
+EXECUTION_TIMEOUT = timedelta(days=7)  # when no policy says otherwise: no execution stays running for ever
 
-Decided = (
-    FlowStarted
-    | FlowPlanned
-    | FlowSkipped
-    | FlowCancelling
-    | FlowCompleted
-    | BackupRequested
-    | BackupSkipped
-    | Rejected
-)
+Batch = list[Decision]
 
 
-class Decision(Value, frozen=True, kw_only=True):
-    """One event to append, with the time and the id of what led to it."""
-
-    event: Decided
-    time: datetime
-    cause: str
-    actor: str | None = None
-
-
-def decide(state: State, *, total_limit: int | None = None) -> list[list[Decision]]:
-    """Return what is to be appended now, in order; each inner list is one atomic batch of at most `BATCH` messages.
+def decide(state: State, *, total_limit: int | None = None) -> list[Batch]:
+    """Return what is to be appended now, in order; each batch is atomic and has at most `BATCH` messages.
 
     `total_limit` is how many backups may be in flight over all flows.
     """
     if state.time is None:
         return []
-    batches: list[list[Decision]] = []
-    begun: dict[str, tuple[Execution, list[Decision]]] = {}
-    for trigger in state.triggers.values():
-        batch, execution = _answer(state, trigger, begun)
-        if batch:
-            batches.append(batch)
-            if execution is not None:
-                begun[trigger.execution_id] = (execution, batch)
+    batches: list[Batch] = []
+    begun = _answer_triggers(state, batches)
     batches += [[_answer_cancel(state, cancel)] for cancel in state.cancels.values()]
+    batches += _stops(state)
     batches += [[_complete(execution)] for execution in state.executions.values() if execution.finished]
-    batches += _stopped(state)
-    batches += _requests(state, begun, total_limit)
+    batches += _closings(state)
+    stopping = {
+        (one.event.execution_id, one.event.context_id)
+        for batch in batches
+        for one in batch
+        if isinstance(one.event, FlowCancelling)
+    }
+    batches += _requests(state, begun, stopping, total_limit)
     return batches
 
 
-def _answer(
-    state: State, trigger: Trigger, begun: dict[str, tuple[Execution, list[Decision]]]
-) -> tuple[list[Decision], Execution | None]:
-    """Return the batch that answers a trigger (empty: it waits), and the execution that begins with it."""
+# --- triggers ---------------------------------------------------------------------------------------------------------
+
+
+class _Begun(Value, frozen=True):
+    """An execution that this very decision begins, and the batch that begins it."""
+
+    execution: Execution
+    batch: Batch
+
+
+def _answer_triggers(state: State, batches: list[Batch]) -> dict[str, _Begun]:
+    """Add the batches that answer triggers, and return the executions that begin with them, by id."""
+    begun: dict[str, _Begun] = {}
+    started: set[str] = set()  # flows
+    waiting: Counter[str] = Counter()  # by flow: triggers that go on waiting
+    behind = Counter(trigger.flow_id for trigger in state.triggers.values())
+    stopped: set[str] = set()  # executions
+    for trigger in state.triggers.values():
+        behind[trigger.flow_id] -= 1
+        flow = state.catalogue.flows.get(trigger.flow_id)
+        if no := _hopeless(state, trigger, flow):
+            batches.append(no)
+            continue
+        if flow is not None:
+            verdict = overlap(
+                flow.overlap_policy,
+                running=bool(state.running.get(flow.id)) or flow.id in started,
+                ahead=waiting[flow.id],
+                behind=behind[flow.id],
+            )
+            if verdict.action == "skip":
+                batches.append(_skip(state, trigger, "overlap", verdict.reason))
+                continue
+            if verdict.action in {"wait", "cancel"}:
+                waiting[flow.id] += 1
+                if verdict.action == "cancel":
+                    batches += _overtake(state, trigger, stopped)
+                continue
+        batch, execution = _answer(state, trigger, flow)
+        batches.append(batch)
+        if execution is not None:
+            begun[trigger.execution_id] = _Begun(execution, batch)
+            started.add(trigger.flow_id)
+    return begun
+
+
+def _hopeless(state: State, trigger: Trigger, flow: Flow | None) -> Batch | None:
+    """Return the skip of a trigger that nothing can come of any more."""
+    if flow is None and trigger.ad_hoc is None:
+        return _skip(state, trigger, "flow_deleted", f"flow {trigger.flow_id!r} does not exist")
+    if trigger.late is not None:
+        message = f"it still waited for another execution when its start deadline passed at {instant(trigger.late)}"
+        return _skip(state, trigger, "start_deadline", message)
+    return None
+
+
+def _overtake(state: State, trigger: Trigger, stopped: set[str]) -> list[Batch]:
+    """Return the stops of what runs, so that a newer execution of the flow can take its place."""
+    running = [state.executions[id_] for id_ in sorted(state.running[trigger.flow_id] - stopped)]
+    stopped.update(execution.started.execution_id for execution in running)
+    reason = f"execution {trigger.execution_id} takes its place (overlap policy cancel_other)"
+    return [
+        [_cancelling(state, execution, "overlap", reason, cause=trigger.cause)]
+        for execution in running
+        if execution.stop is None
+    ]
+
+
+def _answer(state: State, trigger: Trigger, flow: Flow | None) -> tuple[Batch, Execution | None]:
+    """Return the batch that answers a trigger whose time has come, and the execution that begins with it."""
     assert state.time is not None
     if trigger.ad_hoc is not None:
-        return _answer_ad_hoc(state.catalogue, trigger, trigger.ad_hoc, state.time)
-    flow = state.catalogue.flows.get(trigger.flow_id)
-    if flow is None:
-        return _skip(trigger, state.time, "flow_deleted", f"flow {trigger.flow_id!r} does not exist"), None
-    running = state.running(flow.id) or any(other.started.flow_id == flow.id for other, _ in begun.values())
-    if running and flow.overlap_policy != "allow":
-        ahead = _ahead(state, trigger)
-        room = {"skip": 0, "buffer_one": 1, "buffer_all": BUFFERED}[flow.overlap_policy]
-        if ahead < room:
-            return [], None
-        message = "an execution of this flow is still running"
-        if room:
-            message += f", and {ahead} already wait for it"
-        return _skip(trigger, state.time, "overlap", f"{message} (overlap policy {flow.overlap_policy})"), None
-    if refusal := _refusal(state.catalogue, flow, trigger):
-        return _skip(trigger, state.time, *refusal), None
+        answer = _ad_hoc(state.catalogue, trigger, trigger.ad_hoc, state.time)
+        if not isinstance(answer, Flow):
+            return _skip(state, trigger, *answer), None
+        flow = answer
+    assert flow is not None
+    if refusal := _refusal(state.catalogue, flow, by_hand=trigger.execution_type != "scheduled"):
+        return _skip(state, trigger, *refusal), None
     return _begin(state.catalogue, flow, trigger, state.time)
 
 
-def _answer_ad_hoc(
-    catalogue: Catalogue, trigger: Trigger, wish: BackupVm, time: datetime
-) -> tuple[list[Decision], Execution | None]:
-    """Answer a wish for one VM as if a flow over it alone, and run by hand, had been there."""
+def _ad_hoc(catalogue: Catalogue, trigger: Trigger, wish: BackupVm, time: datetime) -> Flow | tuple[SkipReason, str]:
+    """Return the flow that a wish for one VM stands for: over it alone, and run by hand."""
     vm, repository = catalogue.vms.get(wish.context_id), catalogue.repositories.get(wish.repository_id)
     if vm is None:
-        return _skip(trigger, time, "target_deleted", f"VM {wish.context_id!r} does not exist"), None
+        return "target_deleted", f"VM {wish.context_id!r} does not exist"
     if repository is None:
-        return _skip(trigger, time, "repository_deleted", f"repository {wish.repository_id!r} does not exist"), None
-    flow = Flow(
+        return "repository_deleted", f"repository {wish.repository_id!r} does not exist"
+    return Flow(
         id=AD_HOC,
         name=f"ad hoc: {vm.vm_name}",
         flow_type="backup",
@@ -127,78 +172,11 @@ def _answer_ad_hoc(
         created_by=trigger.triggered_by,
         armed_at=time,
     )
-    if refusal := _refusal(catalogue, flow, trigger):
-        return _skip(trigger, time, *refusal), None
-    return _begin(catalogue, flow, trigger, time)
 
 
-def _answer_cancel(state: State, cancel: Cancel) -> Decision:
-    """Return the execution's end in sight, or why there is nothing to stop."""
-    assert state.time is not None
-    execution = state.executions.get(cancel.execution_id)
-    whole = cancel.context_id is None
-    open_vms = [backup.context_id for backup in _open(execution)] if execution else []
-    if execution is None or not (whole or cancel.context_id in open_vms):
-        what = f"execution {cancel.execution_id!r}"
-        what = what if whole or execution is None else f"the backup of VM {cancel.context_id!r} in {what}"
-        no = Rejected(
-            entity="execution",
-            verb="cancel",
-            id=cancel.execution_id,
-            code="conflict",
-            reason=f"{what} is not running: there is nothing to cancel",
-        )
-        return Decision(event=no, time=state.time, cause=cancel.cause, actor=cancel.actor)
-    event = FlowCancelling(
-        flow_id=execution.started.flow_id,
-        execution_id=cancel.execution_id,
-        context_id=cancel.context_id,
-        reason=f"cancelled by {cancel.actor}",
-    )
-    return Decision(event=event, time=state.time, cause=cancel.cause, actor=cancel.actor)
-
-
-def _open(execution: Execution) -> list[PlannedBackup]:
-    return [*execution.waiting.values(), *execution.in_flight.values()]
-
-
-def _stopped(state: State) -> list[list[Decision]]:
-    """Return the skips of backups that wait in executions that are to stop, in batches."""
-    assert state.time is not None
-    skips: list[Decision] = []
-    for execution in state.executions.values():
-        if execution.cancelled is None and not execution.cancelled_vms:
-            continue
-        for backup in execution.waiting.values():
-            if reason := execution.stop_reason(backup):
-                event = _skipped(execution, backup, reason)
-                skips.append(Decision(event=event, time=state.time, cause=execution.cause))
-    return [skips[i : i + BATCH] for i in range(0, len(skips), BATCH)]
-
-
-def _skipped(execution: Execution, backup: PlannedBackup, reason: str) -> BackupSkipped:
-    return BackupSkipped(
-        flow_id=execution.started.flow_id,
-        execution_id=execution.started.execution_id,
-        backup_id=backup.backup_id,
-        context_id=backup.context_id,
-        reason=reason,
-    )
-
-
-def _ahead(state: State, trigger: Trigger) -> int:
-    """Count the triggers of the same flow that were there first and still wait."""
-    count = 0
-    for other in state.triggers.values():
-        if other.execution_id == trigger.execution_id:
-            break
-        count += other.flow_id == trigger.flow_id
-    return count
-
-
-def _refusal(catalogue: Catalogue, flow: Flow, trigger: Trigger) -> tuple[SkipReason, str] | None:
+def _refusal(catalogue: Catalogue, flow: Flow, *, by_hand: bool) -> tuple[SkipReason, str] | None:
     """Return why a flow cannot run now. Run by hand, a disabled flow runs: that is what the button is for."""
-    if not flow.enabled and trigger.execution_type == "scheduled":
+    if not flow.enabled and not by_hand:
         return "flow_disabled", f"flow {flow.name!r} is disabled"
     if flow.flow_type != "backup" or flow.repository_id is None:
         return "unsupported", f"flow {flow.name!r} is a {flow.flow_type} flow; only backup flows are executed"
@@ -221,20 +199,13 @@ class Preview(Value, frozen=True, kw_only=True):
 
 def preview(catalogue: Catalogue, flow: Flow) -> Preview:
     """Return what the executor would decide about a flow run by hand."""
-    trigger = Trigger(
-        execution_id="preview",
-        flow_id=flow.id,
-        execution_type="manual",
-        occurrence=None,
-        triggered_by="preview",
-        cause="preview",
-    )
-    refusal = _refusal(catalogue, flow, trigger)
-    planned, excluded = _resolve(catalogue, flow, trigger)
-    return Preview(refusal=refusal[1] if refusal else None, planned=planned, excluded=excluded)
+    refusal = _refusal(catalogue, flow, by_hand=True)
+    plan = resolve(catalogue, flow, "preview")
+    return Preview(refusal=refusal[1] if refusal else None, planned=plan.planned, excluded=plan.excluded)
 
 
-def _skip(trigger: Trigger, time: datetime, reason: SkipReason, message: str) -> list[Decision]:
+def _skip(state: State, trigger: Trigger, reason: SkipReason, message: str) -> Batch:
+    assert state.time is not None
     event = FlowSkipped(
         flow_id=trigger.flow_id,
         execution_id=trigger.execution_id,
@@ -243,16 +214,19 @@ def _skip(trigger: Trigger, time: datetime, reason: SkipReason, message: str) ->
         reason=reason,
         message=message,
     )
-    return [Decision(event=event, time=time, cause=trigger.cause, actor=trigger.triggered_by)]
+    return [Decision(event=event, time=state.time, cause=trigger.cause, actor=trigger.triggered_by)]
 
 
-def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -> tuple[list[Decision], Execution]:
+def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -> tuple[Batch, Execution]:
     """Return the batch that starts an execution: its terms, its plan in parts; its end too when nothing is to do."""
     assert flow.repository_id is not None
-    planned, excluded = _resolve(catalogue, flow, trigger)
-    chunks = [planned[i : i + PART] for i in range(0, len(planned), PART)] or [[]]
+    plan = resolve(catalogue, flow, trigger.execution_id, trigger.only)
+    chunks = plan.parts
     schedule = catalogue.schedules.get(flow.schedule_id) if flow.schedule_id else None
+    policy = catalogue.policies.get(flow.policy_id) if flow.policy_id else None
     limits = [limit for limit in (flow.max_concurrent_jobs, schedule and schedule.max_concurrent_jobs) if limit]
+    patience = policy.start_deadline_seconds if policy else None
+    timeout = policy.execution_timeout_seconds if policy else None
     started = FlowStarted(
         flow_id=flow.id,
         execution_id=trigger.execution_id,
@@ -266,9 +240,11 @@ def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -
         policy_id=flow.policy_id,
         priority=flow.priority,
         max_concurrent_jobs=min(limits, default=None),
-        jobs=len(planned),
+        jobs=len(plan.planned),
         parts=len(chunks),
         retry_of=trigger.retry_of,
+        start_by=trigger.time + timedelta(seconds=patience) if patience else None,
+        finish_by=time + (timedelta(seconds=timeout) if timeout else EXECUTION_TIMEOUT),
     )
     parts = [
         FlowPlanned(
@@ -277,58 +253,137 @@ def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -
             part=number,
             parts=len(chunks),
             backups=chunk,
-            excluded=excluded if number == 1 else [],
+            excluded=plan.excluded if number == 1 else [],
         )
         for number, chunk in enumerate(chunks, start=1)
     ]
-    execution = Execution(started, time)
+    execution = Execution(started, time, trigger.sequence)
     execution.parts = len(parts)
-    execution.waiting = {backup.backup_id: backup for backup in planned}
+    execution.waiting = {backup.backup_id: backup for backup in plan.planned}
     batch = [
         Decision(event=event, time=time, cause=trigger.cause, actor=trigger.triggered_by) for event in (started, *parts)
     ]
-    if not planned:
-        batch.append(_complete(execution, _nothing_to_do(catalogue, flow, excluded)))
+    if not plan.planned:
+        batch.append(_complete(execution, nothing_to_do(catalogue, flow, plan)))
     return batch, execution
 
 
-def _resolve(catalogue: Catalogue, flow: Flow, trigger: Trigger) -> tuple[list[PlannedBackup], list[ExcludedVm]]:
-    """Return the target's VMs, higher priority first, and those left out with the reason."""
-    execution_id = trigger.execution_id
-    planned: list[PlannedBackup] = []
-    excluded: list[ExcludedVm] = []
-    targets = list(_targets(catalogue, flow))
-    for context_id, member_enabled in targets:
-        vm = catalogue.vms[context_id]
-        if trigger.only is not None and context_id not in trigger.only:
-            excluded.append(ExcludedVm(context_id=context_id, reason="it succeeded in the execution that is retried"))
-        elif not member_enabled:
-            excluded.append(ExcludedVm(context_id=context_id, reason="disabled in its group"))
-        elif not vm.enabled:
-            excluded.append(ExcludedVm(context_id=context_id, reason="the VM is disabled"))
+# --- stopping ---------------------------------------------------------------------------------------------------------
+
+
+def _answer_cancel(state: State, cancel: Cancel) -> Decision:
+    """Return the execution's end in sight, or why there is nothing to stop."""
+    assert state.time is not None
+    execution = state.executions.get(cancel.execution_id)
+    whole = cancel.context_id is None
+    open_vms = [backup.context_id for backup in _open(execution)] if execution else []
+    if execution is None or not (whole or cancel.context_id in open_vms):
+        what = f"execution {cancel.execution_id!r}"
+        what = what if whole or execution is None else f"the backup of VM {cancel.context_id!r} in {what}"
+        no = Rejected(
+            entity="execution",
+            verb="cancel",
+            id=cancel.execution_id,
+            code="conflict",
+            reason=f"{what} is not running: there is nothing to cancel",
+        )
+        return Decision(event=no, time=state.time, cause=cancel.cause, actor=cancel.actor)
+    reason = f"cancelled by {cancel.actor}"
+    return _cancelling(
+        state, execution, "asked", reason, cause=cancel.cause, actor=cancel.actor, context_id=cancel.context_id
+    )
+
+
+def _cancelling(
+    state: State,
+    execution: Execution,
+    origin: StopOrigin,
+    reason: str,
+    *,
+    cause: str,
+    actor: str | None = None,
+    context_id: str | None = None,
+) -> Decision:
+    assert state.time is not None
+    event = FlowCancelling(
+        flow_id=execution.started.flow_id,
+        execution_id=execution.started.execution_id,
+        context_id=context_id,
+        reason=reason,
+        origin=origin,
+    )
+    return Decision(event=event, time=state.time, cause=cause, actor=actor)
+
+
+def _open(execution: Execution) -> list[PlannedBackup]:
+    return [*execution.waiting.values(), *execution.in_flight.values()]
+
+
+def _stops(state: State) -> list[Batch]:
+    """Return the stops of executions that took too long, or whose flow is gone."""
+    batches: list[Batch] = []
+    for execution in state.executions.values():
+        flow_id = execution.started.flow_id
+        if execution.stop is not None or execution.finished:
+            continue
+        if execution.overdue is not None:
+            origin: StopOrigin = "timeout"
+            reason = f"it had not ended by {instant(execution.overdue)}, the end of its time"
+        elif flow_id not in state.catalogue.flows and flow_id != AD_HOC:
+            origin, reason = "deleted", f"flow {execution.started.flow_name!r} was deleted while the execution ran"
         else:
-            id_ = backup_id(execution_id, context_id)
-            planned.append(PlannedBackup(backup_id=id_, context_id=context_id, vm_name=vm.vm_name))
-    gone = sorted((trigger.only or frozenset()) - {context_id for context_id, _ in targets})
-    excluded += [ExcludedVm(context_id=context_id, reason="no longer in the flow's target") for context_id in gone]
-    return planned, excluded
+            continue
+        batches.append([_cancelling(state, execution, origin, reason, cause=execution.cause)])
+    return batches
 
 
-def _targets(catalogue: Catalogue, flow: Flow) -> Iterator[tuple[str, bool]]:
-    if flow.target_type == "vm":
-        yield flow.target_id, True
-        return
-    for member in sorted(catalogue.groups[flow.target_id].members, key=lambda member: -member.priority):
-        yield member.context_id, member.enabled
+def _closings(state: State) -> list[Batch]:
+    """Return the ends of backups, in executions that are to stop, that no worker has to answer for, or none will."""
+    assert state.time is not None
+    closings: Batch = []
+    for execution in state.executions.values():
+        if execution.stopping:
+            ends = (_closing(execution, backup) for backup in _open(execution))
+            closings += [Decision(event=end, time=state.time, cause=execution.cause) for end in ends if end is not None]
+    return [closings[i : i + BATCH] for i in range(0, len(closings), BATCH)]
 
 
-def _nothing_to_do(catalogue: Catalogue, flow: Flow, excluded: list[ExcludedVm]) -> str:
-    if flow.target_type == "vm":
-        return f"nothing to back up: {excluded[0].reason}"
-    group = catalogue.groups[flow.target_id].name
-    if not excluded:
-        return f"nothing to back up: group {group!r} is empty"
-    return f"nothing to back up: all {len(excluded)} VMs of group {group!r} are left out"
+def _closing(execution: Execution, backup: PlannedBackup) -> BackupSkipped | BackupFailed | BackupCancelled | None:
+    """Return the end of a backup that has not been begun, or whose worker is silent; None while it runs on."""
+    attempt = execution.begun.get(backup.backup_id)
+    stop = execution.stop_of(backup)
+    if attempt is None:
+        if stop is not None:
+            return _skipped(execution, backup, stop.reason)
+        if execution.late is not None:
+            reason = f"it had not begun when the start deadline passed at {instant(execution.late)}"
+            return _skipped(execution, backup, reason)
+        return None
+    if stop is None or not stop.forsaken:
+        return None
+    silent = f"{stop.reason}; its worker has not answered, so it may still be at work"
+    about: dict[str, Any] = {
+        "flow_id": execution.started.flow_id,
+        "execution_id": execution.started.execution_id,
+        "backup_id": backup.backup_id,
+        "context_id": backup.context_id,
+    }
+    if stop.origin == "timeout":
+        return BackupFailed(**about, attempt=attempt, error=silent)
+    return BackupCancelled(**about, attempt=attempt, reason=silent)
+
+
+def _skipped(execution: Execution, backup: PlannedBackup, reason: str) -> BackupSkipped:
+    return BackupSkipped(
+        flow_id=execution.started.flow_id,
+        execution_id=execution.started.execution_id,
+        backup_id=backup.backup_id,
+        context_id=backup.context_id,
+        reason=reason,
+    )
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------
 
 
 def _complete(execution: Execution, reason: str | None = None) -> Decision:
@@ -337,9 +392,11 @@ def _complete(execution: Execution, reason: str | None = None) -> Decision:
     done = [end for end in ended if end.status == "success"]
     failed = [end for end in ended if end.status == "error"]
     left = len(ended) - len(done) - len(failed)
-    status = _status(planned=len(ended), done=len(done), cancelled=execution.cancelled is not None and left > 0)
-    if status == "cancelled":
-        reason = execution.cancelled
+    stop = execution.stop
+    cancelled = stop is not None and stop.origin != "timeout" and left > 0
+    status = _status(planned=len(ended), done=len(done), cancelled=cancelled)
+    if stop is not None and (cancelled or (stop.origin == "timeout" and status != "success")):
+        reason = stop.reason
     elif reason is None and status != "success":
         first = next((end.error for end in (*failed, *ended) if end.error), None)
         reason = f"{len(ended) - len(done)} of {len(ended)} backups did not succeed; the first: {first}"
@@ -369,32 +426,34 @@ def _status(*, planned: int, done: int, cancelled: bool) -> ExecutionStatus:
     return "warning" if done else "error"
 
 
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
 def _requests(
-    state: State, begun: dict[str, tuple[Execution, list[Decision]]], total_limit: int | None
-) -> list[list[Decision]]:
-    """Admit waiting backups. The first ones of an execution that begins join the batch that begins it."""
+    state: State, begun: dict[str, _Begun], stopping: set[tuple[str, str | None]], total_limit: int | None
+) -> list[Batch]:
+    """Admit waiting backups. The first ones of an execution that begins join the batch that begins it.
+
+    `stopping`: executions (or single VMs of them) that this very decision stops.
+    """
     assert state.time is not None
-    executions = [*state.executions.values(), *(execution for execution, _ in begun.values())]
+    executions = [*state.executions.values(), *(one.execution for one in begun.values())]
     by_id = {execution.started.execution_id: execution for execution in executions}
 
-    def repository_limit(repository_id: str) -> int | None:
+    def of_repository(repository_id: str) -> int | None:
         repository = state.catalogue.repositories.get(repository_id)
         return repository.max_concurrent_jobs if repository else None
 
-    admitted = admit(
-        [execution.queue() for execution in executions if execution.waiting and not execution.cancelled],
-        state.in_flight,
-        repository_limit=repository_limit,
-        total_limit=total_limit,
-        most=10 * BATCH,
-    )
-    later: list[list[Decision]] = []
-    for queue, backup in admitted:
-        execution = by_id[queue.execution_id]
-        decision = _request(state.catalogue, execution, backup, state.time)
-        _, batch = begun.get(queue.execution_id, (None, None))
-        if batch is not None and len(batch) < BATCH:
-            batch.append(decision)
+    claims = [claim for execution in executions if (claim := execution.claim(stopping))]
+    limits = Limits(of_repository=of_repository, total=total_limit)
+    later: list[Batch] = []
+    for claim, backup in admit(claims, state.in_flight, limits, most=10 * BATCH):
+        execution = by_id[claim.execution_id]
+        event = _request(state.catalogue, execution, backup, state.time)
+        decision = Decision(event=event, time=state.time, cause=execution.cause)
+        first = begun.get(claim.execution_id)
+        if first is not None and len(first.batch) < BATCH:
+            first.batch.append(decision)
         else:
             if not later or len(later[-1]) >= BATCH:
                 later.append([])
@@ -402,62 +461,38 @@ def _requests(
     return later
 
 
-def _request(catalogue: Catalogue, execution: Execution, backup: PlannedBackup, time: datetime) -> Decision:
+def _request(
+    catalogue: Catalogue, execution: Execution, backup: PlannedBackup, time: datetime
+) -> BackupRequested | BackupSkipped:
     """Return the request for one backup; a definition that is gone by now turns it into a skip with that reason."""
     started = execution.started
     vm = catalogue.vms.get(backup.context_id)
     repository = catalogue.repositories.get(started.repository_id)
     policy = catalogue.policies.get(started.policy_id) if started.policy_id else None
-    missing = _missing(execution, vm is not None, repository, policy)
-    if vm is None or repository is None or missing:
-        event: BackupRequested | BackupSkipped = _skipped(execution, backup, missing)
-    else:
-        event = BackupRequested(
-            flow_id=started.flow_id,
-            execution_id=started.execution_id,
-            backup_id=backup.backup_id,
-            context_id=backup.context_id,
-            vm_name=vm.vm_name,
-            disks=vm.disks,
-            repository_id=repository.id,
-            engine=repository.type,
-            location=repository.location,
-            config=repository.config,
-            backup_type=policy.backup_type if policy else "auto",
-            retry_attempts=policy.retry_attempts if policy else 0,
-            retry_delay_seconds=policy.retry_delay_seconds if policy else 30,
-            timeout_seconds=policy.timeout_seconds if policy else None,
-            requested_at=time,
-        )
-    return Decision(event=event, time=time, cause=execution.cause)
-
-
-def _missing(execution: Execution, vm: bool, repository: Repository | None, policy: Policy | None) -> str:
-    gone: Sequence[tuple[bool, str]] = (
-        (not vm, "the VM"),
-        (repository is None, "the repository"),
-        (execution.started.policy_id is not None and policy is None, "the policy"),
+    if vm is None or repository is None or (started.policy_id and policy is None):
+        gone = (("VM", vm), ("repository", repository), ("policy", policy or not started.policy_id))
+        return _skipped(execution, backup, _meanwhile("deleted", (name for name, it in gone if not it)))
+    if not vm.enabled or not repository.enabled:
+        off = (("VM", vm.enabled), ("repository", repository.enabled))
+        return _skipped(execution, backup, _meanwhile("disabled", (name for name, it in off if not it)))
+    return BackupRequested(
+        flow_id=started.flow_id,
+        execution_id=started.execution_id,
+        backup_id=backup.backup_id,
+        context_id=backup.context_id,
+        vm_name=vm.vm_name,
+        disks=vm.disks,
+        repository_id=repository.id,
+        engine=repository.type,
+        location=repository.location,
+        config=repository.config,
+        backup_type=policy.backup_type if policy else "auto",
+        retry_attempts=policy.retry_attempts if policy else 0,
+        retry_delay_seconds=policy.retry_delay_seconds if policy else 30,
+        timeout_seconds=policy.timeout_seconds if policy else None,
+        requested_at=time,
     )
-    names = [name for is_gone, name in gone if is_gone]
-    return f"{' and '.join(names)} was deleted while the execution ran" if names else ""
 
 
-def id_of(event: Decided) -> str:
-    """Return a decision's id: the same decision has the same one, whoever takes it and however often."""
-    match event:
-        case BackupRequested():
-            return f"requested:{event.backup_id}"
-        case BackupSkipped():
-            return f"skipped:{event.backup_id}"
-        case FlowStarted():
-            return f"started:{event.execution_id}"
-        case FlowPlanned():
-            return f"planned:{event.execution_id}:{event.part}"
-        case FlowSkipped():
-            return f"skipped:{event.execution_id}"
-        case FlowCompleted():
-            return f"completed:{event.execution_id}"
-        case FlowCancelling():
-            return f"cancelling:{event.execution_id}" + (f":{event.context_id}" if event.context_id else "")
-        case Rejected():
-            return f"rejected:{event.verb}:{event.id}"
+def _meanwhile(what: str, names: Iterable[str]) -> str:
+    return f"{' and '.join(f'the {name}' for name in names)} was {what} while the execution ran"

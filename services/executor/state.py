@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from datetime import datetime
+
+from msgspec import structs
 
 from bus.envelope import Stored
 from schemas.base import Value
 from schemas.commands import BackupVm, CancelExecution, ExecuteFlow, RetryExecution
 from schemas.events import (
+    AttemptEvent,
     BackupCancelled,
     BackupCompleted,
     BackupFailed,
     BackupRequested,
     BackupSkipped,
+    BackupStarted,
     BackupStatus,
     Defined,
     ExecutionType,
     FlowCancelling,
     FlowCompleted,
     FlowDue,
+    FlowOverdue,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
     PlannedBackup,
     Rejected,
+    StopOrigin,
 )
 from schemas.ids import AD_HOC, manual_execution_id, scheduled_execution_id
 from services.catalogue import Catalogue
-from services.executor.admission import InFlight, Queue
+from services.executor.admission import Claim, Slots, urgency
 
 
 class Trigger(Value, frozen=True, kw_only=True):
     """A wish for an execution that the log has no answer to yet.
 
-    `retry_of` and `only`: over these VMs of an earlier execution. `ad_hoc`: of one VM, outside any flow.
+    `retry_of` and `only`: over these VMs of an earlier execution. `ad_hoc`: of one VM, outside any flow. `late`: when
+    its start deadline passed.
     """
 
+    sequence: int
+    time: datetime
     execution_id: str
     flow_id: str
     execution_type: ExecutionType
@@ -45,19 +55,29 @@ class Trigger(Value, frozen=True, kw_only=True):
     retry_of: str | None = None
     only: frozenset[str] | None = None
     ad_hoc: BackupVm | None = None
+    late: datetime | None = None
 
 
 class Cancel(Value, frozen=True, kw_only=True):
     """A wish to stop an execution that the log has no answer to yet."""
 
+    sequence: int
     execution_id: str
     context_id: str | None
     actor: str
     cause: str
 
 
+class Stop(Value, frozen=True, kw_only=True):
+    """That an execution, or one VM of it, is to stop. `forsaken`: a worker did not answer in time."""
+
+    origin: StopOrigin
+    reason: str
+    forsaken: bool = False
+
+
 class Ended(Value, frozen=True, kw_only=True):
-    """How one backup ended. The first end on the log counts, whatever a straggler says later."""
+    """How one backup ended. The first end on the log counts, unless a newer attempt had begun before it."""
 
     status: BackupStatus
     bytes_transferred: int
@@ -67,36 +87,56 @@ class Ended(Value, frozen=True, kw_only=True):
 class Execution:
     """An execution that has not completed: its terms, its plan, and how far it is."""
 
-    def __init__(self, started: FlowStarted, time: datetime) -> None:
+    def __init__(self, started: FlowStarted, time: datetime, sequence: int) -> None:
         self.started = started
         self.started_at = time
+        self.sequence = sequence
         self.time = time  # of the last event that moved it on
         self.cause = f"started:{started.execution_id}"  # id of that event
         self.parts = 0
-        self.cancelled: str | None = None  # why the whole of it is to stop
-        self.cancelled_vms: dict[str, str] = {}  # by context id: why this one is to stop
+        self.stop: Stop | None = None  # of the whole of it
+        self.stops: dict[str, Stop] = {}  # by context id, of one VM
+        self.late: datetime | None = None  # when its start deadline passed
+        self.overdue: datetime | None = None  # when it should have ended
         self.waiting: dict[str, PlannedBackup] = {}
         self.in_flight: dict[str, PlannedBackup] = {}
+        self.begun: dict[str, int] = {}  # of those in flight: the last attempt that a worker began
         self.ended: dict[str, Ended] = {}
 
     @property
     def finished(self) -> bool:
         return self.parts == self.started.parts and not self.waiting and not self.in_flight
 
-    def stop_reason(self, backup: PlannedBackup) -> str | None:
-        """Return why a backup is not to be started any more, None when it is."""
-        return self.cancelled or self.cancelled_vms.get(backup.context_id)
+    @property
+    def stopping(self) -> bool:
+        """Whether anything in it is not to be started any more."""
+        return self.stop is not None or bool(self.stops) or self.late is not None
 
-    def queue(self) -> Queue:
-        return Queue(
-            execution_id=self.started.execution_id,
+    def stop_of(self, backup: PlannedBackup) -> Stop | None:
+        """Return why a backup is to stop, None when it is not."""
+        return self.stop or self.stops.get(backup.context_id)
+
+    def claim(self, stopping: Container[tuple[str, str | None]] = ()) -> Claim | None:
+        """Return what it wants of the slots, None when there is nothing. `stopping`: what is being stopped just now."""
+        id_ = self.started.execution_id
+        if not self.waiting or self.stop is not None or self.late is not None or (id_, None) in stopping:
+            return None
+        waiting: Iterable[PlannedBackup] = self.waiting.values()
+        if self.stops or stopping:
+            waiting = [
+                one for one in waiting if one.context_id not in self.stops and (id_, one.context_id) not in stopping
+            ]
+        return Claim(
+            execution_id=id_,
             flow_id=self.started.flow_id,
             repository_id=self.started.repository_id,
-            priority=self.started.priority,
+            urgency=urgency(
+                self.started_at,
+                manual=self.started.execution_type != "scheduled",
+                priority=self.started.priority,
+            ),
             limit=self.started.max_concurrent_jobs,
-            waiting=[one for one in self.waiting.values() if one.context_id not in self.cancelled_vms]
-            if self.cancelled_vms
-            else self.waiting.values(),
+            waiting=waiting,
         )
 
 
@@ -109,11 +149,15 @@ class State:
         self.triggers: dict[str, Trigger] = {}
         self.cancels: dict[str, Cancel] = {}  # by command
         self.executions: dict[str, Execution] = {}
-        self.in_flight = InFlight()
+        self.running: dict[str, set[str]] = {}  # by flow: its executions
+        self.in_flight = Slots()
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an answer
 
-    def running(self, flow_id: str) -> bool:
-        return any(execution.started.flow_id == flow_id for execution in self.executions.values())
+    @property
+    def oldest(self) -> int | None:
+        """Where on the log the oldest thing stands that is not over: who begins to fold there misses nothing."""
+        open_ones = (*self.triggers.values(), *self.cancels.values(), *self.executions.values())
+        return min((one.sequence for one in open_ones), default=None)
 
 
 def evolve(state: State, entry: Stored) -> State:
@@ -134,19 +178,26 @@ def evolve(state: State, entry: Stored) -> State:
             _trigger(state, entry, AD_HOC, "manual", None, ad_hoc=ad_hoc)
         case CancelExecution() as cancel:
             state.cancels[sent.id] = Cancel(
-                execution_id=cancel.id, context_id=cancel.context_id, actor=sent.actor or "unknown", cause=sent.id
+                sequence=entry.sequence,
+                execution_id=cancel.id,
+                context_id=cancel.context_id,
+                actor=sent.actor or "unknown",
+                cause=sent.id,
             )
         case Rejected():
             state.cancels.pop(sent.causationid or "", None)
         case FlowCancelling() as cancelling:
             state.cancels.pop(sent.causationid or "", None)
             if execution := state.executions.get(cancelling.execution_id):
-                _cancel(execution, cancelling, entry)
+                _stop(execution, cancelling, entry)
+        case FlowOverdue() as overdue:
+            _overdue(state, overdue)
         case FlowSkipped() as skipped:
             _answered(state, skipped)
         case FlowStarted() as started:
             _answered(state, started)
-            state.executions[started.execution_id] = Execution(started, sent.time)
+            state.executions[started.execution_id] = Execution(started, sent.time, entry.sequence)
+            state.running.setdefault(started.flow_id, set()).add(started.execution_id)
         case FlowPlanned() as planned:
             if execution := state.executions.get(planned.execution_id):
                 execution.parts += 1
@@ -157,6 +208,10 @@ def evolve(state: State, entry: Stored) -> State:
             if execution and backup:
                 execution.in_flight[backup.backup_id] = backup
                 state.in_flight.add(requested.flow_id, requested.repository_id, backup)
+        case BackupStarted() as begun:
+            execution = state.executions.get(begun.execution_id)
+            if execution and begun.backup_id in execution.in_flight:
+                execution.begun[begun.backup_id] = max(begun.attempt, execution.begun.get(begun.backup_id, 0))
         case BackupCompleted() as done:
             _end(state, entry, done, Ended(status="success", bytes_transferred=done.bytes_transferred, error=None))
         case BackupFailed() as failed:
@@ -166,7 +221,8 @@ def evolve(state: State, entry: Stored) -> State:
         case BackupSkipped() as left:
             _end(state, entry, left, Ended(status="skipped", bytes_transferred=0, error=left.reason))
         case FlowCompleted() as completed:
-            state.executions.pop(completed.execution_id, None)
+            if state.executions.pop(completed.execution_id, None):
+                state.running[completed.flow_id].discard(completed.execution_id)
         case event if isinstance(event, Defined):
             state.catalogue.evolve(event)
         case _:
@@ -174,13 +230,34 @@ def evolve(state: State, entry: Stored) -> State:
     return state
 
 
-def _cancel(execution: Execution, event: FlowCancelling, entry: Stored) -> None:
+def _stop(execution: Execution, event: FlowCancelling, entry: Stored) -> None:
+    stop = Stop(origin=event.origin, reason=event.reason)
     if event.context_id is None:
-        execution.cancelled = event.reason
+        execution.stop = execution.stop or stop
     else:
-        execution.cancelled_vms[event.context_id] = event.reason
+        execution.stops.setdefault(event.context_id, stop)
     execution.time = entry.envelope.time
     execution.cause = entry.envelope.id
+
+
+def _overdue(state: State, event: FlowOverdue) -> None:
+    if event.deadline == "start" and event.execution_id in state.triggers:
+        trigger = state.triggers[event.execution_id]
+        state.triggers[event.execution_id] = structs.replace(trigger, late=event.passed_at)
+    execution = state.executions.get(event.execution_id)
+    if execution is None:
+        return
+    match event.deadline:
+        case "start":
+            execution.late = event.passed_at
+        case "finish":
+            execution.overdue = event.passed_at
+        case "stop" if event.context_id is not None:
+            if stop := execution.stops.get(event.context_id):
+                execution.stops[event.context_id] = structs.replace(stop, forsaken=True)
+        case "stop":
+            if execution.stop is not None:
+                execution.stop = structs.replace(execution.stop, forsaken=True)
 
 
 def _trigger(
@@ -202,6 +279,8 @@ def _trigger(
     state.triggers.setdefault(
         execution_id,
         Trigger(
+            sequence=entry.sequence,
+            time=sent.time,
             execution_id=execution_id,
             flow_id=flow_id,
             execution_type=execution_type,
@@ -231,8 +310,11 @@ def _end(
     execution = state.executions.get(event.execution_id)
     if execution is None or event.backup_id in execution.ended:
         return
+    if isinstance(event, AttemptEvent) and event.attempt < execution.begun.get(event.backup_id, 0):
+        return  # a worker that was thought dead, and whose backup another one has begun anew
     execution.waiting.pop(event.backup_id, None)
     backup = execution.in_flight.pop(event.backup_id, None)
+    execution.begun.pop(event.backup_id, None)
     if backup is not None:
         state.in_flight.remove(execution.started.flow_id, execution.started.repository_id, backup)
     execution.ended[event.backup_id] = ended

@@ -7,7 +7,6 @@ applies them, in the order of the fields of `Changes`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from msgspec import structs
@@ -22,6 +21,7 @@ from schemas.events import (
     AttemptEvent,
     BackupCancelled,
     BackupCompleted,
+    BackupEvent,
     BackupFailed,
     BackupProgressed,
     BackupRequested,
@@ -58,7 +58,8 @@ class Changes:
         self.definitions: list[tuple[Kind, str, Row | None, list[Row]]] = []  # kind, id, row (None: gone), members
         self.new_executions: dict[str, Row] = {}
         self.new_jobs: dict[str, Row] = {}
-        self.job_changes: dict[str, Row] = {}
+        self.job_changes: dict[tuple[str, int], Row] = {}  # by backup and attempt (0: of no attempt)
+        self.attempts: dict[str, int] = {}  # by backup: the latest attempt seen
         self.execution_changes: dict[str, Row] = {}
         self.flow_changes: dict[str, Row] = {}
         self.flow_ends: list[Row] = []  # flow_id, execution_id, status, ok (0 or 1)
@@ -103,8 +104,9 @@ def _project(changes: Changes, entry: Stored) -> None:
             _started(changes, sent, started)
         case FlowSkipped() as skipped:
             _answer(changes, entry, "rejected", skipped.reason, skipped.message)
-        case FlowCancelling():
-            _answer(changes, entry, "accepted")
+        case FlowCancelling() as cancelling:
+            if cancelling.origin == "asked":
+                _answer(changes, entry, "accepted")
         case FlowPlanned() as planned:
             _planned(changes, sent, planned)
         case FlowCompleted() as completed:
@@ -261,6 +263,7 @@ def _planned(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
             "started_at": None,
             "completed_at": None,
             "error_message": None,
+            "first_error": None,
             "snapshot_ref": None,
         }
 
@@ -294,32 +297,33 @@ def _completed(changes: Changes, event: FlowCompleted) -> None:
 def _backup(changes: Changes, sent: Envelope) -> None:
     match sent.data:
         case BackupRequested() as event:
-            _job(changes, event.backup_id, status="queued", requested_at=sent.time, repository_id=event.repository_id)
+            _job(changes, event, status="queued", requested_at=sent.time, repository_id=event.repository_id)
         case BackupStarted() as event:
             _job(
                 changes,
-                event.backup_id,
+                event,
                 status="running",
-                attempt=event.attempt,
                 worker=event.worker,
                 started_at=sent.time,
                 progress_percent=0,
+                bytes_read=0,
+                bytes_transferred=0,
             )
         case BackupProgressed() as event:
             _job(
                 changes,
-                event.backup_id,
+                event,
                 progress_percent=event.percent,
                 bytes_read=event.bytes_read,
                 bytes_transferred=event.bytes_transferred,
             )
         case BackupRetrying() as event:
-            _job(changes, event.backup_id, status="queued", error_message=event.error)
+            _job(changes, event, status="queued", error_message=event.error, first_error=event.error)
         case BackupCompleted() as event:
-            _end(
+            _job(
                 changes,
                 event,
-                sent.time,
+                completed_at=sent.time,
                 status="success",
                 progress_percent=100,
                 bytes_read=event.bytes_read,
@@ -328,23 +332,36 @@ def _backup(changes: Changes, sent: Envelope) -> None:
                 error_message=None,
             )
         case BackupFailed() as event:
-            _end(changes, event, sent.time, status="error", error_message=event.error)
+            _job(
+                changes,
+                event,
+                completed_at=sent.time,
+                status="error",
+                error_message=event.error,
+                first_error=event.error,
+            )
         case BackupCancelled() as event:
-            _end(changes, event, sent.time, status="cancelled", error_message=event.reason)
+            _job(changes, event, completed_at=sent.time, status="cancelled", error_message=event.reason)
         case BackupSkipped() as event:
-            _job(changes, event.backup_id, status="skipped", completed_at=sent.time, error_message=event.reason)
+            _job(changes, event, completed_at=sent.time, status="skipped", error_message=event.reason)
         case _:
             pass
 
 
-def _end(changes: Changes, event: AttemptEvent, time: datetime, **values: Any) -> None:
-    _job(changes, event.backup_id, attempt=event.attempt, completed_at=time, **values)
+def _job(changes: Changes, event: BackupEvent, **values: Any) -> None:
+    """Change a job's row, unless it has ended, or a newer attempt has begun (DESIGN, worker loss).
 
-
-def _job(changes: Changes, backup_id: str, **values: Any) -> None:
-    """Change a job's row, unless it has ended: the first end on the log counts."""
-    row = changes.new_jobs.get(backup_id)
+    What is not in this batch is checked by the store, attempt by attempt.
+    """
+    attempt = changes.attempts.get(event.backup_id, 0)
+    if isinstance(event, AttemptEvent):
+        if event.attempt < attempt:
+            return
+        attempt = changes.attempts[event.backup_id] = values["attempt"] = event.attempt
+    row = changes.new_jobs.get(event.backup_id)
     if row is None:
-        row = changes.job_changes.setdefault(backup_id, {})
+        row = changes.job_changes.setdefault((event.backup_id, attempt), {})
     if row.get("completed_at") is None:
+        if row.get("first_error") is not None:
+            values.pop("first_error", None)
         row.update(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy import Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -65,8 +65,7 @@ async def _write(connection: AsyncConnection, changes: Changes) -> None:
     await _insert_all(connection, t.executions, executions)
     jobs = await _of_known(connection, changes.new_jobs.values(), t.executions, "execution_id")
     await _insert_all(connection, t.backup_jobs, jobs)
-    not_ended = t.backup_jobs.c.completed_at.is_(None)
-    await _update_all(connection, t.backup_jobs, changes.job_changes, not_ended)
+    await _update_jobs(connection, changes.job_changes)
     await _update_all(connection, t.executions, changes.execution_changes)
     await _update_all(connection, t.protection_flows, changes.flow_changes)
     await _count(connection, changes.flow_ends)
@@ -114,9 +113,12 @@ async def _insert_all(
 
 
 async def _update_all(
-    connection: AsyncConnection, table: Table, changes: dict[str, Row], condition: Any = None
+    connection: AsyncConnection, table: Table, changes: dict[str, Row], condition: Any = None, kept: str = ""
 ) -> None:
-    """Update rows by id, one statement for all that change the same columns."""
+    """Update rows by id, one statement for all that change the same columns.
+
+    `kept`: a column whose first value stays.
+    """
     by_columns: dict[tuple[str, ...], list[Row]] = {}
     for id_, values in changes.items():
         by_columns.setdefault(tuple(sorted(values)), []).append({"id_": id_, **values})
@@ -126,7 +128,21 @@ async def _update_all(
         statement = update(table).where(table.c.id == bindparam("id_"))
         if condition is not None:
             statement = statement.where(condition)
-        await connection.execute(statement.values({column: bindparam(column) for column in columns}), rows)
+        values: dict[str, Any] = {column: bindparam(column) for column in columns}
+        if kept in values:
+            values[kept] = func.coalesce(table.c[kept], bindparam(kept))
+        await connection.execute(statement.values(values), rows)
+
+
+async def _update_jobs(connection: AsyncConnection, changes: dict[tuple[str, int], Row]) -> None:
+    """Update jobs attempt by attempt: one that has ended, or of which a newer attempt has begun, stays as it is."""
+    j = t.backup_jobs
+    for attempt in sorted({attempt for _, attempt in changes}):
+        rows = {id_: row for (id_, of), row in changes.items() if of == attempt}
+        current = j.c.completed_at.is_(None)
+        if attempt:
+            current &= j.c.attempt <= attempt
+        await _update_all(connection, j, rows, current, kept="first_error")
 
 
 async def _count(connection: AsyncConnection, ends: list[Row]) -> None:

@@ -12,23 +12,29 @@ from faststream.nats import NatsBroker
 
 from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Conflict, Unavailable, Unknown
-from bus.log import Log, now
+from bus.log import Batch, Log, now
 from bus.subjects import CATALOG, guard_of, subject_of
 from bus.tasks import ended
-from schemas.events import Defined, FlowDue, FlowEvent, FlowMissed
+from schemas.events import FlowDue, FlowMissed
 from schemas.ids import instant, scheduled_execution_id
-from services.scheduler.domain import State, decide, evolve
+from services.scheduler import deadlines
+from services.scheduler.domain import Said, State, decide, evolve
 
 log = logging.getLogger(__name__)
 
-OUTCOMES = ("flow.due.*", "flow.missed.*")
+OUTCOMES = ("flow.due.*", "flow.missed.*", "flow.overdue.*")
+EXECUTIONS = (
+    *("command.flow.execute", "command.execution.retry"),
+    *(f"flow.{event}.*" for event in ("due", "overdue", "started", "skipped", "cancelling", "completed")),
+)
+READS = (CATALOG, "flow.missed.*", *EXECUTIONS)
 LONGEST_SLEEP = 60.0  # seconds: a clock that was set is noticed within this time
 RETRY_PAUSE = 1.0  # seconds before deciding again when the log could not be reached
 AT_ONCE = 200  # flows whose appends are under way at the same time
 
 
 class Scheduler:
-    """Turns time into `flow.due` and `flow.missed`."""
+    """Turns time into `flow.due`, `flow.missed` and `flow.overdue`."""
 
     name = "scheduler"
 
@@ -41,29 +47,38 @@ class Scheduler:
     async def open(self, log: Log, broker: NatsBroker) -> None:
         del broker  # nothing to subscribe: the scheduler follows
         self._log = log
+        # what the executor has done with is over: no deadline of before its checkpoint can still be missed
+        over = await log.checkpoint("executor")
+        self._position = (await log.identity()).last_sequence
         for entry in await log.latest([CATALOG, *OUTCOMES]):
             self._take(entry)
+        for entry in await log.read(EXECUTIONS, after=over, until=self._position):
+            self._watch(entry)
 
     async def run(self) -> None:
-        news: asyncio.Queue[Sequence[Entry]] = asyncio.Queue()
+        news: asyncio.Queue[Batch | None] = asyncio.Queue()
         listener = asyncio.create_task(self._listen(news))
+        caught_up = False  # nothing is said before all has been heard
         try:
             while not listener.done():
-                pause = await self._fire()
+                pause = await self._fire() if caught_up else None
                 with suppress(TimeoutError):
-                    for entry in await asyncio.wait_for(news.get(), pause):
-                        self._take(entry)
+                    batch = await asyncio.wait_for(news.get(), pause)
+                    if batch is not None:
+                        caught_up = batch.caught_up
+                        for entry in batch.entries:
+                            self._take(entry)
+                            self._watch(entry)
             listener.result()
         finally:
             await ended(listener)
 
-    async def _listen(self, news: asyncio.Queue[Sequence[Entry]]) -> None:
+    async def _listen(self, news: asyncio.Queue[Batch | None]) -> None:
         try:
-            async for batch in self._log.follow([CATALOG, *OUTCOMES], after=self._position):
-                if batch.entries:
-                    news.put_nowait(batch.entries)
+            async for batch in self._log.follow(READS, after=self._position):
+                news.put_nowait(batch)
         finally:
-            news.put_nowait(())  # wakes the one who sleeps: without news nothing is fired
+            news.put_nowait(None)  # wakes the one who sleeps: without news nothing is fired
 
     async def _fire(self) -> float:
         """Append what is due and return the seconds to sleep, if nothing happens."""
@@ -77,15 +92,17 @@ class Scheduler:
             return LONGEST_SLEEP
         return min(max((wake_at - self._clock()).total_seconds(), 0.0), LONGEST_SLEEP)
 
-    async def _append(self, events: Sequence[FlowDue | FlowMissed], gate: asyncio.Semaphore) -> None:
+    async def _append(self, events: Sequence[Said], gate: asyncio.Semaphore) -> None:
         guards = {guard: self._guards.get(guard, 0) for event in events if (guard := guard_of(event))}
         async with gate:
             try:
-                last = await self._log.append([self._envelope(event) for event in events], expect=guards)
+                said = [self._envelope(event) for event in events]
+                last = await self._log.append(said, expect=guards)
                 # the guards say that nothing came between: the state takes its own words without reading them back
-                for sequence, event in enumerate(events, start=last - len(events) + 1):
-                    self._guards[subject_of(event)] = sequence
-                    evolve(self._state, event)
+                for sequence, one in enumerate(said, start=last - len(said) + 1):
+                    self._guards[subject_of(one.data)] = sequence
+                    evolve(self._state, one)
+                    deadlines.evolve(self._state.deadlines, one, self._state.catalogue)
             except Conflict:
                 # Another scheduler was first, and its word is on its way here. Or a guarded message has expired: then
                 # the log expects less, and only then may the guard follow it without reading what is there.
@@ -95,17 +112,28 @@ class Scheduler:
                 log.warning("%s", error, extra={"action": "append_retry", "part": self.name})
 
     def _take(self, entry: Entry) -> None:
-        self._position = max(self._position, entry.sequence)
+        """Take in a definition, or what became of an occurrence."""
         if entry.subject.startswith("flow."):
             self._guards[entry.subject] = max(entry.sequence, self._guards.get(entry.subject, 0))
-        if isinstance(entry, Stored) and isinstance(entry.envelope.data, Defined | FlowEvent):
-            evolve(self._state, entry.envelope.data)
+        if isinstance(entry, Stored):
+            evolve(self._state, entry.envelope)
 
-    def _envelope(self, event: FlowDue | FlowMissed) -> Envelope:
+    def _watch(self, entry: Entry) -> None:
+        """Take in what sets a deadline, or meets it."""
+        if isinstance(entry, Stored):
+            deadlines.evolve(self._state.deadlines, entry.envelope, self._state.catalogue)
+
+    def _envelope(self, event: Said) -> Envelope:
         at = self._clock()
-        if isinstance(event, FlowDue):
-            execution_id = scheduled_execution_id(event.flow_id, event.occurrence)
-            id_ = f"due:{event.flow_id}:{instant(event.occurrence)}"
-            return envelope(event, id=id_, source=self.name, time=at, correlationid=execution_id)
-        id_ = f"missed:{event.flow_id}:{instant(event.first)}:{instant(event.last)}"
-        return envelope(event, id=id_, source=self.name, time=at)
+        match event:
+            case FlowDue():
+                id_ = f"due:{event.flow_id}:{instant(event.occurrence)}"
+                execution_id = scheduled_execution_id(event.flow_id, event.occurrence)
+                return envelope(event, id=id_, source=self.name, time=at, correlationid=execution_id)
+            case FlowMissed():
+                id_ = f"missed:{event.flow_id}:{instant(event.first)}:{instant(event.last)}"
+                return envelope(event, id=id_, source=self.name, time=at)
+            case _:
+                vm = f":{event.context_id}" if event.context_id else ""
+                id_ = f"overdue:{event.execution_id}:{event.deadline}{vm}"
+                return envelope(event, id=id_, source=self.name, time=at, correlationid=event.execution_id)

@@ -1,4 +1,4 @@
-"""The scheduler's decisions: which occurrences are due now. Pure; `now` is an argument.
+"""The scheduler's decisions: which occurrences are due, which deadlines have passed. Pure; `now` is an argument.
 
 State is the catalogue and, for each flow, the last instant that the log already accounts for. What lies between that
 and `now` is owed: it becomes `flow.due` or `flow.missed`, one outcome for each occurrence.
@@ -10,10 +10,14 @@ import heapq
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from bus.envelope import Envelope
 from schemas.definitions import Flow, Schedule
-from schemas.events import Defined, FlowDefined, FlowDue, FlowEvent, FlowMissed, ScheduleDefined
+from schemas.events import Defined, FlowDefined, FlowDue, FlowMissed, FlowOverdue, ScheduleDefined
 from services.catalogue import Catalogue
 from services.scheduler import calendar
+from services.scheduler.deadlines import Deadlines
+
+Said = FlowDue | FlowMissed | FlowOverdue
 
 ON_TIME = timedelta(seconds=60)  # an occurrence later than this was not fired by a scheduler that was there
 CATCH_UP_LIMIT = 100  # occurrences of one flow that `catch_up: all` runs after one downtime
@@ -24,6 +28,7 @@ class State:
 
     def __init__(self) -> None:
         self.catalogue = Catalogue()
+        self.deadlines = Deadlines()
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence that the log has an outcome for
         self._due: list[tuple[datetime, str]] = []  # heap of (next occurrence, flow); may hold outdated entries
         self._next: dict[str, datetime] = {}  # by flow: its entry in the heap that counts
@@ -33,6 +38,10 @@ class State:
     @property
     def wake_at(self) -> datetime | None:
         """The first instant at which there may be something to decide."""
+        return min((at for at in (self._next_due, self.deadlines.wake_at) if at is not None), default=None)
+
+    @property
+    def _next_due(self) -> datetime | None:
         while self._outdated:
             self._plan(self._outdated.pop())
         while self._due and self._next.get(self._due[0][1]) != self._due[0][0]:
@@ -43,7 +52,7 @@ class State:
         """Return the flows whose next occurrence is not after `now`, earliest first."""
         flows: list[str] = []
         entries: list[tuple[datetime, str]] = []
-        while (at := self.wake_at) is not None and at <= now:
+        while (at := self._next_due) is not None and at <= now:
             entry = heapq.heappop(self._due)
             entries.append(entry)
             flows.append(entry[1])
@@ -91,10 +100,10 @@ def armed(catalogue: Catalogue, flow: Flow | None) -> Schedule | None:
     return schedule if schedule is not None and schedule.enabled else None
 
 
-def evolve(state: State, event: Defined | FlowEvent) -> State:
-    """Take in one event of the log: a definition, or what became of an occurrence."""
-    match event:
-        case FlowDefined():
+def evolve(state: State, sent: Envelope) -> State:
+    """Take in one message of the log: a definition, or what became of an occurrence."""
+    match sent.data:
+        case FlowDefined() as event:
             before = state.catalogue.flows.get(event.id)
             state.catalogue.evolve(event)
             now = event.definition
@@ -102,18 +111,18 @@ def evolve(state: State, event: Defined | FlowEvent) -> State:
             if now is None:
                 state.accounted.pop(event.id, None)
             state.plan(event.id)
-        case ScheduleDefined():
+        case ScheduleDefined() as event:
             state.catalogue.evolve(event)
             for flow_id in state.flows_on(event.id):
                 state.plan(flow_id)
-        case FlowDue():
+        case FlowDue() as event:
             _account(state, event.flow_id, event.occurrence)
-        case FlowMissed():
+        case FlowMissed() as event:
             _account(state, event.flow_id, event.last)
-        case FlowEvent():
-            pass
-        case _:
+        case event if isinstance(event, Defined):
             state.catalogue.evolve(event)
+        case _:
+            pass
     return state
 
 
@@ -124,9 +133,13 @@ def _account(state: State, flow_id: str, occurrence: datetime) -> None:
         state.plan(flow_id)
 
 
-def decide(state: State, now: datetime) -> list[Sequence[FlowDue | FlowMissed]]:
-    """Return what must be said now, for each flow that owes something: its missed range, and what is due."""
-    return [events for flow_id in state.owing(now) if (events := _owed(state, flow_id, now))]
+def decide(state: State, now: datetime) -> list[Sequence[Said]]:
+    """Return what must be said now, together for each flow: what is missed and due, and which deadlines passed."""
+    owed: list[Sequence[Said]] = [events for flow_id in state.owing(now) if (events := _owed(state, flow_id, now))]
+    overdue: dict[str, list[Said]] = {}
+    for event in state.deadlines.passed(now):
+        overdue.setdefault(event.flow_id, []).append(event)
+    return [*owed, *overdue.values()]
 
 
 def _owed(state: State, flow_id: str, now: datetime) -> Sequence[FlowDue | FlowMissed]:

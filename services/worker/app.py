@@ -21,6 +21,7 @@ from bus.errors import Unavailable, Unknown
 from bus.log import Log, now
 from bus.stream import WORKER_QUEUE
 from bus.tasks import ended
+from schemas.base import Value
 from schemas.events import (
     AttemptEvent,
     BackupCancelled,
@@ -30,11 +31,9 @@ from schemas.events import (
     BackupRequested,
     BackupRetrying,
     BackupStarted,
-    FlowCancelling,
-    FlowCompleted,
 )
 from services.hosting import Delivery, subscribe
-from services.worker.domain import Attempts, evolve
+from services.worker.domain import Attempts, Report, evolve
 from services.worker.engines import ENGINES
 from services.worker.engines.engine import BackupError, Engine, Progress, Result
 
@@ -47,6 +46,17 @@ PROGRESS_EVERY = 1.0  # seconds
 RETRY_DELAY = 2.0  # seconds before a message comes again when the log could not be reached
 
 
+class _Lost(Exception):
+    """Another worker has taken this backup over, as this one was thought dead, or the executor has closed it."""
+
+
+class _Run(Value, frozen=True, kw_only=True):
+    """An engine at work."""
+
+    request: BackupRequested
+    attempt: int
+
+
 class Worker:
     """Runs one backup engine for each VM, `slots` at a time."""
 
@@ -56,7 +66,7 @@ class Worker:
         self._slots = slots
         self._engines = engines
         self._id = worker_name()
-        self._running: dict[asyncio.Task[Result], BackupRequested] = {}
+        self._running: dict[asyncio.Task[Result], _Run] = {}
         self._attempts = Attempts()
         self._position = 0
         self._moved = asyncio.Condition()
@@ -77,8 +87,8 @@ class Worker:
         try:
             async for batch in self._log.follow([REPORTS, *STOPS], after=self._position):
                 _fold(self._attempts, batch.entries)
-                for task, request in self._running.items():
-                    if self._attempts.stop_reason(request):
+                for task, run in self._running.items():
+                    if self._attempts.stop_reason(run.request) or self._lost(self._attempts, run.request, run.attempt):
                         task.cancel()
                 async with self._moved:
                     self._position = batch.position
@@ -97,6 +107,13 @@ class Worker:
         if isinstance(entry, Stored) and isinstance(entry.envelope.data, BackupRequested):
             try:
                 delay = await self._attempt(delivery, entry, entry.envelope.data)
+            except _Lost:
+                log.warning(
+                    "backup %s is another worker's by now",
+                    entry.envelope.data.backup_id,
+                    extra={"action": "backup_lost", "backup_id": entry.envelope.data.backup_id},
+                )
+                return  # the message too: an answer from here would count as the other one's
             except (Unavailable, Unknown) as error:
                 log.warning("%s", error, extra={"action": "report_retry", "part": self.name})
                 delay = RETRY_DELAY
@@ -106,15 +123,23 @@ class Worker:
         await delivery.message.ack_sync()
 
     async def _attempt(self, delivery: Delivery, entry: Stored, request: BackupRequested) -> float | None:
-        """Make one attempt. Returns None when the backup has ended, else the seconds until the next attempt."""
+        """Make one attempt. Returns None when the backup has ended, else the seconds until the next attempt.
+
+        Raises `_Lost` when another worker has it.
+        """
         attempts = await self._history(entry)
         if request.backup_id in attempts.ended:
-            return None  # it was redelivered for a lost answer only
-        attempt = attempts.begun.get(request.backup_id, 0) + 1
+            return None  # it was redelivered for a lost answer only, or closed by the executor
+        attempt = attempts.next_attempt(request.backup_id)
         if reason := attempts.stop_reason(request):
             await self._report(entry, BackupCancelled(**_about(request, attempt), reason=reason))
             return None
-        await self._report(entry, BackupStarted(**_about(request, attempt), worker=self._id))
+        begun = await self._report(entry, BackupStarted(**_about(request, attempt), worker=self._id))
+        attempts = await self._history(entry, begun)
+        if request.backup_id in attempts.ended:
+            return None
+        if self._lost(attempts, request, attempt):
+            raise _Lost
         async with self._alive(delivery), self._progress(entry, request, attempt) as progress:
             try:
                 result = await self._backup(request, attempt, progress)
@@ -127,6 +152,8 @@ class Worker:
                 if reason := self._attempts.stop_reason(request):
                     await self._report(entry, BackupCancelled(**_about(request, attempt), reason=reason))
                     return None
+                if self._lost(self._attempts, request, attempt):
+                    raise _Lost from None
                 if self._stopping:
                     return RETRY_DELAY  # this worker is going down: another one takes it
                 raise
@@ -148,7 +175,7 @@ class Worker:
         if engine is None:
             raise BackupError(f"this worker has no engine {request.engine!r}; it has {', '.join(self._engines)}")
         work = asyncio.create_task(engine.backup(request, attempt, progress.put_nowait))
-        self._running[work] = request
+        self._running[work] = _Run(request=request, attempt=attempt)
         try:
             return await asyncio.wait_for(work, request.timeout_seconds)
         finally:
@@ -163,14 +190,17 @@ class Worker:
         await self._report(entry, BackupFailed(**_about(request, attempt), error=error))
         return None
 
-    async def _history(self, entry: Stored) -> Attempts:
-        """Return what the log says now of a request's backup."""
-        if entry.sequence <= self._attempts.since:
-            return _fold(Attempts(), await self._log.read([REPORTS, *STOPS], after=entry.sequence))
-        last = await self._log.last_sequence(REPORTS)
+    async def _history(self, entry: Stored, until: int | None = None) -> Attempts:
+        """Return what the log says of a request's backup, now or at least until a sequence."""
+        last = await self._log.last_sequence(REPORTS) if until is None else until
         async with self._moved:
             await self._moved.wait_for(lambda: self._position >= last)
+        if entry.sequence <= self._attempts.since:
+            return _fold(Attempts(), await self._log.read([REPORTS, *STOPS], after=entry.sequence))
         return self._attempts
+
+    def _lost(self, attempts: Attempts, request: BackupRequested, attempt: int) -> bool:
+        return attempts.lost(request.backup_id, attempt, self._id)
 
     @asynccontextmanager
     async def _alive(self, delivery: Delivery) -> AsyncIterator[None]:
@@ -219,8 +249,8 @@ class Worker:
         finally:
             await ended(task)
 
-    async def _report(self, entry: Stored, event: AttemptEvent) -> None:
-        await self._log.ask(self._envelope(entry, event))
+    async def _report(self, entry: Stored, event: AttemptEvent) -> int:
+        return await self._log.ask(self._envelope(entry, event))
 
     def _envelope(self, entry: Stored, event: AttemptEvent) -> Envelope:
         at = now()
@@ -240,7 +270,7 @@ class Worker:
 
 def _fold(attempts: Attempts, entries: Sequence[Entry]) -> Attempts:
     for entry in entries:
-        if isinstance(entry, Stored) and isinstance(entry.envelope.data, AttemptEvent | FlowCancelling | FlowCompleted):
+        if isinstance(entry, Stored) and isinstance(entry.envelope.data, Report):
             evolve(attempts, entry.envelope.data, entry.sequence)
     return attempts
 

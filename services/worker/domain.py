@@ -1,4 +1,4 @@
-"""What the log says of each backup: how often it was begun, whether it has ended, whether it is to stop. Pure.
+"""What the log says of each backup: who began it last, whether it has ended, whether it is to stop. Pure.
 
 A queue's own count of deliveries is no such record: a server that was killed begins to count anew.
 """
@@ -11,10 +11,13 @@ from schemas.events import (
     BackupCompleted,
     BackupFailed,
     BackupRequested,
+    BackupSkipped,
     BackupStarted,
     FlowCancelling,
     FlowCompleted,
 )
+
+Report = AttemptEvent | BackupSkipped | FlowCancelling | FlowCompleted
 
 REMEMBERED = 100_000  # ended backups
 
@@ -24,7 +27,7 @@ class Attempts:
 
     def __init__(self, since: int = 0) -> None:
         self.since = since
-        self.begun: dict[str, int] = {}  # by backup: the last attempt
+        self.begun: dict[str, tuple[int, str]] = {}  # by backup: the last attempt, and the worker that makes it
         self.ended: dict[str, int] = {}  # by backup: where on the log, oldest first
         self.stopped: dict[tuple[str, str | None], str] = {}  # by execution, and VM (None: all of them): why
 
@@ -33,8 +36,16 @@ class Attempts:
         whole = self.stopped.get((request.execution_id, None))
         return whole or self.stopped.get((request.execution_id, request.context_id))
 
+    def next_attempt(self, backup_id: str) -> int:
+        """Return the number of the attempt that is to be made now."""
+        return self.begun.get(backup_id, (0, ""))[0] + 1
 
-def evolve(attempts: Attempts, event: AttemptEvent | FlowCancelling | FlowCompleted, sequence: int) -> Attempts:
+    def lost(self, backup_id: str, attempt: int, worker: str) -> bool:
+        """Tell whether an attempt no longer counts: the backup has ended, or another worker makes a newer attempt."""
+        return backup_id in self.ended or self.begun.get(backup_id) != (attempt, worker)
+
+
+def evolve(attempts: Attempts, event: Report, sequence: int) -> Attempts:
     """Take in one report of a worker, or the executor's word that an execution is to stop, or has ended."""
     match event:
         case FlowCancelling():
@@ -43,8 +54,12 @@ def evolve(attempts: Attempts, event: AttemptEvent | FlowCancelling | FlowComple
             for key in [key for key in attempts.stopped if key[0] == event.execution_id]:
                 del attempts.stopped[key]
         case BackupStarted():
-            attempts.begun[event.backup_id] = max(event.attempt, attempts.begun.get(event.backup_id, 0))
-        case BackupCompleted() | BackupFailed() | BackupCancelled():
+            if event.attempt >= attempts.next_attempt(event.backup_id):  # of two workers, the first one has it
+                attempts.begun[event.backup_id] = (event.attempt, event.worker)
+        case BackupCompleted() | BackupFailed() | BackupCancelled() | BackupSkipped():
+            current = attempts.next_attempt(event.backup_id) - 1
+            if isinstance(event, AttemptEvent) and event.attempt < current:
+                return attempts  # a worker that was thought dead: the newer attempt's end counts
             attempts.ended.setdefault(event.backup_id, sequence)
             if len(attempts.ended) > REMEMBERED:
                 forgotten = next(iter(attempts.ended))

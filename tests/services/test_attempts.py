@@ -15,9 +15,9 @@ def started(backup: str, attempt: int = 1) -> BackupStarted:
     return BackupStarted(**ABOUT, backup_id=backup, attempt=attempt, worker="w")
 
 
-def completed(backup: str) -> BackupCompleted:
+def completed(backup: str, attempt: int = 1) -> BackupCompleted:
     return BackupCompleted(
-        **ABOUT, backup_id=backup, attempt=1, bytes_read=0, bytes_transferred=0, snapshot_ref="there"
+        **ABOUT, backup_id=backup, attempt=attempt, bytes_read=0, bytes_transferred=0, snapshot_ref="there"
     )
 
 
@@ -27,11 +27,17 @@ def test_attempts_are_counted_by_what_was_begun() -> None:
     evolve(attempts, BackupRetrying(**ABOUT, backup_id="a", attempt=1, error="x", delay_seconds=1), 2)
     evolve(attempts, started("a", 2), 3)
     evolve(attempts, started("a", 1), 4)
-    assert attempts.begun == {"a": 2}
+    assert attempts.begun == {"a": (2, "w")}
     assert attempts.ended == {}
-    evolve(attempts, completed("a"), 5)
-    evolve(attempts, completed("a"), 6)
-    assert attempts.ended == {"a": 5}
+    assert not attempts.lost("a", 2, "w")
+    assert attempts.lost("a", 1, "w")
+    assert attempts.lost("a", 2, "another")
+    evolve(attempts, completed("a"), 5)  # of the first attempt: a worker that was thought dead
+    assert attempts.ended == {}
+    evolve(attempts, completed("a", 2), 6)
+    evolve(attempts, completed("a", 2), 7)
+    assert attempts.ended == {"a": 6}
+    assert attempts.lost("a", 2, "w")
 
 
 def test_what_is_forgotten_is_known_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

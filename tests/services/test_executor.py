@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given as given_
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from bus.envelope import Stored
 from schemas.base import Message
 from schemas.commands import BackupVm, CancelExecution, ExecuteFlow, RetryExecution
 from schemas.definitions import Member
 from schemas.events import (
-    BackupCancelled,
-    BackupCompleted,
-    BackupFailed,
     BackupRequested,
     BackupSkipped,
     FlowCancelling,
@@ -32,78 +27,12 @@ from schemas.events import (
     RepositoryDefined,
     VmDefined,
 )
-from schemas.ids import backup_id, manual_execution_id, scheduled_execution_id
-from services.executor.domain import BATCH, PART, Decision, decide, id_of
+from schemas.ids import backup_id, manual_execution_id
+from services.executor.domain import BATCH, decide
+from services.executor.plan import PART
 from services.executor.state import State, evolve
-from tests.support import T0, due, flow, group, history, policy, repository, schedule, sent, stored, vm
-
-EXECUTION = scheduled_execution_id("flow-1", T0)
-
-
-class World:
-    """A log and an executor on it, without a shell: what is decided is appended and read back."""
-
-    def __init__(self, *messages: Message, total_limit: int | None = None) -> None:
-        self.entries: list[Stored] = []
-        self.state = State()
-        self.total_limit = total_limit
-        self.append(*messages)
-
-    def append(self, *messages: Message) -> None:
-        for entry in history(*messages, start=len(self.entries) + 1):
-            self.entries.append(entry)
-            evolve(self.state, entry)
-
-    def decide(self) -> list[list[Decision]]:
-        return decide(self.state, total_limit=self.total_limit)
-
-    def settle(self) -> list[Any]:
-        """Decide and append until nothing is left to decide; return all that was decided."""
-        said: list[Any] = []
-        while batches := self.decide():
-            for batch in batches:
-                assert 0 < len(batch) <= BATCH
-                said += [one.event for one in batch]
-                for one in batch:
-                    event = sent(one.event, id=id_of(one.event), time=one.time, causationid=one.cause)
-                    entry = stored(event, len(self.entries) + 1)
-                    self.entries.append(entry)
-                    evolve(self.state, entry)
-            assert len(said) < 100_000, "it never settles"
-        return said
-
-
-def house(*extra: Message, vms: int = 3, **flow_fields: Any) -> list[Message]:
-    names = [f"vm-{number}" for number in range(vms)]
-    return [*map(vm, names), group(members=names), repository(), flow(**flow_fields), *extra]
-
-
-def done(context_id: str, execution_id: str = EXECUTION, flow_id: str = "flow-1", size: int = 10) -> BackupCompleted:
-    return BackupCompleted(
-        flow_id=flow_id,
-        execution_id=execution_id,
-        backup_id=backup_id(execution_id, context_id),
-        context_id=context_id,
-        attempt=1,
-        bytes_read=2 * size,
-        bytes_transferred=size,
-        snapshot_ref="there",
-    )
-
-
-def failed(context_id: str, execution_id: str = EXECUTION, flow_id: str = "flow-1") -> BackupFailed:
-    return BackupFailed(
-        flow_id=flow_id,
-        execution_id=execution_id,
-        backup_id=backup_id(execution_id, context_id),
-        context_id=context_id,
-        attempt=1,
-        error=f"{context_id} is broken",
-    )
-
-
-def of(kind: type[Any], said: list[Any]) -> list[Any]:
-    return [event for event in said if isinstance(event, kind)]
+from tests.services.world import EXECUTION, World, begun, cancelled, done, failed, house, of
+from tests.support import T0, due, flow, group, policy, repository, schedule, vm
 
 
 def test_an_occurrence_becomes_an_execution_in_one_batch() -> None:
@@ -285,6 +214,14 @@ def test_what_is_deleted_while_it_waits_is_skipped_with_the_reason() -> None:
         VmDefined(id="vm-1", version=2, definition=None),
         done("vm-0"),
     )
+    stop, skipped, end = world.settle()
+    assert (stop.origin, stop.context_id) == ("deleted", None)
+    assert isinstance(skipped, BackupSkipped)
+    assert "flow 'flow-1' was deleted" in skipped.reason
+    assert (end.status, end.jobs_completed, end.jobs_skipped) == ("cancelled", 1, 1)
+    world = World(*house(due(), vms=2, max_concurrent_jobs=1))
+    world.settle()
+    world.append(VmDefined(id="vm-1", version=2, definition=None), done("vm-0"))
     skipped, end = world.settle()
     assert isinstance(skipped, BackupSkipped)
     assert "the VM was deleted" in skipped.reason
@@ -313,20 +250,17 @@ def test_a_large_plan_comes_in_parts_and_batches() -> None:
     assert all(len(batch) <= BATCH for batch in batches)
     said = world.settle()
     assert len(of(BackupRequested, said)) == 2 * PART + 1
-    assert len({id_of(event) for event in said}) == len(said)
-
-
-def cancelled(context_id: str, execution_id: str = EXECUTION) -> BackupCancelled:
-    about = {"flow_id": "flow-1", "execution_id": execution_id, "context_id": context_id, "attempt": 1}
-    return BackupCancelled(**about, backup_id=backup_id(execution_id, context_id), reason="cancelled by eve")
+    requested = {event.backup_id for event in of(BackupRequested, said)}
+    assert len(requested) == 2 * PART + 1
 
 
 def test_a_cancelled_execution_skips_what_waits_and_ends_when_the_workers_have_answered() -> None:
     world = World(*house(due(), vms=3, max_concurrent_jobs=1))
     world.settle()
-    world.append(CancelExecution(id=EXECUTION))
+    world.append(begun("vm-0"), CancelExecution(id=EXECUTION))
     said = world.settle()
     assert [type(event) for event in said] == [FlowCancelling, BackupSkipped, BackupSkipped]
+    assert world.settle() == []  # the first one runs: its worker is to answer
     world.append(cancelled("vm-0"))
     (end,) = world.settle()
     assert (end.status, end.jobs_created, end.jobs_skipped) == ("cancelled", 3, 3)
@@ -340,7 +274,7 @@ def test_a_cancelled_execution_skips_what_waits_and_ends_when_the_workers_have_a
 def test_cancelling_what_is_all_but_done_does_not_make_it_cancelled() -> None:
     world = World(*house(due(), vms=1))
     world.settle()
-    world.append(CancelExecution(id=EXECUTION), done("vm-0"))
+    world.append(begun("vm-0"), CancelExecution(id=EXECUTION), done("vm-0"))
     cancelling, end = world.settle()
     assert isinstance(cancelling, FlowCancelling)
     assert end.status == "success"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.base import Message
 from schemas.events import FlowDefined, FlowDue, FlowMissed
 from services.scheduler.domain import State, decide, evolve
-from tests.support import T0, due, flow, group, repository, schedule, vm
+from tests.support import T0, due, flow, group, repository, schedule, sent, vm
 
 HOURLY = {"schedule_id": "schedule-1"}
 
@@ -19,7 +19,7 @@ HOURLY = {"schedule_id": "schedule-1"}
 def given(*events: Message) -> State:
     state = State()
     for event in (vm(), group(), repository(), *events):
-        evolve(state, event)  # type: ignore[arg-type]
+        evolve(state, sent(event))
     return state
 
 
@@ -42,7 +42,7 @@ def test_an_occurrence_is_due_once() -> None:
     (first,) = said(state, at(1))
     assert first == due(at=at(1))
     assert said(state, at(1, 1)) == [first]  # said again until the log has it
-    evolve(state, first)
+    evolve(state, sent(first))
     assert said(state, at(1, 1)) == []
     assert state.wake_at == at(2)
 
@@ -77,7 +77,7 @@ def test_enabling_never_runs_the_past() -> None:
 
 def test_a_changed_schedule_counts_from_the_change() -> None:
     state = given(schedule(), flow(**HOURLY))
-    evolve(state, schedule(version=2, cron_expression="30 * * * *", armed_at=at(0.75)))
+    evolve(state, sent(schedule(version=2, cron_expression="30 * * * *", armed_at=at(0.75))))
     assert state.wake_at == at(1.5)
 
 
@@ -120,7 +120,7 @@ def test_every_occurrence_has_exactly_one_outcome(pauses: list[int], catch_up: s
             else:
                 outcomes += [event.first + timedelta(hours=hour) for hour in range(event.count)]
                 assert outcomes[-1] == event.last
-            evolve(state, event)
+            evolve(state, sent(event))
     hours = int((now - T0).total_seconds() // 3600)
     assert outcomes == [at(hour) for hour in range(1, hours + 1)]
 

@@ -148,9 +148,9 @@ class _Backup:
                 raise BackupError(f"disk {disk.disk_id!r} of VM {request.vm_name!r}: {path} {what}")
             self.total += path.stat().st_size
         self.folder.mkdir(exist_ok=True)
-        # what a worker that died in an earlier attempt at this backup has left
-        for left in self.folder.glob(f".partial-{request.backup_id}-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        # what a worker that died in an earlier attempt at this backup has left; a later attempt's is not ours to touch
+        for attempt in range(1, self.attempt + 1):
+            shutil.rmtree(self.folder / f".partial-{request.backup_id}-{attempt}", ignore_errors=True)
         self.partial.mkdir()
 
     def _copy(self) -> Result:
