@@ -61,6 +61,17 @@ class Identity(Value, frozen=True, kw_only=True):
     last_sequence: int
 
 
+class QueueState(Value, frozen=True, kw_only=True):
+    """How far a queue is: all up to `acknowledged` is answered, `pending` messages are in nobody's hands.
+
+    `listeners`: how many slots ask for one just now.
+    """
+
+    acknowledged: int
+    pending: int
+    listeners: int
+
+
 class Log:
     """The stream `FLOWS`, over an open connection."""
 
@@ -110,8 +121,8 @@ class Log:
         assert message.seq is not None
         return message.seq
 
-    async def acknowledged(self, queue: Queue) -> int:
-        """Return the sequence up to which a queue's messages are all answered, as far as the server remembers.
+    async def queue(self, queue: Queue) -> QueueState:
+        """Return how far a queue is, as far as the server remembers.
 
         A server that was killed may remember less than was answered, and counts deliveries anew: whoever takes a
         message from a queue asks the log, not the delivery, what has been done about it.
@@ -120,7 +131,15 @@ class Log:
             info = await self._js.consumer_info(STREAM, queue.name)
         except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
             raise Unavailable(f"the queue {queue.name!r} does not answer: {error or type(error).__name__}") from error
-        return 0 if info.ack_floor is None else info.ack_floor.stream_seq
+        return QueueState(
+            acknowledged=0 if info.ack_floor is None else info.ack_floor.stream_seq,
+            pending=info.num_pending or 0,
+            listeners=info.num_waiting or 0,
+        )
+
+    async def acknowledged(self, queue: Queue) -> int:
+        """Return the sequence up to which a queue's messages are all answered."""
+        return (await self.queue(queue)).acknowledged
 
     async def checkpoint(self, service: str) -> int:
         """Return the position that a service has saved on this very stream, 0 when there is none."""

@@ -84,6 +84,16 @@ def log_command(pattern: str, data: Path | None, follow: bool, as_json: bool) ->
     _run(lambda: show(_nats_url(data), pattern, follow=follow, as_json=as_json, console=Console()))
 
 
+@cli.command("doctor")
+@_data
+def doctor_command(data: Path | None) -> None:
+    """Check that what should hold true does. Exits with 1 when something does not."""
+    from cli.doctor import doctor
+
+    if not _run(lambda: doctor(_nats_url(data), _database_url(data), Console())):
+        sys.exit(1)
+
+
 _url = click.option("--url", envvar="FLOWS_URL", default="http://127.0.0.1:8082", show_default=True, help="The API.")
 _token = click.option(
     "--token-file", type=click.Path(path_type=Path), envvar="FLOWS_ADMIN_TOKEN_FILE", help="[default: DATA/admin-token]"
@@ -138,14 +148,27 @@ def _nats_url(data: Path | None) -> str:
         ) from error
 
 
-def _run(work: Callable[[], Any]) -> None:
-    """Run a coroutine on the fastest loop there is."""
+def _database_url(data: Path | None) -> str:
+    """Return the tables' address: of a data folder of `flows up`, else from the environment."""
+    if data is None and (url := os.environ.get("FLOWS_DATABASE_URL")):
+        return url
+    from services.database import sqlite_url
+
+    file = (data or DEFAULT_DATA) / "flows.db"
+    if not file.exists():
+        raise ValueError(
+            f"{file} does not exist. Name the folder of a running `flows up` with --data, or set FLOWS_DATABASE_URL"
+        )
+    return sqlite_url(file.resolve())
+
+
+def _run(work: Callable[[], Any]) -> Any:
+    """Run a coroutine on the fastest loop there is, and return what it returns."""
     try:
         import uvloop
     except ImportError:
-        asyncio.run(work())
-    else:
-        uvloop.run(work())
+        return asyncio.run(work())
+    return uvloop.run(work())
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ SQLite (`sqlite+aiosqlite:////path/file.db`) by default, PostgreSQL (`postgresql
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import msgspec
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from schemas.tables import metadata
 
@@ -63,6 +65,18 @@ def reader(url: str) -> AsyncEngine:
         execution_options={"postgresql_readonly": True},
         **_OPTIONS,
     )
+
+
+@asynccontextmanager
+async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Give a connection on which all that is read is of one moment, whatever is written meanwhile."""
+    async with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            await connection.exec_driver_sql("BEGIN")  # a reader's driver does not begin by itself
+        else:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection
+        await connection.rollback()
 
 
 def _prepare_sqlite(engine: AsyncEngine, *pragmas: str) -> None:

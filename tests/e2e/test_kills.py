@@ -10,8 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -53,41 +53,97 @@ def test_killed_with_ten_vms_in_flight_all_end_in_time(running: Running, api: Cl
     assert attempts == ({2} if service == "worker" else {1})
 
 
-def test_executors_killed_at_random_request_each_backup_once(running: Running, api: Client) -> None:
-    """Three executors, two of them killed again and again, while twelve flows are run."""
-    flows = [flow(api, f"flow {number}", vms=4, max_concurrent_jobs=2) for number in range(12)]
+def test_a_worker_paused_beyond_its_lease_does_not_overwrite_the_newer_attempt(running: Running, api: Client) -> None:
+    made = flow(api, "flow", vms=1, config={"seconds": 5})
+    with serve(running, "worker"):
+        started = api.call("POST", f"/protection-flows/{made['id']}/execute", status=202)
+        jobs = f"/executions/{started['id']}/jobs"
+        (job,) = api.until(jobs, lambda found: found["jobs"][0]["status"] == "running")["jobs"]
+        paused = int(job["worker"].rpartition("-")[2])
+        os.kill(paused, signal.SIGSTOP)
+        try:
+            (second,) = api.until(
+                jobs, lambda found: found["jobs"][0]["attempt"] == 2, within=WORKER_QUEUE.ack_wait + 15
+            )["jobs"]
+        finally:
+            os.kill(paused, signal.SIGCONT)  # its five seconds are long over: it has a result to report at once
+        ended = api.ended(started["id"])
+        (job,) = api.get(jobs)["jobs"]
+    assert (ended["status"], ended["jobs_completed"]) == ("success", 1)
+    assert (job["status"], job["attempt"], job["worker"]) == ("success", 2, second["worker"])
+    assert int(second["worker"].rpartition("-")[2]) != paused
+
+
+@contextmanager
+def serve(running: Running, *services: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run more services beside those of `flows up`."""
     env = {**os.environ, "FLOWS_NATS_URL": running.nats_url}
+    process = subprocess.Popen([*FLOWS, "serve", *services], cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+CHAOS_SECONDS = float(os.environ.get("FLOWS_TEST_CHAOS_SECONDS", "15"))  # a minute, when there is time
+
+
+def test_executors_killed_at_random_request_each_backup_once(running: Running, api: Client) -> None:
+    """Three executors, two of them killed again and again, while fifty flows are run."""
+    flows = [flow(api, f"flow {number}", vms=4, max_concurrent_jobs=2) for number in range(50)]
     chance = random.Random(7)
+    with ExitStack() as stack, ThreadPoolExecutor(6) as pool:
 
-    def executor() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*FLOWS, "serve", "executor"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+        def execute(flow_id: str) -> None:
+            answer = api.http.post(f"/protection-flows/{flow_id}/execute")
+            assert answer.status_code == 202, answer.text
 
-    extra = [executor(), executor()]
-    deadline = time.monotonic() + 15
-    executions: list[dict[str, Any]] = []
-    with ThreadPoolExecutor(6) as pool:
+        extra = [stack.enter_context(serve(running, "executor")) for _ in range(2)]
+        deadline = time.monotonic() + CHAOS_SECONDS
         pending = list(flows)
         while pending or time.monotonic() < deadline:
-            batch, pending = pending[:3], pending[3:]
-            answers = pool.map(lambda one: api.http.post(f"/protection-flows/{one['id']}/execute"), batch)
-            executions += [answer.json() for answer in answers if answer.status_code == 202]
+            batch, pending = pending[:6], pending[6:]
+            list(pool.map(execute, [one["id"] for one in batch]))
             victim = chance.randrange(2)
             extra[victim].send_signal(signal.SIGKILL)
             extra[victim].wait()
-            extra[victim] = executor()
-            time.sleep(1 + chance.random())
-    for one in flows:
-        found = api.until(
-            f"/protection-flows/{one['id']}/executions",
-            lambda found: found["total"] and all(execution["completed_at"] for execution in found["executions"]),
-        )
-        assert [execution["status"] for execution in found["executions"]] == ["success"]
-    for process in extra:
-        process.terminate()
-        process.wait()
+            extra[victim] = stack.enter_context(serve(running, "executor"))
+            time.sleep(chance.random())
+        for one in flows:
+            found = api.until(
+                f"/protection-flows/{one['id']}/executions",
+                lambda found: found["total"] and all(execution["completed_at"] for execution in found["executions"]),
+            )
+            assert [execution["status"] for execution in found["executions"]] == ["success"]
+    env = {**os.environ, "FLOWS_NATS_URL": running.nats_url}
     requested = subprocess.run(
         [*FLOWS, "log", "backup.requested", "--json"], cwd=ROOT, env=env, capture_output=True, text=True, check=True
     )
     ids = Counter(line.split('"id":"')[1].split('"')[0] for line in requested.stdout.splitlines())
-    assert len(ids) == 12 * 4
+    assert len(ids) == 50 * 4
     assert set(ids.values()) == {1}
+
+
+def test_a_cancel_ends_in_five_seconds_and_leaves_no_partial_file(
+    running: Running, api: Client, tmp_path: Path
+) -> None:
+    """A directory backup of a disk that would take far longer is cancelled in the middle."""
+    disk, repository = tmp_path / "disk.raw", tmp_path / "repository"
+    repository.mkdir()
+    with disk.open("wb") as out:
+        for _ in range(1000):
+            out.write(os.urandom(1 << 20))
+    api.create("/vm-contexts", context_id="vm", vm_name="vm", disks=[{"disk_id": "d", "path": str(disk)}])
+    place = api.create("/repositories", name="place", type="directory", location=str(repository))
+    started = api.call("POST", "/backups", {"context_id": "vm", "repository_id": place["id"]}, status=202)
+    execution_id = started["execution_id"]
+    api.until(f"/executions/{execution_id}/jobs", lambda found: found["jobs"][0]["bytes_read"] > 0)
+    assert list(repository.rglob(".partial-*"))
+    begun = time.monotonic()
+    api.call("POST", f"/executions/{execution_id}/cancel", status=202)
+    ended = api.ended(execution_id)
+    assert time.monotonic() - begun < 5
+    assert ended["status"] == "cancelled"
+    assert [one for one in repository.rglob("*") if one.is_file()] == []
+    assert list(repository.rglob(".partial-*")) == []
