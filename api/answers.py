@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from schemas.base import Value
 from schemas.definitions import Disk, Member, Policy, Repository, Schedule
@@ -11,12 +11,16 @@ from schemas.events import BackupStatus, ExcludedVm, ExecutionStatus, ExecutionT
 
 
 class FlowStatus(Value, frozen=True, kw_only=True):
-    """How a flow is doing. `next_execution_time` is what will really fire; null when nothing will."""
+    """How a flow is doing.
+
+    `next_execution_time` is what will really fire; null when nothing will, and then `next_execution_reason` says why.
+    """
 
     last_execution_id: str | None
     last_execution_status: ExecutionStatus
     last_execution_time: datetime | None
     next_execution_time: datetime | None
+    next_execution_reason: str | None
     total_executions: int
     successful_executions: int
     failed_executions: int
@@ -82,6 +86,7 @@ class ExecutionAnswer(Value, frozen=True, kw_only=True):
     created_job_ids: list[str]
     excluded: list[ExcludedVm]
     retry_of: str | None
+    backfill_id: str | None
 
 
 class ExecutionList(Value, frozen=True, kw_only=True):
@@ -311,7 +316,10 @@ class DryRun(Value, frozen=True, kw_only=True):
 
 
 class NextRun(Value, frozen=True, kw_only=True):
-    """An occurrence in UTC and in the schedule's zone; `note`: `shifted` or `repeated` by a change of the clocks."""
+    """An instant in UTC and in the schedule's zone.
+
+    `note`: `shifted` or `repeated` by a change of the clocks; `excluded: <name>`: it matches, and does not fire.
+    """
 
     at: datetime
     local: str
@@ -320,6 +328,65 @@ class NextRun(Value, frozen=True, kw_only=True):
 
 class Preview(Value, frozen=True, kw_only=True):
     next_runs: list[NextRun]
+
+
+class Outcome(Value, frozen=True, kw_only=True):
+    """An occurrence, the nominal instant, and what became of it.
+
+    `outcome`: `executed` (then `status` is the execution's), `skipped` or `missed` with the reason, `due` (said, not
+    answered yet), or `expected`, at `fires_at`. A range that was missed is one entry, from `occurrence` to `last`.
+    """
+
+    occurrence: datetime
+    outcome: Literal["executed", "skipped", "missed", "due", "expected"]
+    fires_at: datetime | None = None
+    execution_id: str | None = None
+    status: ExecutionStatus | None = None
+    started_at: datetime | None = None
+    reason: str | None = None
+    last: datetime | None = None
+    count: int = 1
+
+
+class OutcomeList(Value, frozen=True, kw_only=True):
+    occurrences: list[Outcome]
+
+
+class FreezeAnswer(Value, frozen=True, kw_only=True):
+    """No scheduled start from `since` until `until`."""
+
+    since: datetime
+    until: datetime
+    reason: str
+    created_by: str
+
+
+class CalendarEntry(Value, frozen=True, kw_only=True):
+    """A run to come. `expected_seconds`: how long those before it took on average; null when there were none."""
+
+    flow_id: str
+    flow_name: str
+    schedule_id: str
+    occurrence: datetime
+    fires_at: datetime
+    expected_seconds: float | None
+
+
+class CalendarAnswer(Value, frozen=True, kw_only=True):
+    """What will run, in order. `complete`: the range holds no more than is shown."""
+
+    entries: list[CalendarEntry]
+    complete: bool
+    freeze: FreezeAnswer | None
+
+
+class BackfillAnswer(Value, frozen=True, kw_only=True):
+    """A backfill, or with `dry_run` what it would be: the occurrences that are executed, in order."""
+
+    backfill_id: str | None
+    flow_id: str
+    occurrences: list[datetime]
+    message: str
 
 
 class Storage(Value, frozen=True, kw_only=True):

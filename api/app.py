@@ -28,6 +28,7 @@ from api.readmodel.reading import Reading
 from api.routes import (
     audit,
     backups,
+    calendar,
     executions,
     flows,
     groups,
@@ -135,6 +136,10 @@ def _api() -> Router:
             audit.get_command,
             backups.ROUTER,
             backups.get_queue,
+            calendar.over_all_flows,
+            calendar.get_freeze,
+            calendar.set_freeze,
+            calendar.lift_freeze,
             vms.ROUTER,
             groups.ROUTER,
             schedules.ROUTER,

@@ -9,12 +9,23 @@ from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.log import Log, now
 from schemas.base import Value
 from schemas.commands import Command, ExecuteFlow
-from schemas.events import Defined, FlowCancelling, FlowSkipped, FlowStarted, Rejected
+from schemas.events import (
+    Defined,
+    FlowBackfillCancelled,
+    FlowBackfilling,
+    FlowCancelling,
+    FlowSkipped,
+    FlowStarted,
+    Rejected,
+)
 from schemas.ids import manual_execution_id
 
-OUTCOMES = ("catalog.*.*", "rejected.*.*", "flow.started.*", "flow.skipped.*", "flow.cancelling.*")
+OUTCOMES = (
+    *("catalog.*.*", "rejected.*.*", "flow.started.*", "flow.skipped.*", "flow.cancelling.*"),
+    *("flow.backfilling.*", "flow.backfill_cancelled.*"),
+)
 
-Answer = Defined | Rejected | FlowStarted | FlowSkipped | FlowCancelling
+Answer = Defined | Rejected | FlowStarted | FlowSkipped | FlowCancelling | FlowBackfilling | FlowBackfillCancelled
 
 
 class Outcome(Value, frozen=True, kw_only=True):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
-from schemas.base import Id, Name, Priority, Value
+from schemas.base import Id, Name, Priority, Prose, Value
 from schemas.definitions import (
     Disk,
+    Exclusion,
     FlowPatch,
     FlowSpec,
     GroupPatch,
@@ -54,10 +56,15 @@ class GroupInput(GroupSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class GroupPatchInput(GroupPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
-class ScheduleInput(ScheduleSpec, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class ExclusionInput(Exclusion, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
-class SchedulePatchInput(SchedulePatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class ScheduleInput(ScheduleSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    exclusions: Annotated[list[ExclusionInput], Meta(max_length=100)] = []  # type: ignore[assignment]
+
+
+class SchedulePatchInput(SchedulePatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    exclusions: Annotated[list[ExclusionInput], Meta(max_length=100)] | UnsetType = UNSET  # type: ignore[assignment]
 
 
 class RepositoryInput(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
@@ -94,6 +101,26 @@ class CancelInput(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which VM to cancel; left out, all of them."""
 
     context_id: Id | None = None
+
+
+class FreezeInput(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Until when nothing is to start by its schedule, and why."""
+
+    until: Annotated[datetime, Meta(tz=True)]
+    reason: Prose
+
+
+class BackfillInput(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which past occurrences to execute now: from `from` up to `to`, and how many at a time.
+
+    `mode`: those that are `missing` (never executed), that `failed` (or were cancelled), or `all`.
+    """
+
+    from_: Annotated[datetime, Meta(tz=True)] = field(name="from")
+    to: Annotated[datetime, Meta(tz=True)]
+    mode: Literal["missing", "failed", "all"] = "missing"
+    dry_run: bool = False
+    max_concurrent: Annotated[int, Meta(ge=1, le=100)] = 1
 
 
 class BackupInput(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):

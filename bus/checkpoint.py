@@ -1,18 +1,29 @@
-"""Checkpoints: from where on a service needs to read the log again. A shortcut, never a fact: without one it reads all.
+"""What services keep beside the log, in a key-value bucket: shortcuts and notes, never facts.
 
-They are kept beside the log, in a key-value bucket, and each says which stream its position is on.
+A checkpoint says from where on a service needs to read the log again (without one it reads all of it), and which stream
+its position is on. A note says how a service is just now, for whoever shows health.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 import msgspec
 from nats.js import JetStreamContext, api
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
 from nats.js.kv import KeyValue
 
 from schemas.base import Value
 
 BUCKET = "FLOWS_CHECKPOINTS"
+
+
+class Note(Value, frozen=True, kw_only=True):
+    """What a service pinned up, and when, by the server's clock."""
+
+    value: dict[str, Any]
+    at: datetime
 
 
 class Checkpoint(Value, frozen=True, kw_only=True):
@@ -45,3 +56,18 @@ async def save(js: JetStreamContext, name: str, *, created: str, position: int) 
     """Keep a service's position on the stream that was created then."""
     checkpoint = Checkpoint(created=created, position=position)
     await (await bucket(js)).put(name, msgspec.json.encode(checkpoint))
+
+
+async def pin(js: JetStreamContext, key: str, note: Note) -> None:
+    """Keep a note under a key; the one that was there is replaced."""
+    await (await bucket(js)).put(key, msgspec.json.encode(note))
+
+
+async def pinned(js: JetStreamContext, prefix: str) -> dict[str, Note]:
+    """Return the notes whose keys begin with `prefix`."""
+    store = await bucket(js)
+    try:
+        keys = [key for key in await store.keys() if key.startswith(prefix)]  # pyright: ignore[reportUnknownMemberType]
+    except NoKeysError:
+        return {}
+    return {key: msgspec.json.decode((await store.get(key)).value or b"", type=Note) for key in keys}

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
@@ -70,6 +71,12 @@ class QueueState(Value, frozen=True, kw_only=True):
     acknowledged: int
     pending: int
     listeners: int
+
+
+class _Stamped(Value, frozen=True, kw_only=True):
+    """The part of a server's answer that says when it was given."""
+
+    ts: datetime
 
 
 class Log:
@@ -140,6 +147,28 @@ class Log:
     async def acknowledged(self, queue: Queue) -> int:
         """Return the sequence up to which a queue's messages are all answered."""
         return (await self.queue(queue)).acknowledged
+
+    async def time(self) -> datetime:
+        """Return what the log's own clock says: by it, messages are stamped."""
+        try:
+            answer = await self._client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=self._answer_timeout)
+            return msgspec.json.decode(answer.data, type=_Stamped).ts
+        except (TimeoutError, NoRespondersError, ConnectionClosedError, msgspec.MsgspecError) as error:
+            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
+
+    async def note(self, key: str, value: dict[str, Any]) -> None:
+        """Pin up what a service wants others to know of it now (DESIGN: no fact). Raises `Unavailable`."""
+        try:
+            await checkpoint.pin(self._js, key, checkpoint.Note(value=value, at=await self.time()))
+        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
+            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
+
+    async def notes(self, prefix: str) -> dict[str, checkpoint.Note]:
+        """Return what is pinned up under keys that begin with `prefix`. Raises `Unavailable`."""
+        try:
+            return await checkpoint.pinned(self._js, prefix)
+        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
+            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
 
     async def checkpoint(self, service: str) -> int:
         """Return the position that a service has saved on this very stream, 0 when there is none."""

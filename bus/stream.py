@@ -23,7 +23,8 @@ class Queue(Value, frozen=True, kw_only=True):
 REGISTRY_QUEUE = Queue(
     name="registry",
     filters=tuple(f"command.{kind}.*" for kind in ("vm", "group", "schedule", "repository", "policy"))
-    + tuple(f"command.flow.{verb}" for verb in ("create", "update", "delete", "enable", "disable")),
+    + tuple(f"command.flow.{verb}" for verb in ("create", "update", "delete", "enable", "disable"))
+    + ("command.freeze.*",),
     ack_wait=30,
 )
 WORKER_QUEUE = Queue(name="worker", filters=("backup.requested.*",), ack_wait=30)

@@ -92,7 +92,7 @@ def subject_of(message: Message) -> str:
 
 def guard_of(message: Message) -> str | None:
     """Return the subject filter whose last sequence guards the append of this message, if any does."""
-    if isinstance(message, Rejected) and message.entity in {"execution", "backup"}:
+    if isinstance(message, Rejected) and message.entity in {"execution", "backup", "backfill"}:
         return subject_of(message)  # the executors', of which any number decide the same
     guard = TABLE[tag_of(message)].guard
     return guard.format(key=key_of(message)) if guard else None

@@ -13,7 +13,7 @@ from bus.log import Log
 from schemas import events as e
 from schemas.base import Message
 from schemas.commands import Command
-from schemas.definitions import name_of
+from schemas.definitions import Freeze, name_of
 from schemas.ids import instant
 
 _COLOURS = {
@@ -129,10 +129,17 @@ def _describe(message: Message, actor: str | None) -> str:
             return f"{message.context_id}: {message.reason}"
         case e.DeadLettered():
             return f"message {message.sequence} on {message.subject}: {message.error}"
+        case e.FreezeDefined():
+            freeze = message.definition
+            return f"until {instant(freeze.until)}: {freeze.reason}" if freeze else "lifted"
+        case e.FlowBackfilling():
+            return f"{len(message.occurrences)} occurrences, {message.max_concurrent} at a time"
+        case e.FlowBackfillCancelled():
+            return message.reason
         case defined if isinstance(defined, e.Defined):
             return (
                 "deleted"
-                if defined.definition is None
+                if defined.definition is None or isinstance(defined.definition, Freeze)
                 else f"{name_of(defined.definition)} (version {defined.version})"
             )
         case _:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import cast
 
 from msgspec import UNSET, UnsetType
 
-from schemas.base import Id, Message, Priority, tag_of
+from schemas.base import Id, Message, Priority, Prose, tag_of
 from schemas.definitions import (
     Entity,
     FlowPatch,
@@ -176,10 +177,24 @@ class UpdateFlow(Update, frozen=True, kw_only=True, tag="command.flow.update"):
 class DeleteFlow(Delete, frozen=True, kw_only=True, tag="command.flow.delete"): ...
 
 
-class EnableFlow(Enable, frozen=True, kw_only=True, tag="command.flow.enable"): ...
+class EnableFlow(Enable, frozen=True, kw_only=True, tag="command.flow.enable"):
+    """`run_missed`: what passed while it was disabled counts as missed, and is caught up as its schedule says."""
+
+    run_missed: bool = False
 
 
 class DisableFlow(Disable, frozen=True, kw_only=True, tag="command.flow.disable"): ...
+
+
+class SetFreeze(Command, frozen=True, kw_only=True, tag="command.freeze.set"):
+    """No scheduled start anywhere until then."""
+
+    until: datetime
+    reason: Prose
+
+
+class LiftFreeze(Command, frozen=True, kw_only=True, tag="command.freeze.lift"):
+    """End the freeze now."""
 
 
 # The executor answers these, not the registry.
@@ -210,6 +225,20 @@ class BackupVm(Command, frozen=True, kw_only=True, tag="command.backup.create"):
     policy_id: Id | None = None
 
 
+class CreateBackfill(Command, frozen=True, kw_only=True, tag="command.backfill.create"):
+    """Execute past occurrences of a flow now. `id` is the backfill's."""
+
+    flow_id: Id
+    occurrences: list[datetime]
+    max_concurrent: int = 1
+
+
+class CancelBackfill(Command, frozen=True, kw_only=True, tag="command.backfill.cancel"):
+    """Stop a backfill: all of its executions, those that run and those that wait."""
+
+    flow_id: Id
+
+
 DEFINITION_COMMANDS: tuple[type[Command], ...] = (
     *(CreateVm, UpdateVm, DeleteVm, EnableVm, DisableVm),
     *(CreateGroup, UpdateGroup, DeleteGroup, EnableGroup, DisableGroup, AddMember, UpdateMember, RemoveMember),
@@ -217,10 +246,11 @@ DEFINITION_COMMANDS: tuple[type[Command], ...] = (
     *(CreateRepository, UpdateRepository, DeleteRepository, EnableRepository, DisableRepository),
     *(CreatePolicy, UpdatePolicy, DeletePolicy, EnablePolicy, DisablePolicy),
     *(CreateFlow, UpdateFlow, DeleteFlow, EnableFlow, DisableFlow),
+    *(SetFreeze, LiftFreeze),
 )
 COMMANDS: tuple[type[Command], ...] = (
     *DEFINITION_COMMANDS,
-    *(ExecuteFlow, CancelExecution, RetryExecution, BackupVm),
+    *(ExecuteFlow, CancelExecution, RetryExecution, BackupVm, CreateBackfill, CancelBackfill),
 )
 
 

@@ -6,7 +6,7 @@ For each kind a *spec* (what one may say), a *patch* (an update, where a field l
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
@@ -15,12 +15,15 @@ from schemas.base import Count, FilePath, Id, Labels, Name, Positive, Priority, 
 
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
 
-Entity = Kind | Literal["execution", "backup"]  # what a command may be about
+Entity = Kind | Literal["freeze", "execution", "backup", "backfill"]  # what a command may be about
 
 FlowType = Literal["backup", "replication"]
 TargetType = Literal["vm", "group"]
 OverlapPolicy = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "allow"]
 CatchUp = Literal["none", "last", "all"]
+DstGap = Literal["shift", "skip"]
+DstFold = Literal["first", "both"]
+Weekday = Literal["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 BackupType = Literal["auto", "full", "incremental"]
 EngineName = Literal["directory", "simulated"]
 Setting = Annotated[str, Meta(max_length=1024)] | int | float | bool
@@ -32,6 +35,7 @@ CronExpression = Annotated[
 TimeZone = Annotated[
     str, Meta(min_length=1, max_length=64, description="an IANA time zone", examples=["Europe/Berlin"])
 ]
+LocalTime = Annotated[datetime, Meta(tz=False, description="a local time", examples=["2026-12-24T13:00:00"])]
 Tags = Annotated[list[Word], Meta(max_length=64)]
 
 
@@ -101,13 +105,47 @@ class GroupPatch(Value, frozen=True, kw_only=True):
     enabled: bool | UnsetType = UNSET
 
 
+class Exclusion(Value, frozen=True, kw_only=True):
+    """When a schedule does not fire: on these weekdays, in this range of dates, between these times of day.
+
+    All that is given must hold; times and dates are the schedule's own. A window whose `to_time` is not after its
+    `from_time` goes over midnight, and belongs to the day on which it begins.
+    """
+
+    name: Name
+    weekdays: Annotated[list[Weekday], Meta(max_length=7)] = []
+    first_date: date | None = None
+    last_date: date | None = None
+    from_time: Annotated[time, Meta(tz=False)] | None = None
+    to_time: Annotated[time, Meta(tz=False)] | None = None
+
+
+Exclusions = Annotated[list[Exclusion], Meta(max_length=100)]
+Expressions = Annotated[list[CronExpression], Meta(max_length=20)]
+Inclusions = Annotated[list[LocalTime], Meta(max_length=1000)]
+SpreadSeconds = Annotated[int, Meta(ge=0, le=86_400)]
+
+
 class ScheduleSpec(Value, frozen=True, kw_only=True):
-    """When: a cron expression in a time zone, and what to do about occurrences that passed while nothing ran."""
+    """When: cron expressions in a time zone, and what to do about occurrences that passed while nothing ran.
+
+    It fires when any of its expressions matches, from `start_date` to `end_date` (both included) and outside its
+    exclusions, and at its `inclusions` (local times) whatever is excluded. `spread_seconds`: each flow begins up to so
+    much later, always by the same time.
+    """
 
     name: Name
     description: Prose = ""
     cron_expression: CronExpression
+    more_expressions: Expressions = []
     timezone: TimeZone = "UTC"
+    dst_gap: DstGap = "shift"
+    dst_fold: DstFold = "first"
+    exclusions: Exclusions = []
+    inclusions: Inclusions = []
+    start_date: date | None = None
+    end_date: date | None = None
+    spread_seconds: SpreadSeconds = 0
     enabled: bool = True
     catch_up: CatchUp = "last"
     catch_up_window_seconds: Count = 86_400
@@ -120,7 +158,15 @@ class SchedulePatch(Value, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     description: Prose | UnsetType = UNSET
     cron_expression: CronExpression | UnsetType = UNSET
+    more_expressions: Expressions | UnsetType = UNSET
     timezone: TimeZone | UnsetType = UNSET
+    dst_gap: DstGap | UnsetType = UNSET
+    dst_fold: DstFold | UnsetType = UNSET
+    exclusions: Exclusions | UnsetType = UNSET
+    inclusions: Inclusions | UnsetType = UNSET
+    start_date: date | UnsetType | None = UNSET
+    end_date: date | UnsetType | None = UNSET
+    spread_seconds: SpreadSeconds | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     catch_up: CatchUp | UnsetType = UNSET
     catch_up_window_seconds: Count | UnsetType = UNSET
@@ -294,9 +340,24 @@ class Flow(FlowSpec, frozen=True, kw_only=True):
     armed_at: datetime
 
 
+class Freeze(Value, frozen=True, kw_only=True):
+    """No scheduled start anywhere, from `since` until `until`; what runs goes on."""
+
+    since: datetime
+    until: datetime
+    reason: Prose
+    created_by: str
+
+
 Definition = Vm | Group | Schedule | Repository | Policy | Flow
 Spec = VmSpec | GroupSpec | ScheduleSpec | RepositorySpec | PolicySpec | FlowSpec
 Patch = VmPatch | GroupPatch | SchedulePatch | RepositoryPatch | PolicyPatch | FlowPatch
+
+# what in a schedule says when it fires: a change begins its calendar anew
+CALENDAR_FIELDS = (
+    *("cron_expression", "more_expressions", "timezone", "dst_gap", "dst_fold", "exclusions", "inclusions"),
+    *("start_date", "end_date", "spread_seconds"),
+)
 
 DEFINITIONS: dict[Kind, type[Definition]] = {
     "vm": Vm,

@@ -14,6 +14,7 @@ from schemas.definitions import (
     EngineName,
     Entity,
     Flow,
+    Freeze,
     Group,
     OverlapPolicy,
     Policy,
@@ -30,6 +31,8 @@ RejectionCode = Literal["not_found", "conflict", "in_use", "version", "invalid"]
 SkipReason = Literal[
     "overlap",
     "start_deadline",
+    "frozen",
+    "backfill_cancelled",
     "flow_deleted",
     "target_deleted",
     "repository_deleted",
@@ -82,7 +85,13 @@ class FlowDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.flow"):
     definition: Flow | None
 
 
-Defined = VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined
+class FreezeDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.freeze"):
+    """There is one freeze at most, of the whole engine; None: it was lifted before its end."""
+
+    definition: Freeze | None
+
+
+Defined = VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined | FreezeDefined
 
 
 class Rejected(Event, frozen=True, kw_only=True, tag="rejected"):
@@ -121,6 +130,21 @@ class FlowMissed(FlowEvent, frozen=True, kw_only=True, tag="flow.missed"):
     count: int
 
 
+class FlowBackfilling(FlowEvent, frozen=True, kw_only=True, tag="flow.backfilling"):
+    """Past occurrences are to be executed now, each as an execution of its own, `max_concurrent` at a time."""
+
+    backfill_id: Id
+    occurrences: list[datetime]
+    max_concurrent: int
+
+
+class FlowBackfillCancelled(FlowEvent, frozen=True, kw_only=True, tag="flow.backfill_cancelled"):
+    """What of a backfill waits is skipped, what runs is stopped."""
+
+    backfill_id: Id
+    reason: str
+
+
 class ExecutionEvent(FlowEvent, frozen=True, kw_only=True):
     """Something about one execution."""
 
@@ -146,6 +170,7 @@ class FlowStarted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.started")
     jobs: int
     parts: int
     retry_of: Id | None = None
+    backfill_id: Id | None = None
     start_by: datetime | None = None
     finish_by: datetime | None = None
 
@@ -307,7 +332,8 @@ class DeadLettered(Event, frozen=True, kw_only=True, tag="dead"):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, Rejected),
+    *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined, Rejected),
+    *(FlowBackfilling, FlowBackfillCancelled),
     *(FlowDue, FlowMissed, FlowOverdue, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
     *(BackupRequested, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),
     *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),

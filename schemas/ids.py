@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
+ENGINE = "engine"  # the id of what is about the whole engine
 AD_HOC = "adhoc"  # stands for the flow's id in events of backups outside any flow
 
 _NAMESPACE = UUID("6f7a1c1e-4c0a-5b8e-9b57-3f2c0d1e8a44")
@@ -23,6 +24,11 @@ def scheduled_execution_id(flow_id: str, occurrence: datetime) -> str:
 def manual_execution_id(command_id: str) -> str:
     """Return the id of the execution that a `command.flow.execute` asks for."""
     return derived("execution", command_id)
+
+
+def backfill_execution_id(backfill_id: str, occurrence: datetime) -> str:
+    """Return the id of the execution of one occurrence in a backfill."""
+    return derived("execution", backfill_id, instant(occurrence))
 
 
 def backup_id(execution_id: str, context_id: str) -> str:

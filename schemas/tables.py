@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -82,6 +83,16 @@ vms = _definition(
     Column("disks", JSON, nullable=False),
 )
 
+freezes = Table(
+    "freezes",
+    metadata,
+    _id(primary_key=True),
+    Column("since", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_by", String(255), nullable=False),
+)
+
 machine_groups = _definition("machine_groups")
 
 machine_group_members = Table(
@@ -97,7 +108,15 @@ machine_group_members = Table(
 schedules = _definition(
     "schedules",
     Column("cron_expression", String(255), nullable=False),
+    Column("more_expressions", JSON, nullable=False),
     Column("timezone", String(64), nullable=False),
+    Column("dst_gap", String(16), nullable=False),
+    Column("dst_fold", String(16), nullable=False),
+    Column("exclusions", JSON, nullable=False),
+    Column("inclusions", JSON, nullable=False),
+    Column("start_date", Date),
+    Column("end_date", Date),
+    Column("spread_seconds", Integer, nullable=False),
     Column("catch_up", String(16), nullable=False),
     Column("catch_up_window_seconds", Integer, nullable=False),
     Column("max_concurrent_jobs", Integer),
@@ -169,6 +188,7 @@ executions = Table(
     _id("repository_id"),
     _id("policy_id"),
     _id("retry_of", index=True),
+    _id("backfill_id", index=True),
     Column("priority", Integer, nullable=False),
     Column("max_concurrent_jobs", Integer),
     # as `flow.completed` counted them; while an execution runs, its jobs are counted when asked

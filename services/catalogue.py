@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar, cast
 
-from schemas.definitions import Definition, Flow, Group, Kind, Policy, Repository, Schedule, Vm, VmSpec, name_of
-from schemas.events import CatalogEvent, Defined
+from schemas.definitions import Definition, Flow, Freeze, Group, Kind, Policy, Repository, Schedule, Vm, VmSpec, name_of
+from schemas.events import CatalogEvent, Defined, FreezeDefined
 
 D = TypeVar("D", bound=Definition)
 
@@ -21,6 +21,8 @@ class Catalogue:
         self.repositories: dict[str, Repository] = {}
         self.policies: dict[str, Policy] = {}
         self.flows: dict[str, Flow] = {}
+        self.freeze: Freeze | None = None
+        self.freeze_version = 0
         self._names: dict[tuple[Kind, str], str] = {}
 
     def of(self, kind: Kind) -> dict[str, Definition]:
@@ -42,6 +44,9 @@ class Catalogue:
     def evolve(self, event: CatalogEvent) -> None:
         """Take in one `catalog.*` event."""
         assert isinstance(event, Defined)
+        if isinstance(event, FreezeDefined):
+            self.freeze, self.freeze_version = event.definition, event.version
+            return
         kind = kind_of(event)
         table = self.of(kind)
         previous = table.pop(event.id, None)
@@ -66,5 +71,5 @@ class Catalogue:
 
 
 def kind_of(event: Defined) -> Kind:
-    """Return the kind of definition that a `catalog.*` event is about."""
+    """Return the kind of definition that a `catalog.*` event is about. A freeze is none."""
     return cast("Kind", str(event.__struct_config__.tag).removeprefix("catalog."))

@@ -27,6 +27,7 @@ class ExecutionFilter(Value, frozen=True, kw_only=True):
     """Which executions; times bound `started_at`."""
 
     flow_id: str | None = None
+    backfill_id: str | None = None
     status: str | None = None
     execution_type: str | None = None
     since: datetime | None = None
@@ -37,7 +38,11 @@ async def find(reading: Reading, wanted: ExecutionFilter, page: Page) -> Executi
     """Return a page of executions, newest first."""
     e = t.executions
     statement = select(e).order_by(e.c.started_at.desc(), e.c.id.desc())
-    for column, value in ((e.c.flow_id, wanted.flow_id), (e.c.status, wanted.status)):
+    for column, value in (
+        (e.c.flow_id, wanted.flow_id),
+        (e.c.status, wanted.status),
+        (e.c.backfill_id, wanted.backfill_id),
+    ):
         if value is not None:
             statement = statement.where(column == value)
     if wanted.execution_type is not None:

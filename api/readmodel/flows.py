@@ -10,11 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, func, select
 
 from api.answers import FlowAnswer, FlowList, FlowStatus, Summary
+from api.readmodel import calendar
 from api.readmodel.reading import Page, Reading, containing, labelled, order, shaped
 from schemas import tables as t
 from schemas.base import Value
-from schemas.definitions import ScheduleSpec
-from services.scheduler import calendar
 
 
 class FlowFilter(Value, frozen=True, kw_only=True):
@@ -40,10 +39,8 @@ def _select() -> Select[Any]:
             func.coalesce(t.vms.c.name, t.machine_groups.c.name).label("target_name"),
             t.repositories.c.name.label("repository_name"),
             t.policies.c.name.label("policy_name"),
-            t.schedules.c.name.label("schedule_name"),
             t.schedules.c.cron_expression.label("schedule_cron"),
-            t.schedules.c.timezone.label("schedule_timezone"),
-            t.schedules.c.enabled.label("schedule_enabled"),
+            *calendar.columns(),
         )
         .outerjoin(t.vms, (f.c.target_type == "vm") & (t.vms.c.id == f.c.target_id))
         .outerjoin(t.machine_groups, (f.c.target_type == "group") & (t.machine_groups.c.id == f.c.target_id))
@@ -71,19 +68,21 @@ async def find(reading: Reading, wanted: FlowFilter, sort: str | None, page: Pag
     order_by = order(f, sort)
     ids, total = await reading.page(matching.order_by(*order_by), page)
     rows = await reading.mappings(_select().where(f.c.id.in_([row["id"] for row in ids])).order_by(*order_by))
-    return FlowList(flows=[_answer(row, now) for row in rows], total=total)
+    frozen = await calendar.freeze(reading)
+    return FlowList(flows=[_answer(row, now, frozen) for row in rows], total=total)
 
 
 async def one(reading: Reading, flow_id: str, now: datetime) -> FlowAnswer | None:
     """Return a flow, None when there is none."""
     row = await reading.row(_select().where(t.protection_flows.c.id == flow_id))
-    return None if row is None else _answer(row, now)
+    return None if row is None else _answer(row, now, await calendar.freeze(reading))
 
 
 async def next_runs(reading: Reading, flow_id: str, now: datetime, count: int) -> list[datetime]:
     """Return when a flow will run next, by the scheduler's own calendar."""
     row = await reading.row(_select().where(t.protection_flows.c.id == flow_id))
-    return [] if row is None else _next_runs(row, now, count)
+    frozen = await calendar.freeze(reading)
+    return [] if row is None else _next_runs(row, now, count, frozen)
 
 
 async def summary(reading: Reading, midnight: datetime) -> Summary:
@@ -114,16 +113,12 @@ async def summary(reading: Reading, midnight: datetime) -> Summary:
     return shaped(Summary, {**(flows or {}), **(executions or {})})
 
 
-def _next_runs(row: Mapping[str, Any], now: datetime, count: int) -> list[datetime]:
-    if not row["enabled"] or not row["schedule_enabled"]:
-        return []
-    schedule = ScheduleSpec(
-        name=row["schedule_name"], cron_expression=row["schedule_cron"], timezone=row["schedule_timezone"]
-    )
-    return list(islice(calendar.occurrences(schedule, now), count))
+def _next_runs(row: Mapping[str, Any], now: datetime, count: int, frozen: calendar.Freeze | None) -> list[datetime]:
+    return [fires_at for _, fires_at in islice(calendar.upcoming(row, now, frozen), count)]
 
 
-def _answer(row: Mapping[str, Any], now: datetime) -> FlowAnswer:
-    next_run = next(iter(_next_runs(row, now, 1)), None)
-    status = shaped(FlowStatus, {**row, "next_execution_time": next_run})
+def _answer(row: Mapping[str, Any], now: datetime, frozen: calendar.Freeze | None) -> FlowAnswer:
+    next_run = next(iter(_next_runs(row, now, 1, frozen)), None)
+    why_not = None if next_run else calendar.why_not(row) or "its schedule has no more occurrences"
+    status = shaped(FlowStatus, {**row, "next_execution_time": next_run, "next_execution_reason": why_not})
     return shaped(FlowAnswer, {**row, "status": status})

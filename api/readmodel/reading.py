@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import ColumnElement, Row, Select, Table, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas import tables as t
 from schemas.base import Value
+from schemas.definitions import Exclusion
 
 POLL = 0.005  # seconds between looks at the position, only while somebody waits
 
@@ -82,6 +85,12 @@ class Reading:
             self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
             await asyncio.sleep(POLL)
 
+    def seconds_between(self, begin: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the seconds from one instant to another, in the database's own words."""
+        if self._engine.dialect.name == "sqlite":
+            return (func.julianday(end) - func.julianday(begin)) * 86_400.0
+        return func.extract("epoch", end - begin)
+
     async def close(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
@@ -95,7 +104,15 @@ S = TypeVar("S", bound=Value)
 
 def shaped(shape: type[S], row: Mapping[str, Any]) -> S:
     """Return a row as an answer: the columns that its fields name."""
-    return shape(**{field: row[field] for field in shape.__struct_fields__})
+    fields = shape.__struct_fields__
+    return shape(**{field: _VALUES[field](row[field]) if field in _VALUES else row[field] for field in fields})
+
+
+# columns of JSON that hold shapes
+_VALUES: dict[str, Callable[[Any], Any]] = {
+    "exclusions": lambda value: msgspec.convert(value, list[Exclusion]),
+    "inclusions": lambda value: msgspec.convert(value, list[datetime]),
+}
 
 
 def order(table: Table, sort: str | None) -> list[ColumnElement[Any]]:

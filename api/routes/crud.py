@@ -38,6 +38,7 @@ class Resource(Value, frozen=True, kw_only=True):
     new_id: Callable[[AtDesk, Any], str] | None = None
     before_delete: Callable[[AtDesk, str, bool], Awaitable[None]] | None = None  # with `force` as asked
     detachable: bool = False
+    resumable: bool = False  # enabling it may ask for what was missed
 
 
 def router(resource: Resource, handlers: Sequence[BaseRouteHandler]) -> Router:
@@ -84,11 +85,26 @@ def _write_routes(resource: Resource) -> list[BaseRouteHandler]:
         await desk.submit(resource.update(id=id, patch=data, if_version=desk.if_version))  # type: ignore[call-arg]
         return await _answer(resource, desk, id)
 
-    @patch("/{id:str}/enable", responses=WRITE, operation_id=f"enable_{kind}", summary=f"Take a {kind} into use")
-    async def enable(desk: AtDesk, id: PathId) -> Response[resource.answer]:  # noqa: A002
+    into_use: dict[str, Any] = {"operation_id": f"enable_{kind}", "summary": f"Take a {kind} into use"}
+
+    @patch("/{id:str}/enable", responses=WRITE, **into_use)
+    async def enable_plain(desk: AtDesk, id: PathId) -> Response[resource.answer]:  # noqa: A002
         await known(resource, desk, id)
         await desk.submit(resource.enable(id=id, if_version=desk.if_version))
         return await _answer(resource, desk, id)
+
+    @patch("/{id:str}/enable", responses=WRITE, **into_use)
+    async def enable_missed(
+        desk: AtDesk,
+        id: PathId,  # noqa: A002
+        run_missed: FromQuery[bool] = False,
+    ) -> Response[resource.answer]:
+        await known(resource, desk, id)
+        command = resource.enable(id=id, if_version=desk.if_version, run_missed=run_missed)  # type: ignore[call-arg]
+        await desk.submit(command)
+        return await _answer(resource, desk, id)
+
+    enable = enable_missed if resource.resumable else enable_plain
 
     @patch("/{id:str}/disable", responses=WRITE, operation_id=f"disable_{kind}", summary=f"Take a {kind} out of use")
     async def disable(desk: AtDesk, id: PathId) -> Response[resource.answer]:  # noqa: A002

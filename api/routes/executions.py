@@ -23,6 +23,7 @@ async def list_executions(
     limit: Limit = 50,
     offset: Offset = 0,
     flow_id: FromQuery[str | None] = None,
+    backfill_id: FromQuery[str | None] = None,
     status: FromQuery[ExecutionStatus | None] = None,
     execution_type: FromQuery[ExecutionType | None] = None,
     since: Since = None,
@@ -31,6 +32,7 @@ async def list_executions(
     """List executions over all flows, newest first."""
     wanted = ExecutionFilter(
         flow_id=flow_id,
+        backfill_id=backfill_id,
         status=status,
         execution_type=execution_type,
         since=moment("from", since),

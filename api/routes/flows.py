@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -12,23 +13,26 @@ from litestar import Response, get, post
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from api.answers import (
+    BackfillAnswer,
     BulkAnswer,
     DryRun,
     ExecutionList,
     FlowAnswer,
     FlowList,
     FlowNow,
+    OutcomeList,
     StartedExecution,
     Summary,
 )
 from api.desk import AtDesk
-from api.inputs import BulkInput, CloneInput, FlowInput, FlowPatchInput
+from api.inputs import BackfillInput, BulkInput, CloneInput, FlowInput, FlowPatchInput
 from api.problems import ApiError, FieldError, Pending, not_found
+from api.readmodel import calendar, executions, flows
 from api.readmodel import dry_run as dry_runs
-from api.readmodel import executions, flows
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.flows import FlowFilter
 from api.readmodel.reading import Page, Reading
+from api.routes.calendar import LONGEST, period
 from api.routes.crud import Resource, known, router
 from api.routes.parameters import (
     READ,
@@ -59,6 +63,7 @@ FlowSort = FromQuery[Annotated[FlowColumn | None, QueryParameter(description="a 
 
 RUNNING = Page(limit=100)
 NEXT_RUNS = 10
+MOST_FILLED = 1000  # occurrences in one backfill
 BULK_AT_ONCE = 50
 CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
 CANCEL_POLL = 0.1  # seconds
@@ -103,6 +108,7 @@ FLOW = Resource(
     disable=c.DisableFlow,
     read=_read,
     before_delete=_not_running,
+    resumable=True,
 )
 
 
@@ -195,6 +201,51 @@ async def flow_status(desk: AtDesk, flow_id: PathId) -> FlowNow:
         next_run=next_runs[0] if next_runs else None,
         next_runs=next_runs,
     )
+
+
+@get("/{flow_id:str}/occurrences", responses=READ)
+async def flow_occurrences(desk: AtDesk, flow_id: PathId, since: Since = None, until: Until = None) -> OutcomeList:
+    """List a flow's occurrences in a range, at most a year: those that passed with what became of them, those to come.
+
+    Without a range: from a day ago, for two.
+    """
+    since = since or (desk.now - timedelta(days=1)).isoformat()
+    start, end = period(desk, since, until, timedelta(days=2))
+    found = await calendar.outcomes(desk.reading, flow_id, start, end, desk.now)
+    if found is None:
+        raise not_found("flow", flow_id)
+    return found
+
+
+@post("/{flow_id:str}/backfill", status_code=202, responses=WRITE)
+async def backfill(desk: AtDesk, flow_id: PathId, data: JSONBody[BackfillInput]) -> BackfillAnswer:
+    """Execute past occurrences of a flow's schedule now, so many at a time, whatever its overlap policy."""
+    await known(FLOW, desk, flow_id)
+    data = await desk.strict(data)
+    if data.to > desk.now or data.from_ >= data.to or data.to - data.from_ > LONGEST:
+        message = f"the range must lie in the past, end after it begins, and be {LONGEST.days} days long at most"
+        raise ApiError(422, message, errors=[FieldError(field="to", message=message)])
+    found = await calendar.to_fill(desk.reading, flow_id, data.from_, data.to, data.mode)
+    if found is None:
+        raise ApiError(409, "the flow has no schedule, so it has no occurrences")
+    if len(found) > MOST_FILLED:
+        raise ApiError(422, f"{len(found)} occurrences are too many at once: at most {MOST_FILLED}. Shorten the range")
+    if data.dry_run or not found:
+        message = f"{len(found)} occurrences would be executed" if found else "there is nothing to fill"
+        return BackfillAnswer(backfill_id=None, flow_id=flow_id, occurrences=found, message=message)
+    id_ = desk.new_id("backfill")
+    command = c.CreateBackfill(id=id_, flow_id=flow_id, occurrences=found, max_concurrent=data.max_concurrent)
+    await desk.submit(command)
+    message = f"{len(found)} occurrences are executed, {data.max_concurrent} at a time"
+    return BackfillAnswer(backfill_id=id_, flow_id=flow_id, occurrences=found, message=message)
+
+
+@post("/{flow_id:str}/backfill/{backfill_id:str}/cancel", status_code=202, responses=WRITE)
+async def cancel_backfill(desk: AtDesk, flow_id: PathId, backfill_id: PathId) -> ExecutionList:
+    """Stop a backfill: what waits is skipped, what runs is stopped."""
+    await known(FLOW, desk, flow_id)
+    await desk.submit(c.CancelBackfill(id=backfill_id, flow_id=flow_id))
+    return await executions.find(desk.reading, ExecutionFilter(backfill_id=backfill_id), Page(limit=500))
 
 
 @get("/summary", responses=READ)
@@ -311,6 +362,6 @@ ROUTER = router(
     FLOW,
     [
         *(list_flows, summary, bulk_enable, bulk_disable, bulk_delete),
-        *(execute_flow, flow_executions, flow_status, dry_run, clone),
+        *(execute_flow, flow_executions, flow_status, flow_occurrences, dry_run, clone, backfill, cancel_backfill),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from litestar import Response, get
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -9,6 +11,7 @@ from api.parts import AtParts
 from bus.errors import LogError
 from schemas.base import Value
 
+FRESH = timedelta(seconds=60)  # a scheduler that refuses says so again and again
 MOST_LAG = 10_000  # messages that the tables may be behind the log and still be called ready
 
 
@@ -17,11 +20,24 @@ class Live(Value, frozen=True, kw_only=True):
 
 
 class Ready(Value, frozen=True, kw_only=True):
-    """`parts`: each part's state, `ok` or what is wrong; `lag`: messages that the tables are behind the log."""
+    """`parts`: each part's state, `ok` or what is wrong; `lag`: messages that the tables are behind the log.
+
+    `status`: `ok`; `degraded` when requests are served, and a part does not do its work; `not ready`.
+    """
 
     status: str
     parts: dict[str, str]
     lag: int | None
+
+
+async def refusing(parts: AtParts) -> list[float]:
+    """Return how many seconds the clocks of schedulers that fire nothing are off the log's."""
+    try:
+        notes = (await parts.log.notes("clock.")).values()
+        now = await parts.log.time()
+    except LogError:
+        return []
+    return [float(one.value["offset_seconds"]) for one in notes if one.value["refusing"] and now - one.at < FRESH]
 
 
 @get("/health/live", tags=["Health"])
@@ -50,5 +66,9 @@ async def ready(parts: AtParts) -> Response[Ready]:
     elif lag > MOST_LAG:
         states["recorder"] = f"{lag} messages behind the log"
     good = all(state == "ok" for state in states.values())
-    body = Ready(status="ok" if good else "not ready", parts=states, lag=lag)
+    if states["log"] == "ok" and (offsets := await refusing(parts)):
+        worst = max(offsets, key=abs)
+        states["scheduler"] = f"fires nothing: its clock is {worst:.0f} s off the log's ({len(offsets)} schedulers)"
+    status = "degraded" if good and "scheduler" in states else "ok" if good else "not ready"
+    body = Ready(status=status, parts=states, lag=lag)
     return Response(body, status_code=200 if good else 503)

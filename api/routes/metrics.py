@@ -8,6 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import func, select
 
 from api.parts import AtParts
+from api.routes.health import refusing
 from schemas import tables as t
 
 
@@ -20,6 +21,8 @@ async def metrics(parts: AtParts) -> Response[bytes]:
     Gauge("flows_log_last_sequence", "Sequence of the last message on the log", registry=registry).set(last)
     lag = Gauge("flows_projection_lag_messages", "Messages that the tables are behind the log", registry=registry)
     lag.set(max(0, last - position))
+    off = Gauge("flows_schedulers_refusing", "Schedulers that fire nothing, as their clock is off", registry=registry)
+    off.set(len(await refusing(parts)))
     executions = Gauge("flows_executions", "Executions by status", ["status"], registry=registry)
     for row in await parts.reading.rows(
         select(t.executions.c.status.label("value"), func.count().label("number")).group_by(t.executions.c.status)

@@ -67,10 +67,10 @@ async def preview(
     zone = ZoneInfo(schedule.timezone)
     start = moment("from", since) or desk.now
     try:
-        found = list(islice(calendar.occurrences(schedule, start), count))
+        found = list(islice(calendar.annotated(schedule, start), count))
     except (OverflowError, ValueError):
         raise ApiError(422, f"from: {start.isoformat()} is out of the calendar's reach") from None
-    runs = [NextRun(at=at, local=at.astimezone(zone).isoformat(), note=calendar.note(schedule, at)) for at in found]
+    runs = [NextRun(at=one.at, local=one.at.astimezone(zone).isoformat(), note=one.note) for one in found]
     return Preview(next_runs=runs)
 
 

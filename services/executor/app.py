@@ -11,7 +11,7 @@ from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Conflict, Unavailable, Unknown
 from bus.log import Log
 from bus.subjects import CATALOG, REQUESTS, matches
-from schemas.events import Rejected
+from schemas.events import FlowBackfillCancelled, FlowBackfilling, Rejected
 from services.executor.decision import Decided, Decision
 from services.executor.domain import Batch, decide
 from services.executor.state import State, evolve
@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 READS = (
     CATALOG,
-    *("command.flow.execute", "command.execution.*", "command.backup.create", "rejected.execution.*"),
+    *("command.flow.execute", "command.execution.*", "command.backup.create", "command.backfill.*"),
+    *("rejected.execution.*", "rejected.backfill.*", "flow.backfilling.*", "flow.backfill_cancelled.*"),
     *(f"flow.{event}.*" for event in ("due", "overdue", "started", "planned", "skipped", "cancelling", "completed")),
     *(f"backup.{event}.*" for event in ("requested", "skipped", "started", "completed", "failed", "cancelled")),
 )
@@ -132,4 +133,10 @@ class Executor:
 
 
 def _execution_of(event: Decided) -> str:
-    return event.id if isinstance(event, Rejected) else event.execution_id
+    match event:
+        case Rejected():
+            return event.id
+        case FlowBackfilling() | FlowBackfillCancelled():
+            return event.backfill_id
+        case _:
+            return event.execution_id

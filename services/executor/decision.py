@@ -11,6 +11,8 @@ from schemas.events import (
     BackupFailed,
     BackupRequested,
     BackupSkipped,
+    FlowBackfillCancelled,
+    FlowBackfilling,
     FlowCancelling,
     FlowCompleted,
     FlowPlanned,
@@ -24,6 +26,8 @@ Decided = (
     | FlowPlanned
     | FlowSkipped
     | FlowCancelling
+    | FlowBackfilling
+    | FlowBackfillCancelled
     | FlowCompleted
     | BackupRequested
     | BackupSkipped
@@ -62,6 +66,10 @@ class Decision(Value, frozen=True, kw_only=True):
             case FlowCancelling():
                 vm = f":{self.event.context_id}" if self.event.context_id else ""
                 return f"cancelling:{self.event.execution_id}{vm}"
+            case FlowBackfilling():
+                return f"backfilling:{self.event.backfill_id}"
+            case FlowBackfillCancelled():
+                return f"backfill_cancelled:{self.event.backfill_id}"
             case Rejected():
                 return f"rejected:{self.event.verb}:{self.event.id}"
 

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from schemas.base import Value
-from schemas.commands import BackupVm
-from schemas.definitions import Flow
+from schemas.commands import BackupVm, CreateBackfill, verb_of
+from schemas.definitions import Flow, Freeze
 from schemas.events import (
     BackupCancelled,
     BackupFailed,
@@ -22,6 +22,8 @@ from schemas.events import (
     BackupSkipped,
     ExcludedVm,
     ExecutionStatus,
+    FlowBackfillCancelled,
+    FlowBackfilling,
     FlowCancelling,
     FlowCompleted,
     FlowPlanned,
@@ -38,7 +40,7 @@ from services.executor.admission import Limits, admit
 from services.executor.decision import Decision
 from services.executor.overlap import overlap
 from services.executor.plan import nothing_to_do, resolve
-from services.executor.state import Cancel, Execution, State, Trigger
+from services.executor.state import Cancel, Execution, State, Trigger, Wish, group_of
 
 BATCH = 1000  # messages in one atomic batch
 EXECUTION_TIMEOUT = timedelta(days=7)  # when no policy says otherwise: no execution stays running for ever
@@ -56,6 +58,7 @@ def decide(state: State, *, total_limit: int | None = None) -> list[Batch]:
     batches: list[Batch] = []
     begun = _answer_triggers(state, batches)
     batches += [[_answer_cancel(state, cancel)] for cancel in state.cancels.values()]
+    batches += [[_answer_wish(state, wish)] for wish in state.wishes.values()]
     batches += _stops(state)
     batches += [[_complete(execution)] for execution in state.executions.values() if execution.finished]
     batches += _closings(state)
@@ -82,28 +85,28 @@ class _Begun(Value, frozen=True):
 def _answer_triggers(state: State, batches: list[Batch]) -> dict[str, _Begun]:
     """Add the batches that answer triggers, and return the executions that begin with them, by id."""
     begun: dict[str, _Begun] = {}
-    started: set[str] = set()  # flows
+    started: Counter[str] = Counter()  # by flow, or by backfill
     waiting: Counter[str] = Counter()  # by flow: triggers that go on waiting
-    behind = Counter(trigger.flow_id for trigger in state.triggers.values())
+    behind = Counter(group_of(trigger) for trigger in state.triggers.values())
     stopped: set[str] = set()  # executions
     for trigger in state.triggers.values():
-        behind[trigger.flow_id] -= 1
+        group = group_of(trigger)
+        behind[group] -= 1
         flow = state.catalogue.flows.get(trigger.flow_id)
         if no := _hopeless(state, trigger, flow):
             batches.append(no)
             continue
-        if flow is not None:
-            verdict = overlap(
-                flow.overlap_policy,
-                running=bool(state.running.get(flow.id)) or flow.id in started,
-                ahead=waiting[flow.id],
-                behind=behind[flow.id],
-            )
+        running = len(state.running.get(group, ())) + started[group]
+        if trigger.backfill_id is not None:
+            if running >= trigger.max_concurrent:
+                continue
+        elif flow is not None:
+            verdict = overlap(flow.overlap_policy, running=running > 0, ahead=waiting[group], behind=behind[group])
             if verdict.action == "skip":
                 batches.append(_skip(state, trigger, "overlap", verdict.reason))
                 continue
             if verdict.action in {"wait", "cancel"}:
-                waiting[flow.id] += 1
+                waiting[group] += 1
                 if verdict.action == "cancel":
                     batches += _overtake(state, trigger, stopped)
                 continue
@@ -111,7 +114,7 @@ def _answer_triggers(state: State, batches: list[Batch]) -> dict[str, _Begun]:
         batches.append(batch)
         if execution is not None:
             begun[trigger.execution_id] = _Begun(execution, batch)
-            started.add(trigger.flow_id)
+            started[group] += 1
     return begun
 
 
@@ -119,6 +122,8 @@ def _hopeless(state: State, trigger: Trigger, flow: Flow | None) -> Batch | None
     """Return the skip of a trigger that nothing can come of any more."""
     if flow is None and trigger.ad_hoc is None:
         return _skip(state, trigger, "flow_deleted", f"flow {trigger.flow_id!r} does not exist")
+    if trigger.cancelled is not None:
+        return _skip(state, trigger, "backfill_cancelled", trigger.cancelled)
     if trigger.late is not None:
         message = f"it still waited for another execution when its start deadline passed at {instant(trigger.late)}"
         return _skip(state, trigger, "start_deadline", message)
@@ -146,9 +151,21 @@ def _answer(state: State, trigger: Trigger, flow: Flow | None) -> tuple[Batch, E
             return _skip(state, trigger, *answer), None
         flow = answer
     assert flow is not None
+    if frozen := _frozen(state.catalogue.freeze, trigger, state.time):
+        return _skip(state, trigger, "frozen", frozen), None
     if refusal := _refusal(state.catalogue, flow, by_hand=trigger.execution_type != "scheduled"):
         return _skip(state, trigger, *refusal), None
     return _begin(state.catalogue, flow, trigger, state.time)
+
+
+def _frozen(freeze: Freeze | None, trigger: Trigger, now: datetime) -> str | None:
+    """Return why a scheduled execution does not begin: its occurrence, or its turn, falls into a freeze."""
+    if freeze is None or trigger.execution_type != "scheduled":
+        return None
+    moments = (now, trigger.time, trigger.occurrence or now)
+    if any(freeze.since <= moment < freeze.until for moment in moments):
+        return f"no scheduled start until {instant(freeze.until)}: {freeze.reason}"
+    return None
 
 
 def _ad_hoc(catalogue: Catalogue, trigger: Trigger, wish: BackupVm, time: datetime) -> Flow | tuple[SkipReason, str]:
@@ -243,6 +260,7 @@ def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -
         jobs=len(plan.planned),
         parts=len(chunks),
         retry_of=trigger.retry_of,
+        backfill_id=trigger.backfill_id,
         start_by=trigger.time + timedelta(seconds=patience) if patience else None,
         finish_by=time + (timedelta(seconds=timeout) if timeout else EXECUTION_TIMEOUT),
     )
@@ -294,6 +312,34 @@ def _answer_cancel(state: State, cancel: Cancel) -> Decision:
     )
 
 
+def _answer_wish(state: State, wish: Wish) -> Decision:
+    """Return a backfill's beginning or end, or why there is none."""
+    assert state.time is not None
+    command = wish.command
+    reason = None
+    event: FlowBackfilling | FlowBackfillCancelled | Rejected
+    if isinstance(command, CreateBackfill):
+        event = FlowBackfilling(
+            flow_id=command.flow_id,
+            backfill_id=command.id,
+            occurrences=command.occurrences,
+            max_concurrent=command.max_concurrent,
+        )
+        if command.flow_id not in state.catalogue.flows:
+            reason = f"flow {command.flow_id!r} does not exist"
+    else:
+        event = FlowBackfillCancelled(
+            flow_id=command.flow_id, backfill_id=command.id, reason=f"backfill cancelled by {wish.actor}"
+        )
+        waiting = any(one.backfill_id == command.id and not one.cancelled for one in state.triggers.values())
+        if not waiting and not state.running.get(command.id):
+            reason = f"backfill {command.id!r} is not running: there is nothing to cancel"
+    if reason is not None:
+        verb = verb_of(command)
+        event = Rejected(entity="backfill", verb=verb, id=command.id, code="conflict", reason=reason)
+    return Decision(event=event, time=state.time, cause=wish.cause, actor=wish.actor)
+
+
 def _cancelling(
     state: State,
     execution: Execution,
@@ -329,6 +375,8 @@ def _stops(state: State) -> list[Batch]:
         if execution.overdue is not None:
             origin: StopOrigin = "timeout"
             reason = f"it had not ended by {instant(execution.overdue)}, the end of its time"
+        elif execution.recalled is not None:
+            origin, reason = "asked", execution.recalled
         elif flow_id not in state.catalogue.flows and flow_id != AD_HOC:
             origin, reason = "deleted", f"flow {execution.started.flow_name!r} was deleted while the execution ran"
         else:

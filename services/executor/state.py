@@ -9,7 +9,14 @@ from msgspec import structs
 
 from bus.envelope import Stored
 from schemas.base import Value
-from schemas.commands import BackupVm, CancelExecution, ExecuteFlow, RetryExecution
+from schemas.commands import (
+    BackupVm,
+    CancelBackfill,
+    CancelExecution,
+    CreateBackfill,
+    ExecuteFlow,
+    RetryExecution,
+)
 from schemas.events import (
     AttemptEvent,
     BackupCancelled,
@@ -21,6 +28,8 @@ from schemas.events import (
     BackupStatus,
     Defined,
     ExecutionType,
+    FlowBackfillCancelled,
+    FlowBackfilling,
     FlowCancelling,
     FlowCompleted,
     FlowDue,
@@ -32,7 +41,7 @@ from schemas.events import (
     Rejected,
     StopOrigin,
 )
-from schemas.ids import AD_HOC, manual_execution_id, scheduled_execution_id
+from schemas.ids import AD_HOC, backfill_execution_id, manual_execution_id, scheduled_execution_id
 from services.catalogue import Catalogue
 from services.executor.admission import Claim, Slots, urgency
 
@@ -56,6 +65,18 @@ class Trigger(Value, frozen=True, kw_only=True):
     only: frozenset[str] | None = None
     ad_hoc: BackupVm | None = None
     late: datetime | None = None
+    backfill_id: str | None = None
+    max_concurrent: int = 1  # executions of the backfill
+    cancelled: str | None = None
+
+
+class Wish(Value, frozen=True, kw_only=True):
+    """A command on backfills that the log has no answer to yet."""
+
+    sequence: int
+    command: CreateBackfill | CancelBackfill
+    actor: str
+    cause: str
 
 
 class Cancel(Value, frozen=True, kw_only=True):
@@ -97,6 +118,7 @@ class Execution:
         self.stop: Stop | None = None  # of the whole of it
         self.stops: dict[str, Stop] = {}  # by context id, of one VM
         self.late: datetime | None = None  # when its start deadline passed
+        self.recalled: str | None = None  # why the backfill that it is part of was cancelled
         self.overdue: datetime | None = None  # when it should have ended
         self.waiting: dict[str, PlannedBackup] = {}
         self.in_flight: dict[str, PlannedBackup] = {}
@@ -148,15 +170,19 @@ class State:
         self.catalogue = Catalogue()
         self.triggers: dict[str, Trigger] = {}
         self.cancels: dict[str, Cancel] = {}  # by command
+        self.wishes: dict[str, Wish] = {}  # by command
         self.executions: dict[str, Execution] = {}
-        self.running: dict[str, set[str]] = {}  # by flow: its executions
+        self.running: dict[str, set[str]] = {}  # by flow, or by backfill: its executions
         self.in_flight = Slots()
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an answer
 
     @property
     def oldest(self) -> int | None:
         """Where on the log the oldest thing stands that is not over: who begins to fold there misses nothing."""
-        open_ones = (*self.triggers.values(), *self.cancels.values(), *self.executions.values())
+        open_ones = (
+            *(*self.triggers.values(), *self.cancels.values()),
+            *(*self.wishes.values(), *self.executions.values()),
+        )
         return min((one.sequence for one in open_ones), default=None)
 
 
@@ -184,8 +210,19 @@ def evolve(state: State, entry: Stored) -> State:
                 actor=sent.actor or "unknown",
                 cause=sent.id,
             )
+        case CreateBackfill() | CancelBackfill() as wish:
+            state.wishes[sent.id] = Wish(
+                sequence=entry.sequence, command=wish, actor=sent.actor or "unknown", cause=sent.id
+            )
+        case FlowBackfilling() as backfill:
+            state.wishes.pop(sent.causationid or "", None)
+            _backfill(state, entry, backfill)
+        case FlowBackfillCancelled() as no_more:
+            state.wishes.pop(sent.causationid or "", None)
+            _recall(state, no_more)
         case Rejected():
             state.cancels.pop(sent.causationid or "", None)
+            state.wishes.pop(sent.causationid or "", None)
         case FlowCancelling() as cancelling:
             state.cancels.pop(sent.causationid or "", None)
             if execution := state.executions.get(cancelling.execution_id):
@@ -197,7 +234,7 @@ def evolve(state: State, entry: Stored) -> State:
         case FlowStarted() as started:
             _answered(state, started)
             state.executions[started.execution_id] = Execution(started, sent.time, entry.sequence)
-            state.running.setdefault(started.flow_id, set()).add(started.execution_id)
+            state.running.setdefault(group_of(started), set()).add(started.execution_id)
         case FlowPlanned() as planned:
             if execution := state.executions.get(planned.execution_id):
                 execution.parts += 1
@@ -221,13 +258,46 @@ def evolve(state: State, entry: Stored) -> State:
         case BackupSkipped() as left:
             _end(state, entry, left, Ended(status="skipped", bytes_transferred=0, error=left.reason))
         case FlowCompleted() as completed:
-            if state.executions.pop(completed.execution_id, None):
-                state.running[completed.flow_id].discard(completed.execution_id)
+            if over := state.executions.pop(completed.execution_id, None):
+                state.running[group_of(over.started)].discard(completed.execution_id)
         case event if isinstance(event, Defined):
             state.catalogue.evolve(event)
         case _:
             pass
     return state
+
+
+def group_of(one: FlowStarted | Trigger) -> str:
+    """Return what an execution counts as running for: its backfill, which has a concurrency of its own, or its flow."""
+    return one.backfill_id or one.flow_id
+
+
+def _backfill(state: State, entry: Stored, event: FlowBackfilling) -> None:
+    sent = entry.envelope
+    for occurrence in event.occurrences:
+        id_ = backfill_execution_id(event.backfill_id, occurrence)
+        if id_ in state.executions:
+            continue
+        state.triggers[id_] = Trigger(
+            sequence=entry.sequence,
+            time=sent.time,
+            execution_id=id_,
+            flow_id=event.flow_id,
+            execution_type="manual",
+            occurrence=occurrence,
+            triggered_by=sent.actor or "unknown",
+            cause=sent.id,
+            backfill_id=event.backfill_id,
+            max_concurrent=event.max_concurrent,
+        )
+
+
+def _recall(state: State, event: FlowBackfillCancelled) -> None:
+    for id_, trigger in state.triggers.items():
+        if trigger.backfill_id == event.backfill_id:
+            state.triggers[id_] = structs.replace(trigger, cancelled=event.reason)
+    for id_ in state.running.get(event.backfill_id, ()):
+        state.executions[id_].recalled = event.reason
 
 
 def _stop(execution: Execution, event: FlowCancelling, entry: Stored) -> None:
@@ -296,7 +366,7 @@ def _trigger(
 
 def _answered(state: State, answer: FlowStarted | FlowSkipped) -> None:
     state.triggers.pop(answer.execution_id, None)
-    if answer.occurrence is not None:
+    if answer.occurrence is not None and answer.execution_type == "scheduled":
         known = state.accounted.get(answer.flow_id)
         state.accounted[answer.flow_id] = answer.occurrence if known is None else max(known, answer.occurrence)
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import structs
+from msgspec import structs, to_builtins
 from sqlalchemy import Table
 
 from bus.envelope import Entry, Envelope, Stored
 from schemas import tables as t
-from schemas.base import tag_of
 from schemas.commands import Command, entity_of, verb_of
-from schemas.definitions import Definition, Group, Kind, VmSpec
+from schemas.definitions import Definition, Group, Kind, ScheduleSpec, VmSpec
 from schemas.events import (
     AttemptEvent,
     BackupCancelled,
@@ -29,14 +28,18 @@ from schemas.events import (
     BackupSkipped,
     BackupStarted,
     Defined,
+    FlowBackfillCancelled,
+    FlowBackfilling,
     FlowCancelling,
     FlowCompleted,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
+    FreezeDefined,
     Rejected,
 )
 from schemas.ids import AD_HOC
+from services.catalogue import kind_of
 
 Row = dict[str, Any]
 
@@ -55,7 +58,7 @@ class Changes:
 
     def __init__(self) -> None:
         self.events: list[Row] = []
-        self.definitions: list[tuple[Kind, str, Row | None, list[Row]]] = []  # kind, id, row (None: gone), members
+        self.definitions: list[tuple[Table, str, Row | None, list[Row]]] = []  # table, id, row (None: gone), members
         self.new_executions: dict[str, Row] = {}
         self.new_jobs: dict[str, Row] = {}
         self.job_changes: dict[tuple[str, int], Row] = {}  # by backup and attempt (0: of no attempt)
@@ -107,6 +110,8 @@ def _project(changes: Changes, entry: Stored) -> None:
         case FlowCancelling() as cancelling:
             if cancelling.origin == "asked":
                 _answer(changes, entry, "accepted")
+        case FlowBackfilling() | FlowBackfillCancelled():
+            _answer(changes, entry, "accepted")
         case FlowPlanned() as planned:
             _planned(changes, sent, planned)
         case FlowCompleted() as completed:
@@ -122,7 +127,11 @@ def _project(changes: Changes, entry: Stored) -> None:
 
 
 def _defined(changes: Changes, event: Defined) -> None:
-    kind: Kind = tag_of(event).removeprefix("catalog.")  # type: ignore[assignment]
+    if isinstance(event, FreezeDefined):
+        freeze = None if event.definition is None else {"id": event.id, **structs.asdict(event.definition)}
+        changes.definitions.append((t.freezes, event.id, freeze, []))
+        return
+    kind = kind_of(event)
     definition = event.definition
     row = None if definition is None else _definition_row(definition)
     members = (
@@ -133,7 +142,7 @@ def _defined(changes: Changes, event: Defined) -> None:
         if isinstance(definition, Group)
         else []
     )
-    changes.definitions.append((kind, event.id, row, members))
+    changes.definitions.append((TABLE_OF[kind], event.id, row, members))
     if kind == "flow" and definition is None:
         _forget(changes, event.id)
 
@@ -143,6 +152,9 @@ def _definition_row(definition: Definition) -> Row:
     if isinstance(definition, VmSpec):
         row["name"] = row.pop("vm_name")
         row["disks"] = [structs.asdict(disk) for disk in definition.disks]
+    if isinstance(definition, ScheduleSpec):
+        row["exclusions"] = to_builtins(definition.exclusions)
+        row["inclusions"] = to_builtins(definition.inclusions)
     row.pop("members", None)
     return row
 
@@ -217,6 +229,7 @@ def _started(changes: Changes, sent: Envelope, event: FlowStarted) -> None:
         "repository_id": event.repository_id,
         "policy_id": event.policy_id,
         "retry_of": event.retry_of,
+        "backfill_id": event.backfill_id,
         "priority": event.priority,
         "max_concurrent_jobs": event.max_concurrent_jobs,
         "jobs_created": event.jobs,

@@ -13,8 +13,7 @@ from bus.errors import ForeignStream
 from bus.log import Identity
 from bus.subjects import STREAM
 from schemas import tables as t
-from schemas.definitions import Kind
-from services.recorder.projection import TABLE_OF, Changes, Row
+from services.recorder.projection import Changes, Row
 
 MOST_KEYS = 500  # ids in one IN (…)
 
@@ -59,8 +58,8 @@ class Store:
 
 
 async def _write(connection: AsyncConnection, changes: Changes) -> None:
-    for kind, id_, row, members in changes.definitions:
-        await _define(connection, kind, id_, row, members)
+    for table, id_, row, members in changes.definitions:
+        await _define(connection, table, id_, row, members)
     executions = await _of_known(connection, changes.new_executions.values(), t.protection_flows, "flow_id")
     await _insert_all(connection, t.executions, executions)
     jobs = await _of_known(connection, changes.new_jobs.values(), t.executions, "execution_id")
@@ -74,15 +73,14 @@ async def _write(connection: AsyncConnection, changes: Changes) -> None:
     await _insert_all(connection, t.events, changes.events)
 
 
-async def _define(connection: AsyncConnection, kind: Kind, id_: str, row: Row | None, members: list[Row]) -> None:
-    table = TABLE_OF[kind]
+async def _define(connection: AsyncConnection, table: Table, id_: str, row: Row | None, members: list[Row]) -> None:
     if row is None:
         await connection.execute(delete(table).where(table.c.id == id_))
         return
     result = await connection.execute(update(table).where(table.c.id == id_).values(row))
     if not result.rowcount:
         await connection.execute(insert(table).values(row))
-    if kind == "group":
+    if table is t.machine_groups:
         group = t.machine_group_members.c.group_id == id_
         await connection.execute(delete(t.machine_group_members).where(group))
         await _insert_all(connection, t.machine_group_members, members)

@@ -13,7 +13,7 @@ from bus.errors import Conflict, TooLarge, Unavailable, Unknown
 from bus.log import BATCH_LIMIT, Log
 from bus.stream import REGISTRY_QUEUE
 from bus.subjects import CATALOG
-from schemas.commands import Command, kind_of, verb_of
+from schemas.commands import Command, entity_of, verb_of
 from schemas.events import Defined, Rejected
 from services.catalogue import Catalogue
 from services.hosting import Delivery, subscribe
@@ -76,7 +76,7 @@ class Registry:
                 last = await self._log.append(answers, expect={CATALOG: self._position})
             except TooLarge as error:
                 decision = Rejected(
-                    entity=kind_of(command), verb=verb_of(command), id=command.id, code="invalid", reason=str(error)
+                    entity=entity_of(command), verb=verb_of(command), id=command.id, code="invalid", reason=str(error)
                 )
                 await self._log.append([self._envelope(asked, decision, 1)], expect={})
                 return
@@ -139,7 +139,7 @@ def _cause(entry: Entry) -> str | None:
 
 def _too_many(command: Command, count: int) -> Rejected:
     return Rejected(
-        entity=kind_of(command),
+        entity=entity_of(command),
         verb=verb_of(command),
         id=command.id,
         code="invalid",

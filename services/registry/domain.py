@@ -15,9 +15,11 @@ from msgspec import UNSET, UnsetType, structs
 from schemas import commands as c
 from schemas import secrets
 from schemas.definitions import (
+    CALENDAR_FIELDS,
     Definition,
     Flow,
     FlowSpec,
+    Freeze,
     Group,
     GroupSpec,
     Kind,
@@ -37,6 +39,7 @@ from schemas.definitions import (
 from schemas.events import (
     Defined,
     FlowDefined,
+    FreezeDefined,
     GroupDefined,
     PolicyDefined,
     Rejected,
@@ -45,6 +48,7 @@ from schemas.events import (
     ScheduleDefined,
     VmDefined,
 )
+from schemas.ids import ENGINE, instant
 from services.catalogue import Catalogue
 from services.scheduler import calendar
 
@@ -72,8 +76,10 @@ def decide(catalogue: Catalogue, command: c.Command, *, actor: str, time: dateti
 
     `actor` and `time` are the command's own.
     """
-    kind = c.kind_of(command)
     try:
+        if isinstance(command, c.SetFreeze | c.LiftFreeze):
+            return [_frozen(catalogue, command, actor, time)]
+        kind = c.kind_of(command)
         match command:
             case c.Create():
                 return [_create(catalogue, kind, command, actor, time)]
@@ -83,8 +89,21 @@ def decide(catalogue: Catalogue, command: c.Command, *, actor: str, time: dateti
             case _:
                 raise TypeError(f"{command!r} is not about a definition")
     except _Refusal as no:
-        verb = c.verb_of(command)
-        return Rejected(entity=kind, verb=verb, id=command.id, code=no.code, reason=no.reason, field=no.field)
+        entity, verb = c.entity_of(command), c.verb_of(command)
+        return Rejected(entity=entity, verb=verb, id=command.id, code=no.code, reason=no.reason, field=no.field)
+
+
+def _frozen(catalogue: Catalogue, command: c.SetFreeze | c.LiftFreeze, actor: str, time: datetime) -> FreezeDefined:
+    """Return the freeze as it is from here on. A new one replaces the one that is."""
+    version = catalogue.freeze_version + 1
+    if isinstance(command, c.LiftFreeze):
+        if catalogue.freeze is None or catalogue.freeze.until <= time:
+            raise _Refusal("not_found", "there is no freeze")
+        return FreezeDefined(id=ENGINE, version=version, definition=None)
+    if command.until <= time:
+        raise _Refusal("invalid", f"{instant(command.until)} has passed already", "until")
+    freeze = Freeze(since=time, until=command.until, reason=command.reason, created_by=actor)
+    return FreezeDefined(id=ENGINE, version=version, definition=freeze)
 
 
 def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, time: datetime) -> Defined:
@@ -131,6 +150,13 @@ def _change(
     match command:
         case c.Delete():
             return _delete(catalogue, kind, command, current, time)
+        case c.EnableFlow(run_missed=True):
+            assert isinstance(current, Flow)
+            enabled = structs.replace(current, enabled=True)
+            if current.enabled:
+                return [_defined(current)]
+            # it keeps the instant since when it is scheduled: so what passed meanwhile is owed
+            return [_defined(structs.replace(enabled, version=current.version + 1, updated_at=time))]
         case c.Enable():
             changed = structs.replace(current, enabled=True)
         case c.Disable():
@@ -166,7 +192,7 @@ def _revised(current: D, changed: D, time: datetime) -> D:
         case (Flow(), Flow()):
             rearmed = current.schedule_id != changed.schedule_id or (changed.enabled and not current.enabled)
         case (Schedule(), Schedule()):
-            times = current.cron_expression != changed.cron_expression or current.timezone != changed.timezone
+            times = any(getattr(current, field) != getattr(changed, field) for field in CALENDAR_FIELDS)
             rearmed = times or (changed.enabled and not current.enabled)
         case _:
             rearmed = False

@@ -1,39 +1,84 @@
 """The scheduler's decisions: which occurrences are due, which deadlines have passed. Pure; `now` is an argument.
 
-State is the catalogue and, for each flow, the last instant that the log already accounts for. What lies between that
-and `now` is owed: it becomes `flow.due` or `flow.missed`, one outcome for each occurrence.
+For each flow the log says up to which instant it is accounted for. What its schedule matches between that and `now` is
+owed: it becomes `flow.due` or `flow.missed`, one outcome for each occurrence. What was owed when a flow or its schedule
+was changed stays owed by the calendar of before: so an edit in the very second of an occurrence neither loses nor
+doubles it.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 from bus.envelope import Envelope
-from schemas.definitions import Flow, Schedule
+from schemas.base import Value
+from schemas.definitions import Schedule
 from schemas.events import Defined, FlowDefined, FlowDue, FlowMissed, FlowOverdue, ScheduleDefined
 from services.catalogue import Catalogue
 from services.scheduler import calendar
 from services.scheduler.deadlines import Deadlines
 
-Said = FlowDue | FlowMissed | FlowOverdue
-
 ON_TIME = timedelta(seconds=60)  # an occurrence later than this was not fired by a scheduler that was there
 CATCH_UP_LIMIT = 100  # occurrences of one flow that `catch_up: all` runs after one downtime
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+REMEMBERED = 2_000  # instants of one schedule
+
+Said = FlowDue | FlowMissed | FlowOverdue
+
+
+class Span(Value, frozen=True, kw_only=True):
+    """A stretch of time over which a flow is on a schedule: after `after`, up to `until` (None: for the time being)."""
+
+    schedule: Schedule
+    after: datetime
+    until: datetime | None = None
+
+
+class Timeline:
+    """A schedule's instants, found once for all of its flows."""
+
+    def __init__(self, schedule: Schedule, start: datetime) -> None:
+        self._schedule = schedule
+        self._start = start
+        self._known: list[datetime] = []
+        self._rest = calendar.occurrences(schedule, start)
+
+    def next(self, after: datetime) -> datetime | None:
+        """Return the first instant after `after`."""
+        if after < self._start:
+            return calendar.next_occurrence(self._schedule, after)
+        while not self._known or self._known[-1] <= after:
+            found = next(self._rest, None)
+            if found is None:
+                return None
+            self._known.append(found)
+            if len(self._known) > REMEMBERED:
+                half = REMEMBERED // 2
+                self._start = self._known[half - 1]
+                del self._known[:half]
+        return self._known[bisect_right(self._known, after)]
 
 
 class State:
-    """What the scheduler knows. `evolve` changes it in place."""
+    """What the scheduler knows. `evolve` changes it in place.
 
-    def __init__(self) -> None:
+    `horizon`: nothing is owed from before it, as the log may have forgotten what became of it.
+    """
+
+    def __init__(self, horizon: datetime = BEGINNING) -> None:
         self.catalogue = Catalogue()
         self.deadlines = Deadlines()
+        self.horizon = horizon
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence that the log has an outcome for
-        self._due: list[tuple[datetime, str]] = []  # heap of (next occurrence, flow); may hold outdated entries
+        self._left: dict[str, list[Span]] = {}  # by flow: what it was on before it was changed, while that is owed
+        self._due: list[tuple[datetime, str]] = []  # heap of (instant, flow); may hold outdated entries
         self._next: dict[str, datetime] = {}  # by flow: its entry in the heap that counts
         self._flows: dict[str, set[str]] = {}  # by schedule: the flows on it
         self._outdated: set[str] = set()  # flows whose next occurrence is to be found anew
+        self._timelines: dict[str, Timeline] = {}  # by schedule, as it is now
 
     @property
     def wake_at(self) -> datetime | None:
@@ -49,13 +94,14 @@ class State:
         return self._due[0][0] if self._due else None
 
     def owing(self, now: datetime) -> list[str]:
-        """Return the flows whose next occurrence is not after `now`, earliest first."""
+        """Return the flows that owe something at `now`, earliest first."""
         flows: list[str] = []
         entries: list[tuple[datetime, str]] = []
         while (at := self._next_due) is not None and at <= now:
             entry = heapq.heappop(self._due)
-            entries.append(entry)
-            flows.append(entry[1])
+            if entry not in entries[-1:]:
+                entries.append(entry)
+                flows.append(entry[1])
         for entry in entries:  # they stay until the log says what became of them
             heapq.heappush(self._due, entry)
         return flows
@@ -66,20 +112,64 @@ class State:
 
     def _plan(self, flow_id: str) -> None:
         self._next.pop(flow_id, None)
-        flow = self.catalogue.flows.get(flow_id)
-        schedule = armed(self.catalogue, flow)
-        if flow is None or schedule is None:
-            return
-        at = calendar.next_occurrence(schedule, self.since(flow, schedule))
+        at = self._first(flow_id)
         if at is not None:
             self._next[flow_id] = at
             heapq.heappush(self._due, (at, flow_id))
 
-    def since(self, flow: Flow, schedule: Schedule) -> datetime:
-        """Return the instant after which occurrences are owed: creating, editing or enabling never fires the past."""
-        since = max(flow.armed_at, schedule.armed_at)
-        accounted = self.accounted.get(flow.id)
-        return since if accounted is None else max(since, accounted)
+    def _first(self, flow_id: str) -> datetime | None:
+        """Return when the first thing that a flow owes is to be said: an occurrence, later by the flow's spread."""
+        left: list[Span] = []
+        found: list[datetime] = []
+        for span in self._left.get(flow_id, ()):
+            at = calendar.next_occurrence(span.schedule, self.since(flow_id, span))
+            if at is not None and span.until is not None and at <= span.until:
+                left.append(span)
+                found.append(at + calendar.spread(span.schedule, flow_id))
+        if left:
+            self._left[flow_id] = left
+        else:
+            self._left.pop(flow_id, None)
+        span = self.current(flow_id)
+        if span is not None:
+            at = self._timeline(span.schedule).next(self.since(flow_id, span))
+            if at is not None:
+                found.append(at + calendar.spread(span.schedule, flow_id))
+        return min(found, default=None)
+
+    def _timeline(self, schedule: Schedule) -> Timeline:
+        if schedule.id not in self._timelines:
+            start = min(self.since(id_, span) for id_ in self.flows_on(schedule.id) if (span := self.current(id_)))
+            self._timelines[schedule.id] = Timeline(schedule, start)
+        return self._timelines[schedule.id]
+
+    def current(self, flow_id: str) -> Span | None:
+        """Return what fires a flow now, None when nothing does."""
+        flow = self.catalogue.flows.get(flow_id)
+        if flow is None or not flow.enabled or flow.schedule_id is None:
+            return None
+        schedule = self.catalogue.schedules.get(flow.schedule_id)
+        if schedule is None or not schedule.enabled:
+            return None
+        # creating, editing or enabling never fires the past
+        return Span(schedule=schedule, after=max(flow.armed_at, schedule.armed_at))
+
+    def spans(self, flow_id: str) -> list[Span]:
+        """Return all that a flow may owe occurrences of, the oldest first."""
+        current = self.current(flow_id)
+        return [*self._left.get(flow_id, ()), *([current] if current else [])]
+
+    def since(self, flow_id: str, span: Span) -> datetime:
+        """Return the instant after which occurrences of a span are owed."""
+        return max(span.after, self.horizon, self.accounted.get(flow_id, self.horizon))
+
+    def leave(self, flow_id: str, before: Span | None, until: datetime) -> None:
+        """Keep what a flow was on until now, when it is on something else from here on."""
+        now = self.current(flow_id)
+        same = before is not None and now is not None and before.after == now.after
+        if before is not None and not (same and now is not None and before.schedule.id == now.schedule.id):
+            self._left.setdefault(flow_id, []).append(Span(schedule=before.schedule, after=before.after, until=until))
+        self.plan(flow_id)
 
     def move(self, flow_id: str, before: str | None, after: str | None) -> None:
         """Keep the index from schedules to flows."""
@@ -91,30 +181,25 @@ class State:
     def flows_on(self, schedule_id: str) -> list[str]:
         return sorted(self._flows.get(schedule_id, ()))
 
-
-def armed(catalogue: Catalogue, flow: Flow | None) -> Schedule | None:
-    """Return the schedule that fires a flow, None when nothing does."""
-    if flow is None or not flow.enabled or flow.schedule_id is None:
-        return None
-    schedule = catalogue.schedules.get(flow.schedule_id)
-    return schedule if schedule is not None and schedule.enabled else None
+    def forget_timeline(self, schedule_id: str) -> None:
+        self._timelines.pop(schedule_id, None)
 
 
 def evolve(state: State, sent: Envelope) -> State:
     """Take in one message of the log: a definition, or what became of an occurrence."""
     match sent.data:
         case FlowDefined() as event:
-            before = state.catalogue.flows.get(event.id)
+            before, span = state.catalogue.flows.get(event.id), state.current(event.id)
             state.catalogue.evolve(event)
             now = event.definition
             state.move(event.id, before.schedule_id if before else None, now.schedule_id if now else None)
-            if now is None:
-                state.accounted.pop(event.id, None)
-            state.plan(event.id)
+            state.leave(event.id, span, sent.time)
         case ScheduleDefined() as event:
+            spans = {flow_id: state.current(flow_id) for flow_id in state.flows_on(event.id)}
             state.catalogue.evolve(event)
-            for flow_id in state.flows_on(event.id):
-                state.plan(flow_id)
+            state.forget_timeline(event.id)
+            for flow_id, span in spans.items():
+                state.leave(flow_id, span, sent.time)
         case FlowDue() as event:
             _account(state, event.flow_id, event.occurrence)
         case FlowMissed() as event:
@@ -142,35 +227,54 @@ def decide(state: State, now: datetime) -> list[Sequence[Said]]:
     return [*owed, *overdue.values()]
 
 
+class _Owed(Value, frozen=True, kw_only=True):
+    """An occurrence that the log has no outcome for, and how late it is."""
+
+    at: datetime
+    late: timedelta
+    schedule: Schedule
+
+
 def _owed(state: State, flow_id: str, now: datetime) -> Sequence[FlowDue | FlowMissed]:
-    flow = state.catalogue.flows[flow_id]
-    schedule = armed(state.catalogue, flow)
-    assert schedule is not None, "a flow without a schedule is not planned"
-    owed: list[datetime] = []
-    for at in calendar.occurrences(schedule, state.since(flow, schedule)):
-        if at > now:
-            break
-        owed.append(at)
-    missed, due = _caught_up(schedule, owed, now)
+    owed: dict[datetime, _Owed] = {}
+    for span in state.spans(flow_id):
+        spread = calendar.spread(span.schedule, flow_id)
+        for at in _until(state, flow_id, span, now - spread):
+            owed.setdefault(at, _Owed(at=at, late=now - at - spread, schedule=span.schedule))
+    in_order = [owed[at] for at in sorted(owed)]
+    missed, due = _caught_up(in_order)
     events: list[FlowDue | FlowMissed] = []
     if missed:
         events.append(
-            FlowMissed(flow_id=flow_id, schedule_id=schedule.id, first=missed[0], last=missed[-1], count=len(missed))
+            FlowMissed(
+                flow_id=flow_id,
+                schedule_id=missed[-1].schedule.id,
+                first=missed[0].at,
+                last=missed[-1].at,
+                count=len(missed),
+            )
         )
-    events += [FlowDue(flow_id=flow_id, occurrence=at, schedule_id=schedule.id) for at in due]
-    return events
+    return events + [FlowDue(flow_id=flow_id, occurrence=one.at, schedule_id=one.schedule.id) for one in due]
 
 
-def _caught_up(schedule: Schedule, owed: list[datetime], now: datetime) -> tuple[list[datetime], list[datetime]]:
+def _until(state: State, flow_id: str, span: Span, until: datetime) -> Iterator[datetime]:
+    last = until if span.until is None else min(until, span.until)
+    return calendar.occurrences(span.schedule, state.since(flow_id, span), last)
+
+
+def _caught_up(owed: list[_Owed]) -> tuple[list[_Owed], list[_Owed]]:
     """Split what is owed, in order, into what is missed and what is due (rule: DESIGN §5, catch-up window).
 
     An occurrence that is on time is due. Of the late ones within the window `catch_up` runs none, the last, or all up
     to a limit; the last only when nothing on time follows it.
     """
-    window = timedelta(seconds=schedule.catch_up_window_seconds)
-    on_time = [at for at in owed if now - at <= ON_TIME]
+    on_time = [one for one in owed if one.late <= ON_TIME]
     late = owed[: len(owed) - len(on_time)]
-    kept = [at for at in late if now - at <= window]
+    if not late:
+        return [], on_time
+    schedule = late[-1].schedule
+    window = timedelta(seconds=schedule.catch_up_window_seconds)
+    kept = [one for one in late if one.late <= window]
     match schedule.catch_up:
         case "none":
             kept = []

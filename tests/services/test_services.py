@@ -256,7 +256,7 @@ async def test_a_schedule_fires_at_its_time(engine: Engine) -> None:
         await built(engine, commands)
     created = (await engine.log.read(["catalog.flow.*"]))[0].envelope.time  # type: ignore[union-attr]
     clock["now"] = created
-    schedulers = [Scheduler(lambda: clock["now"]) for _ in range(3)]
+    schedulers = [Scheduler(lambda: clock["now"], max_offset=None) for _ in range(3)]
     async with engine.running(*schedulers):
         clock["now"] = created.replace(second=0, microsecond=0) + timedelta(minutes=1, milliseconds=5)
         # an edit wakes them
