@@ -100,6 +100,34 @@ _token = click.option(
 )
 
 
+@cli.command("freeze")
+@click.option(
+    "--until", required=True, help="When it ends by itself, e.g. 2026-12-27T06:00; without a zone, local time."
+)
+@click.option("--reason", required=True, help="Shown with everything that is skipped.")
+@_data
+@_url
+@_token
+def freeze_command(until: str, reason: str, data: Path | None, url: str, token_file: Path | None) -> None:
+    """Let nothing start by its schedule until then. What runs goes on, and starting by hand works."""
+    from cli.declare import Api
+    from cli.freeze import freeze
+
+    freeze(Api(url, _read_token(data, token_file)), until, reason, Console())
+
+
+@cli.command("thaw")
+@_data
+@_url
+@_token
+def thaw_command(data: Path | None, url: str, token_file: Path | None) -> None:
+    """End the freeze now."""
+    from cli.declare import Api
+    from cli.freeze import thaw
+
+    thaw(Api(url, _read_token(data, token_file)), Console())
+
+
 @cli.command("export")
 @_data
 @_url

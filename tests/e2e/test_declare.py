@@ -73,3 +73,19 @@ def test_differences() -> None:
     assert found[1].fields == {"keep_last": (1, 2)}
     assert difference(there, there, prune=True) == []
     assert [section.name for section in SECTIONS][-1] == "flows"
+
+
+def test_freeze_and_thaw(tmp_path: Path) -> None:
+    running = Running(tmp_path / "one").start()
+    try:
+        assert "there is no freeze" in flows(running, "thaw").stderr
+        wrong = flows(running, "freeze", "--until", "tomorrow", "--reason", "x")
+        assert (wrong.returncode, "a date and time is needed" in wrong.stderr) == (1, True)
+        frozen = flows(running, "freeze", "--until", "2999-12-27T06:00:00+01:00", "--reason", "closing")
+        assert frozen.stdout == "No scheduled start until 2999-12-27T05:00:00Z: closing\n"
+        api = running.client()
+        assert api.get("/freeze")["reason"] == "closing"
+        api.close()
+        assert "has ended" in flows(running, "thaw").stdout
+    finally:
+        running.stop()

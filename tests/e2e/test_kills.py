@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,50 @@ def test_a_cancel_ends_in_five_seconds_and_leaves_no_partial_file(
     assert ended["status"] == "cancelled"
     assert [one for one in repository.rglob("*") if one.is_file()] == []
     assert list(repository.rglob(".partial-*")) == []
+
+
+SCHEDULER_MINUTES = int(os.environ.get("FLOWS_TEST_SCHEDULER_MINUTES", "1"))  # five, when there is time
+
+
+def test_schedulers_killed_at_random_say_each_occurrence_once_and_in_time(running: Running, api: Client) -> None:
+    """Three schedulers, two of them killed again and again, 200 flows on every minute."""
+    schedule = api.create("/schedules", name="every minute", cron_expression="* * * * *", enabled=False)
+    one = flow(api, "one", schedule_id=schedule["id"])
+    fields = {"flow_type": "backup", "target_type": "group", "target_id": one["target_id"]}
+    fields |= {"repository_id": one["repository_id"], "schedule_id": schedule["id"]}
+    with ThreadPoolExecutor(8) as pool:
+        names = [f"flow {number}" for number in range(199)]
+        list(pool.map(lambda name: api.create("/protection-flows", name=name, **fields), names))
+    while datetime.now(UTC).second > 50:  # the flows are not to start while this is set up
+        time.sleep(0.5)
+    api.call("PATCH", f"/schedules/{schedule['id']}/enable")
+    first = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    last = first + timedelta(minutes=SCHEDULER_MINUTES - 1)
+    chance = random.Random(5)
+    with ExitStack() as stack:
+        extra = [stack.enter_context(serve(running, "scheduler")) for _ in range(2)]
+        while datetime.now(UTC) < last + timedelta(seconds=10):
+            victim = chance.randrange(2)
+            extra[victim].send_signal(signal.SIGKILL)
+            extra[victim].wait()
+            extra[victim] = stack.enter_context(serve(running, "scheduler"))
+            time.sleep(1 + 2 * chance.random())
+    api.call("PATCH", f"/schedules/{schedule['id']}/disable")
+    env = {**os.environ, "FLOWS_NATS_URL": running.nats_url}
+    said = subprocess.run(
+        [*FLOWS, "log", "flow.due", "--json"], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
+    due = [json.loads(line) for line in said.stdout.splitlines()]
+    by_minute = Counter(event["data"]["occurrence"] for event in due)
+    minutes = [
+        (first + timedelta(minutes=number)).strftime("%Y-%m-%dT%H:%M:%SZ") for number in range(SCHEDULER_MINUTES)
+    ]
+    assert {minute: by_minute[minute] for minute in minutes} == dict.fromkeys(minutes, 200)
+    assert len({(event["data"]["occurrence"], event["subject"]) for event in due}) == len(due)
+    late = max(
+        datetime.fromisoformat(event["time"]) - datetime.fromisoformat(event["data"]["occurrence"]) for event in due
+    )
+    assert late < timedelta(seconds=LATEST)
+
+
+LATEST = float(os.environ.get("FLOWS_TEST_LATEST_SECONDS", "15"))  # two on a machine that does nothing else
