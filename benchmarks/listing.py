@@ -60,7 +60,7 @@ def definitions() -> Iterator[Message]:
 
 async def fill(url: str) -> None:
     """Put the flows into the tables, by the recorder's own projection."""
-    await database.create(url)
+    await database.prepare(url)
     store = Store(database.writer(url))
     entries = []
     for sequence, message in enumerate(definitions(), start=1):

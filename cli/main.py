@@ -100,6 +100,21 @@ _token = click.option(
 )
 
 
+@cli.group("db")
+def db_group() -> None:
+    """Look after the tables of the read model."""
+
+
+@db_group.command("upgrade")
+@_data
+def upgrade_command(data: Path | None) -> None:
+    """Bring the tables to what this version needs. Stop the recorder first."""
+    from services.database import bring_up_to_date
+
+    before = bring_up_to_date(_database_url(data))
+    click.echo("The tables were up to date." if before == "current" else f"The tables were {before}; now they are not.")
+
+
 @cli.command("freeze")
 @click.option(
     "--until", required=True, help="When it ends by itself, e.g. 2026-12-27T06:00; without a zone, local time."

@@ -24,7 +24,7 @@ from bus import process
 from bus.server import Server
 from cli import demo
 from cli.settings import NAMES, Settings
-from services.database import sqlite_url
+from services.database import bring_up_to_date, sqlite_url
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +151,7 @@ def _up(
         )
         logs = folder / "logs"
         logs.mkdir(exist_ok=True)
+        bring_up_to_date(settings.database_url)
         env = {**os.environ, **_environment(settings)}
         with console.status("starting services …"):
             children += [Child(name, logs, env) for name in NAMES]

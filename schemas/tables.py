@@ -165,6 +165,10 @@ protection_flows = _definition(
     Column("total_executions", BigInteger, nullable=False, server_default="0"),
     Column("successful_executions", BigInteger, nullable=False, server_default="0"),
     Column("failed_executions", BigInteger, nullable=False, server_default="0"),
+    # of them, those whose rows were pruned
+    Column("pruned_executions", BigInteger, nullable=False, server_default="0"),
+    Column("pruned_successful", BigInteger, nullable=False, server_default="0"),
+    Column("pruned_failed", BigInteger, nullable=False, server_default="0"),
     # the newest execution; no foreign key, as executions refer to flows
     _id("last_execution_id"),
     Column("last_execution_status", String(16), nullable=False, server_default="pending"),
@@ -200,6 +204,8 @@ executions = Table(
     Column("error_message", Text),
     Column("excluded", JSON, nullable=False),
     Index("ix_protection_flow_executions_flow", "flow_id", "started_at", "id"),
+    Index("ix_protection_flow_executions_occurrence", "flow_id", "occurrence"),
+    Index("ix_protection_flow_executions_completed", "completed_at"),
     Index("ix_protection_flow_executions_newest", "started_at", "id"),
 )
 
@@ -226,6 +232,7 @@ backup_jobs = Table(
     Column("first_error", Text),  # of the first attempt that failed, whatever came of it
     Column("snapshot_ref", Text),
     Index("ix_backup_jobs_execution", "execution_id", "position"),
+    Index("ix_backup_jobs_last_good", "context_id", "status", "completed_at"),
 )
 
 commands = Table(

@@ -5,18 +5,26 @@ SQLite (`sqlite+aiosqlite:////path/file.db`) by default, PostgreSQL (`postgresql
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import msgspec
-from sqlalchemy import event
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
-from schemas.tables import metadata
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+T = TypeVar("T")
 
 
 def _to_json(value: object) -> str:
@@ -27,6 +35,7 @@ _OPTIONS: dict[str, Any] = {
     "json_serializer": _to_json,
     "json_deserializer": msgspec.json.decode,
     "hide_parameters": True,  # definitions do not belong in error messages
+    "poolclass": AsyncAdaptedQueuePool,  # for SQLite in memory too
 }
 
 
@@ -52,6 +61,10 @@ def writer(url: str) -> AsyncEngine:
 def reader(url: str) -> AsyncEngine:
     """Return an engine that cannot write."""
     parsed = make_url(url)
+    if "mode=memory" in url:
+        engine = create_async_engine(url, pool_size=4, max_overflow=4, **_OPTIONS)
+        _prepare_sqlite(engine, "query_only=ON", "read_uncommitted=ON")
+        return engine
     if parsed.get_backend_name() == "sqlite":
         uri = f"sqlite+aiosqlite:///file:{parsed.database}?mode=ro&uri=true"
         engine = create_async_engine(uri, pool_size=4, max_overflow=4, **_OPTIONS)
@@ -89,11 +102,76 @@ def _prepare_sqlite(engine: AsyncEngine, *pragmas: str) -> None:
         cursor.close()
 
 
-async def create(url: str) -> None:
-    """Create the tables that are not there yet."""
-    engine = writer(url)
+def _migrate(url: str, work: Callable[[Config, Connection], T]) -> T:
+    """Do something with the migrations on a connection of its own; one process at a time changes the tables."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    engine = create_engine(url.replace("sqlite+aiosqlite:", "sqlite:"), hide_parameters=True, poolclass=NullPool)
     try:
-        async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
+        with engine.begin() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA busy_timeout=10000")
+            else:
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
+            config.attributes["connection"] = connection
+            return work(config, connection)
     finally:
-        await engine.dispose()
+        engine.dispose()
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the tables to a revision: from nothing, from an older one, or back to one."""
+
+    def work(config: Config, connection: Connection) -> None:
+        current = MigrationContext.configure(connection).get_current_revision()
+        older = [one.revision for one in ScriptDirectory.from_config(config).iterate_revisions(current, "base")]
+        (command.downgrade if revision in {"base", *older[1:]} else command.upgrade)(config, revision)
+
+    _migrate(url, work)
+
+
+def state(url: str) -> Literal["empty", "current", "older", "newer", "foreign"]:
+    """Return how the tables of a database stand to what this version needs."""
+
+    def work(config: Config, connection: Connection) -> Literal["empty", "current", "older", "newer", "foreign"]:
+        current = MigrationContext.configure(connection).get_current_revision()
+        scripts = ScriptDirectory.from_config(config)
+        if current is None:
+            return "foreign" if inspect(connection).get_table_names() else "empty"
+        if current == scripts.get_current_head():
+            return "current"
+        return "older" if current in {one.revision for one in scripts.walk_revisions()} else "newer"
+
+    return _migrate(url, work)
+
+
+def bring_up_to_date(url: str) -> str:
+    """Upgrade the tables and return how they were before. Raises `WrongRevision` when that cannot be."""
+    before = state(url)
+    if before in {"newer", "foreign"}:
+        raise WrongRevision(_ADVICE[before])
+    if before != "current":
+        upgrade(url)
+    return before
+
+
+async def prepare(url: str) -> None:
+    """Make the tables of an empty database. Raises `WrongRevision` for one that this version cannot work with."""
+    found = await asyncio.to_thread(state, url)
+    if found == "empty":
+        await asyncio.to_thread(upgrade, url)
+    elif found != "current":
+        raise WrongRevision(_ADVICE[found])
+
+
+class WrongRevision(RuntimeError):
+    """The tables are not those that this version works with."""
+
+
+_ADVICE = {
+    "older": "the database is from an older version: run `flows db upgrade`, then start again",
+    "newer": "the database is from a newer version of flows: start that version, or use another database",
+    "foreign": "the database holds tables of something else, or of a version before migrations: use an empty database, "
+    "and `flows rebuild --into` it from the log",
+}

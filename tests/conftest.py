@@ -11,6 +11,9 @@ from nats.aio.client import Client
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server
+from tests.databases import database_url, postgresql
+
+__all__ = ["database_url", "postgresql"]
 
 
 @pytest.fixture

