@@ -389,6 +389,34 @@ class BackfillAnswer(Value, frozen=True, kw_only=True):
     message: str
 
 
+class Explanation(Value, frozen=True, kw_only=True):
+    """Why a flow ran at an instant, or did not: plain sentences, in order."""
+
+    flow_id: str
+    at: datetime
+    lines: list[str]
+
+
+class Bucket(Value, frozen=True, kw_only=True):
+    """Executions that began in a day (UTC), or in all: how many ended how, how long they took, what they moved."""
+
+    day: str
+    executions: int
+    successful: int
+    failed: int
+    cancelled: int
+    success_rate: float | None
+    average_seconds: float | None
+    bytes_transferred: int
+
+
+class Statistics(Value, frozen=True, kw_only=True):
+    """`total` is over the whole range; totals count each execution once, when it completed."""
+
+    days: list[Bucket]
+    total: Bucket
+
+
 class Storage(Value, frozen=True, kw_only=True):
     """A repository's space in bytes; total and free are null where this machine cannot see it."""
 
@@ -403,7 +431,7 @@ class LoggedEvent(Value, frozen=True, kw_only=True):
 
     sequence: int
     subject: str
-    event: dict[str, Any]
+    event: Any
 
 
 class EventList(Value, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from api import auth, openapi, problems
 from api.asyncapi import asyncapi
 from api.auth import Tokens
 from api.desk import Desk
+from api.feed import Feed
 from api.gateway import Gateway
 from api.parts import AtParts, Parts
 from api.readmodel.reading import Reading
@@ -71,15 +72,14 @@ def create_app(
         reading = Reading(database.reader(database_url))
         flows_log = await Log.open(client, answer_timeout=ANSWER_TIMEOUT)
         gateway = Gateway(flows_log)
-        listening = asyncio.Event()
-        listener = asyncio.create_task(_listen(gateway, listening, on_lost))
-        await listening.wait()
-        app.state.parts = Parts(flows_log, gateway, reading, total_limit)
+        feed = Feed(flows_log)
+        listeners = [await _listening(one, on_lost) for one in (gateway, feed)]
+        app.state.parts = Parts(flows_log, gateway, reading, feed, total_limit)
         app.state.tokens = tokens
         try:
             yield
         finally:
-            await ended(listener)
+            await ended(*listeners)
             await reading.close()
             await client.close()
 
@@ -105,10 +105,18 @@ def create_app(
     return app
 
 
-async def _listen(gateway: Gateway, listening: asyncio.Event, on_lost: Callable[[], Awaitable[None]] | None) -> None:
-    """Hear outcomes. Without them nothing could be answered: when it fails, the process is to end."""
+async def _listening(one: Gateway | Feed, on_lost: Callable[[], Awaitable[None]] | None) -> asyncio.Task[None]:
+    """Begin to listen; return once nothing can be missed."""
+    listening = asyncio.Event()
+    task = asyncio.create_task(_listen(one, listening, on_lost))
+    await listening.wait()
+    return task
+
+
+async def _listen(one: Gateway | Feed, listening: asyncio.Event, on_lost: Callable[[], Awaitable[None]] | None) -> None:
+    """Hear outcomes, or events. Without them nothing could be answered: when it fails, the process is to end."""
     try:
-        await gateway.run(listening)
+        await one.run(listening)
     except Exception:
         log.exception("the API no longer hears the log", extra={"action": "listener_failed"})
         listening.set()
@@ -132,6 +140,7 @@ def _api() -> Router:
             flows.ROUTER,
             executions.ROUTER,
             live.live_events,
+            live.log_events,
             audit.list_audit,
             audit.get_command,
             backups.ROUTER,

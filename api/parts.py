@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from litestar.di import NamedDependency
 
+from api.feed import Feed
 from api.gateway import Gateway
 from api.readmodel.reading import Reading
 from bus.log import Log
 
 
 class Parts:
-    """The log, the gateway onto it, the reader of the tables, and how many backups may be in flight in all."""
+    """What an API process holds open, and how many backups may be in flight in all."""
 
-    def __init__(self, log: Log, gateway: Gateway, reading: Reading, total_limit: int | None) -> None:
+    def __init__(self, log: Log, gateway: Gateway, reading: Reading, feed: Feed, total_limit: int | None) -> None:
         self.log = log
         self.gateway = gateway
         self.reading = reading
+        self.feed = feed
         self.total_limit = total_limit
 
 

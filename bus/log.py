@@ -23,7 +23,7 @@ from nats.js.errors import APIError, NotFoundError
 from nats.js.errors import Error as JetStreamError
 
 from bus import checkpoint
-from bus.envelope import Entry, Envelope, decode, encode
+from bus.envelope import Entry, Envelope, Stored, decode, encode
 from bus.errors import Conflict, Duplicate, LogError, TooLarge, Unavailable, Unknown
 from bus.stream import TTL, Queue, declare
 from bus.subjects import STREAM, TABLE, matches, subject_of
@@ -35,6 +35,8 @@ ANSWER_TIMEOUT = 5.0  # seconds to wait for the server's word on an append
 IDLE = 5.0  # seconds that a fetch waits in the server; also the longest a follower is blind after a server restart
 RETRY_PAUSE = 0.5  # seconds before a follower makes a new consumer after an error
 HEADERS_SIZE = 1024  # bytes kept free for headers, which count towards the server's limit on a message
+
+GAP = "dead.log.gap"  # the subject of what stands for a message that has expired, while a log is restored
 
 _WRONG_SEQUENCE = {10071, 10164}
 _DUPLICATE = 10201
@@ -298,6 +300,27 @@ class Log:
         answer = _check(await self._client.request(subject, body, headers=part, timeout=self._answer_timeout))
         return int(answer["seq"])
 
+    async def restore(self, messages: Sequence[tuple[int, str, bytes]], *, after: int) -> int:
+        """Append messages to a log that ends at `after`, each at the sequence that it had; return the last one.
+
+        What is missing between them is filled with messages that vanish. Raises `Conflict` when the log moved.
+        """
+        placed: list[tuple[str, bytes, dict[str, str]]] = []
+        expected = after + 1
+        for sequence, subject, body in messages:
+            placed += [(GAP, b"{}", {api.Header.MSG_TTL.value: "1s"})] * (sequence - expected)
+            entry = decode(sequence=sequence, subject=subject, stored_at=now(), body=body)
+            headers = _headers(entry.envelope) if isinstance(entry, Stored) else {}
+            placed.append((subject, body, headers))
+            expected = sequence + 1
+        last = after
+        for start in range(0, len(placed), BATCH_LIMIT):
+            some = placed[start : start + BATCH_LIMIT]
+            if await self._publish(some) != last + len(some):
+                raise Conflict("somebody else appends to the log while it is restored")
+            last += len(some)
+        return last
+
     # --- read ---------------------------------------------------------------------------------------------------------
 
     async def read(self, subjects: Sequence[str], *, after: int = 0, until: int | None = None) -> list[Entry]:
@@ -308,6 +331,79 @@ class Log:
             if batch.caught_up or (until is not None and batch.position >= until):
                 break
         return entries
+
+    async def pages(self, *, after: int, until: int, size: int) -> AsyncIterator[list[Entry]]:
+        """Yield all that is on the log after a sequence and up to one, in lists of `size` (the last one: of the rest).
+
+        For whole histories: the server pushes, which is three times as fast as fetching.
+        """
+        position = after
+        while position < until:
+            try:
+                async for page in self._pushed(position, until, size):
+                    position = page[-1].sequence
+                    yield page
+                break  # what is between the last message and `until` has expired
+            except (_Gap, JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError):
+                if self._client.is_closed:
+                    raise Unavailable("the connection to NATS is closed for good") from None
+                await asyncio.sleep(RETRY_PAUSE)
+
+    async def _pushed(self, after: int, until: int, size: int) -> AsyncIterator[list[Entry]]:
+        """Yield pages from a consumer that the server pushes to. Raises `_Gap` when it falls silent or out of order."""
+        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        inbox = self._client.new_inbox()
+
+        async def take(message: Msg) -> None:
+            arrived.put_nowait(message)
+
+        # the server's flow control bounds what is on its way
+        subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+            inbox, cb=take, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        config = api.ConsumerConfig(
+            deliver_subject=inbox,
+            deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=after + 1,
+            ack_policy=api.AckPolicy.NONE,
+            flow_control=True,
+            idle_heartbeat=IDLE,
+            mem_storage=True,
+            num_replicas=1,
+            inactive_threshold=60,
+        )
+        info = await self._js.add_consumer(STREAM, config)  # pyright: ignore[reportUnknownMemberType]
+        try:
+            if not info.num_pending and not (info.delivered and info.delivered.consumer_seq):
+                return
+            page: list[Entry] = []
+            delivered = 0
+            while True:
+                try:
+                    waits = arrived.empty()
+                    message = await asyncio.wait_for(arrived.get(), 3 * IDLE) if waits else arrived.get_nowait()
+                except TimeoutError:
+                    raise _Gap from None
+                if not message.data and message.headers is not None and "Status" in message.headers:
+                    if message.reply:  # the server asks whether to go on
+                        await self._client.publish(message.reply)
+                    continue
+                metadata = message.metadata
+                delivered += 1
+                if metadata.sequence.consumer != delivered:
+                    raise _Gap
+                if metadata.sequence.stream <= until:
+                    page.append(entry_of(message))
+                over = metadata.sequence.stream >= until or not metadata.num_pending
+                if page and (len(page) >= size or over):
+                    yield page
+                    page = []
+                if over:
+                    return
+        finally:
+            with suppress(Exception):
+                await subscription.unsubscribe()
+                await self._js.delete_consumer(STREAM, info.name)
 
     async def latest(self, subjects: Sequence[str]) -> list[Entry]:
         """Return the last message of each subject that matches, in order: the catalogue in one quick pass."""

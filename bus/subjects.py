@@ -12,6 +12,7 @@ from schemas.events import (
     BackupRequested,
     CatalogEvent,
     DeadLettered,
+    DeadSettled,
     FlowEvent,
     Rejected,
 )
@@ -47,7 +48,7 @@ def _row(message: type[Message]) -> SubjectRow:
         return SubjectRow(message=message, pattern=tag, guard=None, lifetime="activity")
     if issubclass(message, CatalogEvent):
         return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=CATALOG, lifetime="forever")
-    if issubclass(message, Rejected | DeadLettered):
+    if issubclass(message, Rejected | DeadLettered | DeadSettled):
         return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=None, lifetime="activity")
     if message is BackupRequested:
         # One filter for all flows: admission counts slots over all of them.
@@ -68,7 +69,7 @@ def key_of(message: Message) -> str:
             return message.flow_id
         case CatalogEvent() | Command() | Rejected():
             return message.id
-        case DeadLettered():
+        case DeadLettered() | DeadSettled():
             return str(message.sequence)
         case _:
             raise TypeError(f"{message!r} is no message of the log")

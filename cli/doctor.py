@@ -276,9 +276,9 @@ async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
         .subquery()
     )
     wrong = or_(
-        f.c.total_executions != func.coalesce(recount.c.total, 0),
-        f.c.successful_executions != func.coalesce(recount.c.good, 0),
-        f.c.failed_executions != func.coalesce(recount.c.failed, 0),
+        f.c.total_executions != func.coalesce(recount.c.total, 0) + f.c.pruned_executions,
+        f.c.successful_executions != func.coalesce(recount.c.good, 0) + f.c.pruned_successful,
+        f.c.failed_executions != func.coalesce(recount.c.failed, 0) + f.c.pruned_failed,
     )
     statement = select(f.c.name).outerjoin(recount, recount.c.flow_id == f.c.id).where(wrong)
     return faults + [

@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.markup import escape
 
 from bus.connection import connect
 from bus.envelope import Entry, Stored
 from bus.log import Log
+from bus.selection import Filter, Selection, full_pattern
+from bus.subjects import matches
 from schemas import events as e
 from schemas.base import Message
 from schemas.commands import Command
 from schemas.definitions import Freeze, name_of
 from schemas.ids import instant
 
-_COLOURS = {
-    "command": "cyan",
-    "rejected": "yellow",
-    "catalog": "blue",
-    "flow": "green",
-    "backup": "magenta",
-    "dead": "red",
-}
+PAGE = 1_000
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what came from elsewhere must not move the cursor
+_COLOURS = {"command": "36", "rejected": "33", "catalog": "34", "flow": "32", "backup": "35", "dead": "31"}
 _BAD = ("rejected", "dead", "backup.failed", "backup.retrying", "flow.skipped", "flow.missed", "flow.overdue")
 
 
-def full_pattern(pattern: str) -> str:
-    """Return a pattern over whole subjects: `flow` and `flow.*` mean all of their messages."""
-    tokens = pattern.split(".")
-    return pattern if len(tokens) >= 3 or tokens[-1] == ">" else f"{pattern}.>"
-
-
-async def show(url: str, pattern: str, *, follow: bool, as_json: bool, console: Console) -> None:
+async def show(
+    url: str, pattern: str, wanted: Filter, *, follow: bool, as_json: bool, local: bool, console: Console
+) -> None:
     """Print the log's messages whose subjects match. With `follow` it goes on until interrupted."""
     client = await connect(url, "flows-log")
     try:
         log = Log(client)
-        await log.identity()
-        write = _json_line(console) if as_json else _line(console)
-        async for batch in log.follow([full_pattern(pattern)], after=0):
+        last = (await log.identity()).last_sequence
+        write = _json_line(console) if as_json else _line(console, local=local)
+        subject, selection = full_pattern(pattern), Selection(wanted)
+        async for page in log.pages(after=0, until=last, size=PAGE):
+            for entry in page:
+                if selection.takes(entry) and matches(subject, entry.subject):
+                    write(entry)
+        console.file.flush()
+        if not follow:
+            return
+        async for batch in log.follow([">"], after=last):
             for entry in batch.entries:
-                write(entry)
-            if batch.caught_up and not follow:
-                return
+                if selection.takes(entry) and matches(subject, entry.subject):
+                    write(entry)
+            console.file.flush()
     finally:
         await client.close()
 
@@ -52,26 +53,27 @@ async def show(url: str, pattern: str, *, follow: bool, as_json: bool, console: 
 def _json_line(console: Console) -> Callable[[Entry], None]:
     def write(entry: Entry) -> None:
         console.file.write(entry.body.decode(errors="backslashreplace") + "\n")
-        console.file.flush()
 
     return write
 
 
-def _line(console: Console) -> Callable[[Entry], None]:
+def _line(console: Console, *, local: bool) -> Callable[[Entry], None]:
+    """Return what prints a message in columns; in colour on a terminal, by hand, as there may be many thousands."""
+    coloured = console.is_terminal and not console.no_color
+
     def write(entry: Entry) -> None:
-        colour = _COLOURS.get(entry.subject.split(".", maxsplit=1)[0], "white")
+        colour = _COLOURS.get(entry.subject.split(".", maxsplit=1)[0], "37")
         if entry.subject.startswith(_BAD):
-            colour = "red"
+            colour = "31"
         at = entry.envelope.time if isinstance(entry, Stored) else entry.stored_at
-        what = describe(entry)
         key = entry.envelope.subject if isinstance(entry, Stored) else ""
         kind = entry.envelope.type if isinstance(entry, Stored) else entry.subject
-        console.print(
-            f"[dim]{entry.sequence:>7}  {at:%Y-%m-%d %H:%M:%S}[/]  [{colour}]{kind:<24}[/]  {escape(key):<36}  "
-            f"{escape(what)}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        place = f"{entry.sequence:>7}  {at.astimezone() if local else at:%Y-%m-%d %H:%M:%S}"
+        what = _UNPRINTABLE.sub("\ufffd", describe(entry))
+        if coloured:
+            console.file.write(f"\x1b[2m{place}\x1b[0m  \x1b[{colour}m{kind:<24}\x1b[0m  {key:<36}  {what}\n")
+        else:
+            console.file.write(f"{place}  {kind:<24}  {key:<36}  {what}\n")
 
     return write
 
@@ -127,6 +129,8 @@ def _describe(message: Message, actor: str | None) -> str:
             return f"{message.context_id}: {message.error}"
         case e.BackupSkipped() | e.BackupCancelled():
             return f"{message.context_id}: {message.reason}"
+        case e.DeadSettled():
+            return f"message {message.sequence} was {message.how} by {actor}"
         case e.DeadLettered():
             return f"message {message.sequence} on {message.subject}: {message.error}"
         case e.FreezeDefined():

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,154 @@ def serve_command(names: tuple[str, ...]) -> None:
 @_data
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the messages as they are, one JSON object a line.")
-def log_command(pattern: str, data: Path | None, follow: bool, as_json: bool) -> None:
+@click.option("--flow", help="Of this flow, by name or id.")
+@click.option("--execution", help="Of this execution.")
+@click.option("--vm", help="About this VM.")
+@click.option("--since", help="From then on; without a zone, local time. Or how long ago: 30m, 12h, 7d.")
+@click.option("--until", help="Up to then.")
+@click.option("--local", is_flag=True, help="Times in this machine's zone; else in UTC.")
+def log_command(
+    pattern: str,
+    data: Path | None,
+    follow: bool,
+    as_json: bool,
+    flow: str | None,
+    execution: str | None,
+    vm: str | None,
+    since: str | None,
+    until: str | None,
+    local: bool,
+) -> None:
     """Print the log. PATTERN is a NATS subject pattern, such as `flow.completed` or `backup.*`."""
+    from bus.selection import Filter
     from cli.log import show
 
-    _run(lambda: show(_nats_url(data), pattern, follow=follow, as_json=as_json, console=Console()))
+    wanted = Filter(
+        flow=flow, execution=execution, vm=vm, since=_moment("--since", since), until=_moment("--until", until)
+    )
+    url, console = _nats_url(data), Console()
+    _run(lambda: show(url, pattern, wanted, follow=follow, as_json=as_json, local=local, console=console))
+
+
+@cli.command("rebuild")
+@click.option("--into", required=True, help="An empty database: a URL, or the path of a SQLite file.")
+@_data
+def rebuild_command(into: str, data: Path | None) -> None:
+    """Fill an empty database from the log. A recorder goes on where this ends."""
+    from cli.history import rebuild
+
+    _run(lambda: rebuild(_nats_url(data), _as_url(into), Console(stderr=True)))
+
+
+@cli.command("diff")
+@click.argument("first")
+@click.argument("second")
+@click.option("--most", default=20, show_default=True, type=click.IntRange(1), help="Differences that are printed.")
+def diff_command(first: str, second: str, most: int) -> None:
+    """Compare two databases (URLs, or paths of SQLite files). Exits with 1 when they differ."""
+    from cli.history import diff
+
+    if _run(lambda: diff(_as_url(first), _as_url(second), most, Console())):
+        sys.exit(1)
+
+
+@cli.command("restore-log")
+@click.option("--from", "source", required=True, help="The database: a URL, or the path of a SQLite file.")
+@_data
+def restore_command(source: str, data: Path | None) -> None:
+    """Fill an empty log from the second copy in a database; then everything runs on. The services must be stopped."""
+    from cli.history import restore, restore_folder
+
+    console = Console(stderr=True)
+    if data is None and (url := os.environ.get("FLOWS_NATS_URL")):
+        _run(lambda: restore(url, _as_url(source), console))
+    else:
+        restore_folder(data or DEFAULT_DATA, _as_url(source), console)
+
+
+@cli.command("prune")
+@click.option("--keep", required=True, help="How long history is kept: 90d, 2y.")
+@_data
+def prune_command(keep: str, data: Path | None) -> None:
+    """Let go of the history of executions that ended longer ago; totals and the last good backup of each VM stay."""
+    from cli.history import prune
+
+    before = _ago("--keep", keep)
+    _run(lambda: prune(_nats_url(data), before))
+    click.echo(f"History from before {before:%Y-%m-%d %H:%M} UTC is let go, when the recorder comes to it.")
+
+
+@cli.command("replay")
+@click.argument("execution", required=False)
+@click.option("--step", is_flag=True, help="Stop before each decision.")
+@click.option("--publish-to", metavar="PREFIX", help="Send the messages again, to PREFIX.<subject>, for a subscriber.")
+@click.option("--speed", default=0.0, type=click.FloatRange(0), help="1: in the original rhythm; 0: at once.")
+@_data
+def replay_command(execution: str | None, step: bool, publish_to: str | None, speed: float, data: Path | None) -> None:
+    """Decide again what was decided about EXECUTION (or all of them), with today's code, and compare."""
+    from cli.replay import publish, replay
+
+    url, console = _nats_url(data), Console()
+    if publish_to is not None:
+        _run(lambda: publish(url, execution, publish_to, speed, console))
+    elif not _run(lambda: replay(url, execution, step=step, console=console)):
+        sys.exit(1)
+
+
+@cli.command("explain")
+@click.argument("flow")
+@click.argument("at", required=False, metavar="[TIME]")
+@_data
+def explain_command(flow: str, at: str | None, data: Path | None) -> None:
+    """Say in plain words why FLOW (a name or id) ran, or did not, at TIME or last."""
+    from cli.explain import explain
+
+    moment = _moment("TIME", at)
+    _run(lambda: explain(_database_url(data), flow, moment, Console()))
+
+
+@cli.group("dead")
+def dead_group() -> None:
+    """Look after messages that could not be used."""
+
+
+@dead_group.command("list")
+@_data
+def dead_list_command(data: Path | None) -> None:
+    """Print the messages that could not be used, with the cause."""
+    from cli.dead import show
+
+    _run(lambda: show(_nats_url(data), Console()))
+
+
+@dead_group.command("show")
+@click.argument("sequence", type=int)
+@_data
+def dead_show_command(sequence: int, data: Path | None) -> None:
+    """Print one of them, whole."""
+    from cli.dead import show_one
+
+    _run(lambda: show_one(_nats_url(data), sequence))
+
+
+@dead_group.command("retry")
+@click.argument("sequence", type=int)
+@_data
+def dead_retry_command(sequence: int, data: Path | None) -> None:
+    """Append it again, as it is: after an update that can read it."""
+    from cli.dead import retry
+
+    click.echo(f"It is message {_run(lambda: retry(_nats_url(data), sequence)):,} now.")
+
+
+@dead_group.command("dismiss")
+@click.argument("sequence", type=int)
+@_data
+def dead_dismiss_command(sequence: int, data: Path | None) -> None:
+    """Note that nothing is to be done about it."""
+    from cli.dead import dismiss
+
+    _run(lambda: dismiss(_nats_url(data), sequence))
 
 
 @cli.command("doctor")
@@ -189,6 +333,35 @@ def _nats_url(data: Path | None) -> str:
             f"cannot read {file}: {error.strerror}. Name the folder of a running `flows up` with --data, "
             "or set FLOWS_NATS_URL"
         ) from error
+
+
+def _as_url(place: str) -> str:
+    """Return a database's URL: as it is, or that of a SQLite file."""
+    from services.database import sqlite_url
+
+    return place if "://" in place else sqlite_url(Path(place))
+
+
+_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+
+
+def _ago(name: str, text: str) -> datetime:
+    """Return the instant that is so long ago: 30m, 12h, 7d, 4w, 2y. Raises `ValueError`."""
+    if not (text[:-1].isdigit() and text[-1:] in _UNITS):
+        raise ValueError(f"{name} is {text!r}: a number with m, h, d, w or y is needed, such as 90d")
+    return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]])
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    """Return the instant that an option names, or how long ago it was. Raises `ValueError`."""
+    if text is None:
+        return None
+    if text[:-1].isdigit() and text[-1:] in _UNITS:
+        return _ago(name, text)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}: a time is needed, such as 2026-12-27T06:00, or 12h") from None
 
 
 def _database_url(data: Path | None) -> str:

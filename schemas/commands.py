@@ -197,6 +197,12 @@ class LiftFreeze(Command, frozen=True, kw_only=True, tag="command.freeze.lift"):
     """End the freeze now."""
 
 
+class PruneHistory(Command, frozen=True, kw_only=True, tag="command.history.prune"):
+    """Let go of the history of executions that ended before an instant: the recorder does, when it comes to this."""
+
+    before: datetime
+
+
 # The executor answers these, not the registry.
 
 
@@ -250,7 +256,7 @@ DEFINITION_COMMANDS: tuple[type[Command], ...] = (
 )
 COMMANDS: tuple[type[Command], ...] = (
     *DEFINITION_COMMANDS,
-    *(ExecuteFlow, CancelExecution, RetryExecution, BackupVm, CreateBackfill, CancelBackfill),
+    *(ExecuteFlow, CancelExecution, RetryExecution, BackupVm, CreateBackfill, CancelBackfill, PruneHistory),
 )
 
 

@@ -15,7 +15,7 @@ from schemas.base import Count, FilePath, Id, Labels, Name, Positive, Priority, 
 
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
 
-Entity = Kind | Literal["freeze", "execution", "backup", "backfill"]  # what a command may be about
+Entity = Kind | Literal["freeze", "execution", "backup", "backfill", "history"]  # what a command may be about
 
 FlowType = Literal["backup", "replication"]
 TargetType = Literal["vm", "group"]

@@ -331,9 +331,16 @@ class DeadLettered(Event, frozen=True, kw_only=True, tag="dead"):
     error: str
 
 
+class DeadSettled(Event, frozen=True, kw_only=True, tag="dead.settled"):
+    """What an operator did about a message that could not be used."""
+
+    sequence: int
+    how: Literal["retried", "dismissed"]
+
+
 EVENTS: tuple[type[Event], ...] = (
     *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined, Rejected),
-    *(FlowBackfilling, FlowBackfillCancelled),
+    *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
     *(FlowDue, FlowMissed, FlowOverdue, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
     *(BackupRequested, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),
     *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),

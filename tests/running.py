@@ -121,6 +121,16 @@ class Client:
             time.sleep(0.05)
         return found
 
+    def until_up(self, within: float = START) -> None:
+        """Wait until the API answers at all."""
+        deadline = time.monotonic() + within
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                self.http.get("/protection-flows")
+                return
+            assert time.monotonic() < deadline, f"{self.http.base_url} does not answer"
+            time.sleep(0.2)
+
     def until_created(self, path: str, body: dict[str, Any], key: str, within: float = 30) -> Any:
         """Create something, asking again with the same key while the log is not available."""
         deadline = time.monotonic() + within

@@ -126,7 +126,7 @@ async def outcomes(
     reading: Reading, flow_id: str, since: datetime, until: datetime, now: datetime
 ) -> OutcomeList | None:
     """Return a flow's occurrences in a range: those that have passed with what became of them, and those to come."""
-    row = await reading.row(_flows_of_any().where(t.protection_flows.c.id == flow_id))
+    row = await reading.row(flows_of_any().where(t.protection_flows.c.id == flow_id))
     if row is None:
         return None
     found = {one.occurrence: one for one in await _past(reading, flow_id, since, until)}
@@ -137,7 +137,8 @@ async def outcomes(
     return OutcomeList(occurrences=[found[at] for at in sorted(found)])
 
 
-def _flows_of_any() -> Select[Any]:
+def flows_of_any() -> Select[Any]:
+    """Select flows with what `upcoming` needs, those without a schedule too."""
     f = t.protection_flows
     return select(f.c.id, f.c.name, f.c.enabled, f.c.armed_at, f.c.schedule_id, *columns()).outerjoin(
         t.schedules, t.schedules.c.id == f.c.schedule_id

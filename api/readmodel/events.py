@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, or_, select
 
 from api.answers import EventList, LoggedEvent
 from api.readmodel.reading import Page, Reading
+from bus.selection import Filter
 from schemas import tables as t
 
 
 async def of_execution(reading: Reading, execution_id: str, page: Page) -> EventList:
     """Return a page of all messages that belong to an execution, in the log's order."""
+    return await _page(reading, _select().where(t.events.c.correlation == execution_id), page)
+
+
+async def find(reading: Reading, pattern: str, wanted: Filter, page: Page, *, after: int) -> EventList:
+    """Return a page of the log after a sequence, on subjects that match a NATS pattern, as `flows log` does."""
     e = t.events
-    statement = select(e.c.sequence, e.c.subject, e.c.body).where(e.c.correlation == execution_id)
-    rows, total = await reading.page(statement.order_by(e.c.sequence), page)
+    statement = _select().where(e.c.sequence > after)
+    if pattern != ">":
+        statement = statement.where(_matching(pattern))
+    if wanted.flow is not None:
+        named = select(t.protection_flows.c.id).where(t.protection_flows.c.name == wanted.flow)
+        statement = statement.where(or_(e.c.key == wanted.flow, e.c.key.in_(named)))
+    if wanted.execution is not None:
+        statement = statement.where(or_(e.c.correlation == wanted.execution, e.c.key == wanted.execution))
+    if wanted.vm is not None:
+        about = e.c.body.contains(f'"context_id":"{wanted.vm}"', autoescape=True)
+        statement = statement.where(or_(e.c.key == wanted.vm, about))
+    if wanted.since is not None:
+        statement = statement.where(e.c.time >= wanted.since)
+    if wanted.until is not None:
+        statement = statement.where(e.c.time < wanted.until)
+    return await _page(reading, statement, page)
+
+
+def _matching(pattern: str) -> ColumnElement[bool]:
+    """Return a filter on subjects. All have three tokens, and no token has a dot."""
+    tokens = [token.replace("/", "//").replace("%", "/%").replace("_", "/_") for token in pattern.split(".")]
+    like = ".".join("%" if token in {"*", ">"} else token for token in tokens)
+    return t.events.c.subject.like(like, escape="/")
+
+
+def _select() -> Select[*tuple[Any, ...]]:
+    e = t.events
+    return select(e.c.sequence, e.c.subject, e.c.body)
+
+
+async def _page(reading: Reading, statement: Select[*tuple[Any, ...]], page: Page) -> EventList:
+    rows, total = await reading.page(statement.order_by(t.events.c.sequence), page)
     events = [
-        LoggedEvent(sequence=row["sequence"], subject=row["subject"], event=msgspec.json.decode(row["body"]))
-        for row in rows
+        LoggedEvent(sequence=row["sequence"], subject=row["subject"], event=_decoded(row["body"])) for row in rows
     ]
     return EventList(events=events, total=total)
+
+
+def _decoded(body: str) -> object:
+    """Return a message's body; one that is no JSON as the text that it is."""
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return body

@@ -91,6 +91,12 @@ class Reading:
             return (func.julianday(end) - func.julianday(begin)) * 86_400.0
         return func.extract("epoch", end - begin)
 
+    def day_of(self, at: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the UTC day of an instant, as `2026-10-09`."""
+        if self._engine.dialect.name == "sqlite":
+            return func.date(at)
+        return func.to_char(func.timezone("UTC", at), "YYYY-MM-DD")
+
     async def close(self) -> None:
         if self._watch is not None:
             self._watch.cancel()

@@ -17,17 +17,19 @@ from api.answers import (
     BulkAnswer,
     DryRun,
     ExecutionList,
+    Explanation,
     FlowAnswer,
     FlowList,
     FlowNow,
     OutcomeList,
     StartedExecution,
+    Statistics,
     Summary,
 )
 from api.desk import AtDesk
 from api.inputs import BackfillInput, BulkInput, CloneInput, FlowInput, FlowPatchInput
 from api.problems import ApiError, FieldError, Pending, not_found
-from api.readmodel import calendar, executions, flows
+from api.readmodel import calendar, executions, explain, flows, statistics
 from api.readmodel import dry_run as dry_runs
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.flows import FlowFilter
@@ -37,6 +39,7 @@ from api.routes.crud import Resource, known, router
 from api.routes.parameters import (
     READ,
     WRITE,
+    At,
     DefinitionColumn,
     Enabled,
     Label,
@@ -217,6 +220,25 @@ async def flow_occurrences(desk: AtDesk, flow_id: PathId, since: Since = None, u
     return found
 
 
+@get("/{flow_id:str}/explain", responses=READ)
+async def explain_flow(desk: AtDesk, flow_id: PathId, at: At = None) -> Explanation:
+    """Say in plain words why a flow ran, or did not, at an instant or last."""
+    found = await explain.of_flow(desk.reading, flow_id, moment("at", at), desk.now)
+    if found is None:
+        raise not_found("flow", flow_id)
+    return found
+
+
+@get("/statistics", responses=READ)
+async def statistics_of_all(
+    desk: AtDesk, since: Since = None, until: Until = None, flow_id: FromQuery[str | None] = None
+) -> Statistics:
+    """Count executions by day, of one flow or of all: how they ended, how long they took, what they moved."""
+    since = since or (desk.now - timedelta(days=30)).isoformat()
+    start, end = period(desk, since, until, timedelta(days=31))
+    return await statistics.by_day(desk.reading, start, end, flow_id)
+
+
 @post("/{flow_id:str}/backfill", status_code=202, responses=WRITE)
 async def backfill(desk: AtDesk, flow_id: PathId, data: JSONBody[BackfillInput]) -> BackfillAnswer:
     """Execute past occurrences of a flow's schedule now, so many at a time, whatever its overlap policy."""
@@ -363,5 +385,6 @@ ROUTER = router(
     [
         *(list_flows, summary, bulk_enable, bulk_disable, bulk_delete),
         *(execute_flow, flow_executions, flow_status, flow_occurrences, dry_run, clone, backfill, cancel_backfill),
+        *(explain_flow, statistics_of_all),
     ],
 )

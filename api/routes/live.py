@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated
 
 from litestar import get
 from litestar.params import FromHeader, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
+from api.answers import EventList
 from api.desk import AtDesk
+from api.feed import Cut, Feed
 from api.parts import AtParts
 from api.problems import ApiError
-from api.routes.parameters import READ
+from api.readmodel import events
+from api.routes.parameters import READ, Limit, Offset, Since, Until, moment, page
 from bus.envelope import Stored
-from bus.log import Batch, Log
-from bus.tasks import ended
+from bus.selection import Filter, full_pattern
 from schemas.base import ID_PATTERN, Value
 
 PING = 15.0  # seconds between comments on a quiet stream, so that proxies keep it open
@@ -64,33 +66,38 @@ async def live_events(
     if after > last:
         raise ApiError(400, f"Last-Event-ID is {after}, but the log ends at {last}: it is not of this log")
     wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type)
-    return ServerSentEvent(_stream(parts.log, after, wanted))
+    return ServerSentEvent(_stream(parts.feed, after, wanted))
 
 
-async def _stream(log: Log, after: int, wanted: EventFilter) -> AsyncIterator[ServerSentEventMessage]:
-    """Yield messages as they come, and a comment when none has for a while.
-
-    A client that reads slowly holds up only its own consumer, which keeps its place in the log.
-    """
-    batches: asyncio.Queue[Batch] = asyncio.Queue(maxsize=2)
-
-    async def follow() -> None:
-        async for batch in log.follow([">"], after=after):
-            await batches.put(batch)
-
-    follower = asyncio.create_task(follow())
-    try:
-        yield ServerSentEventMessage(comment="connected", data=None)
-        while True:
-            try:
-                batch = await asyncio.wait_for(batches.get(), PING)
-            except TimeoutError:
-                if follower.done():
-                    return  # the log is gone: the client comes again, with its last id
+async def _stream(feed: Feed, after: int | None, wanted: EventFilter) -> AsyncIterator[ServerSentEventMessage]:
+    """Yield messages as they come, and a comment when none has for a while. It ends when the client is too slow."""
+    yield ServerSentEventMessage(comment="connected", data=None)
+    with suppress(Cut):  # the client comes again, with its last id
+        async for entry in feed.look(wanted.takes, after=after, ping=PING):
+            if entry is None:
                 yield ServerSentEventMessage(comment="ping", data=None)
-                continue
-            for entry in batch.entries:
-                if isinstance(entry, Stored) and wanted.takes(entry):
-                    yield ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
-    finally:
-        await asyncio.shield(ended(follower))  # what is awaited here is cancelled with the request
+            else:
+                yield ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
+
+
+Pattern = FromQuery[
+    Annotated[str, QueryParameter(max_length=200, pattern=r"^[A-Za-z0-9_*>-]+(\.[A-Za-z0-9_*>-]+){0,2}$")]
+]
+
+
+@get("/events/log", responses=READ, tags=["Live"])
+async def log_events(
+    desk: AtDesk,
+    pattern: Pattern = ">",
+    flow: FromQuery[str | None] = None,
+    execution: FromQuery[str | None] = None,
+    vm: FromQuery[str | None] = None,
+    since: Since = None,
+    until: Until = None,
+    after: FromQuery[Annotated[int, QueryParameter(ge=0, le=2**53)]] = 0,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> EventList:
+    """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence."""
+    wanted = Filter(flow=flow, execution=execution, vm=vm, since=moment("from", since), until=moment("to", until))
+    return await events.find(desk.reading, full_pattern(pattern), wanted, page(limit, offset), after=after)

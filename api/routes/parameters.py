@@ -30,6 +30,7 @@ Since = FromQuery[
     Annotated[str | None, QueryParameter(name="from", pattern=_TIME, description="RFC 3339, at or after")]
 ]
 Until = FromQuery[Annotated[str | None, QueryParameter(name="to", pattern=_TIME, description="RFC 3339, before")]]
+At = FromQuery[Annotated[str | None, QueryParameter(pattern=_TIME, description="RFC 3339, an instant")]]
 
 T = TypeVar("T", bound=Value)
 

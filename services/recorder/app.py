@@ -13,7 +13,7 @@ from bus.errors import Conflict, ForeignStream
 from bus.log import Log
 from schemas.events import DeadLettered
 from services import database
-from services.recorder.projection import project
+from services.recorder.projection import batches, project
 from services.recorder.store import Store
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class Recorder:
 
     async def _record(self, entries: list[Entry], position: int) -> None:
         await self._bury(entry for entry in entries if isinstance(entry, Unreadable))
-        await self._store.apply(project(entries), self._stream, position)
+        for batch in batches(entries):
+            await self._store.apply(project(batch), self._stream, batch[-1].sequence)
         self._position = position
 
     async def _bury(self, unreadable: Iterable[Unreadable]) -> None:

@@ -6,7 +6,8 @@ applies them, in the order of the fields of `Changes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec import structs, to_builtins
@@ -14,7 +15,7 @@ from sqlalchemy import Table
 
 from bus.envelope import Entry, Envelope, Stored
 from schemas import tables as t
-from schemas.commands import Command, entity_of, verb_of
+from schemas.commands import Command, PruneHistory, entity_of, verb_of
 from schemas.definitions import Definition, Group, Kind, ScheduleSpec, VmSpec
 from schemas.events import (
     AttemptEvent,
@@ -68,6 +69,18 @@ class Changes:
         self.flow_ends: list[Row] = []  # flow_id, execution_id, status, ok (0 or 1)
         self.new_commands: dict[str, Row] = {}
         self.answers: dict[str, Row] = {}
+        self.prune_before: datetime | None = None
+
+
+def batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Yield the entries so that what prunes is the last of its batch: what comes after it is not pruned."""
+    start = 0
+    for number, entry in enumerate(entries, start=1):
+        if isinstance(entry, Stored) and isinstance(entry.envelope.data, PruneHistory):
+            yield list(entries[start:number])
+            start = number
+    if start < len(entries):
+        yield list(entries[start:])
 
 
 def project(entries: Iterable[Entry]) -> Changes:
@@ -165,10 +178,14 @@ def _forget(changes: Changes, flow_id: str) -> None:
     for id_ in gone:
         del changes.new_executions[id_]
     changes.new_jobs = {id_: row for id_, row in changes.new_jobs.items() if row["execution_id"] not in gone}
+    changes.flow_changes.pop(flow_id, None)
+    changes.flow_ends = [end for end in changes.flow_ends if end["flow_id"] != flow_id]
 
 
 def _command(changes: Changes, entry: Stored, command: Command) -> None:
     sent = entry.envelope
+    if isinstance(command, PruneHistory):
+        changes.prune_before = command.before
     changes.new_commands.setdefault(
         sent.id,
         {
@@ -179,8 +196,8 @@ def _command(changes: Changes, entry: Stored, command: Command) -> None:
             "entity_id": command.id,
             "actor": sent.actor or "unknown",
             "time": sent.time,
-            "outcome": "pending",
-            "outcome_sequence": None,
+            "outcome": "accepted" if isinstance(command, PruneHistory) else "pending",
+            "outcome_sequence": entry.sequence if isinstance(command, PruneHistory) else None,
             "code": None,
             "reason": None,
             "field": None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Table, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -67,10 +68,12 @@ async def _write(connection: AsyncConnection, changes: Changes) -> None:
     await _update_jobs(connection, changes.job_changes)
     await _update_all(connection, t.executions, changes.execution_changes)
     await _update_all(connection, t.protection_flows, changes.flow_changes)
-    await _count(connection, changes.flow_ends)
+    await _count(connection, await _of_known(connection, changes.flow_ends, t.executions, "execution_id"))
     await _insert_all(connection, t.commands, list(changes.new_commands.values()), unless_there="id")
     await _update_all(connection, t.commands, changes.answers, t.commands.c.outcome == "pending")
-    await _insert_all(connection, t.events, changes.events)
+    await _insert_events(connection, changes.events)
+    if changes.prune_before is not None:
+        await _prune(connection, changes.prune_before)
 
 
 async def _define(connection: AsyncConnection, table: Table, id_: str, row: Row | None, members: list[Row]) -> None:
@@ -132,6 +135,20 @@ async def _update_all(
         await connection.execute(statement.values(values), rows)
 
 
+async def _insert_events(connection: AsyncConnection, rows: Sequence[Row]) -> None:
+    """Insert messages past SQLAlchemy's own binding, which takes longer than the rest: each message is a row here."""
+    if not rows:
+        return
+    dialect = connection.dialect
+    compiled = insert(t.events).compile(dialect=dialect)
+    types = [(column.name, column.type.dialect_impl(dialect).bind_processor(dialect)) for column in t.events.columns]
+    if dialect.name == "sqlite":
+        bound = [tuple(process(row[name]) if process else row[name] for name, process in types) for row in rows]
+        await connection.exec_driver_sql(str(compiled), bound)
+    else:
+        await connection.execute(insert(t.events), list(rows))
+
+
 async def _update_jobs(connection: AsyncConnection, changes: dict[tuple[str, int], Row]) -> None:
     """Update jobs attempt by attempt: one that has ended, or of which a newer attempt has begun, stays as it is."""
     j = t.backup_jobs
@@ -162,3 +179,48 @@ async def _count(connection: AsyncConnection, ends: list[Row]) -> None:
         newest.values(last_execution_status=bindparam("status_")),
         [{"flow_id_": end["flow_id"], "execution_id_": end["execution_id"], "status_": end["status"]} for end in ends],
     )
+
+
+async def _prune(connection: AsyncConnection, before: datetime) -> None:
+    """Drop what ended before an instant, and its messages; totals stay, and the last good backup of each VM.
+
+    A VM's backups in each repository count apart.
+    """
+    e, j, f = t.executions, t.backup_jobs, t.protection_flows
+    good = j.c.status == "success"
+    newest = (
+        select(j.c.context_id, j.c.repository_id, func.max(j.c.completed_at).label("at"))
+        .where(good)
+        .group_by(j.c.context_id, j.c.repository_id)
+        .subquery()
+    )
+    last_good = (
+        select(j.c.execution_id)
+        .join(
+            newest,
+            (newest.c.context_id == j.c.context_id)
+            & (newest.c.repository_id == j.c.repository_id)
+            & (newest.c.at == j.c.completed_at),
+        )
+        .where(good)
+    )
+    old = (e.c.completed_at < before) & e.c.id.not_in(last_good)
+    ended = select(
+        func.count(),
+        func.coalesce(func.sum(case((e.c.status.in_(("success", "warning")), 1), else_=0)), 0),
+        func.coalesce(func.sum(case((e.c.status == "error", 1), else_=0)), 0),
+    )
+    counts = ended.add_columns(e.c.flow_id).where(old, e.c.flow_id.is_not(None)).group_by(e.c.flow_id)
+    rows = [
+        {"flow_id_": flow_id, "all_": total, "good_": good_, "failed_": failed}
+        for total, good_, failed, flow_id in await connection.execute(counts)
+    ]
+    if rows:
+        values = {
+            "pruned_executions": f.c.pruned_executions + bindparam("all_"),
+            "pruned_successful": f.c.pruned_successful + bindparam("good_"),
+            "pruned_failed": f.c.pruned_failed + bindparam("failed_"),
+        }
+        await connection.execute(update(f).where(f.c.id == bindparam("flow_id_")).values(values), rows)
+    await connection.execute(delete(t.events).where(t.events.c.correlation.in_(select(e.c.id).where(old))))
+    await connection.execute(delete(e).where(old))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from api import feed as feed_module
+from api.feed import Cut, Feed
+from bus.envelope import Stored
+from bus.log import Log
+from bus.tasks import ended
 from tests.api.test_contract import flow
 from tests.running import Client, Running
+from tests.support import T0, due, sent
 
 
 @contextmanager
@@ -82,3 +91,83 @@ def test_metrics(running: Running, api: Client, unique: str) -> None:
     assert 'flows_executions{status="success"}' in text
     assert "flows_projection_lag_messages" in text
     assert 'flows_flows{enabled="true"}' in text
+
+
+def test_many_look_on_and_one_comes_back_while_much_happens(running: Running, api: Client, unique: str) -> None:
+    """Forty clients see the same; one is cut again and again, and comes back: no gap, no duplicate."""
+    made = flow(api, unique, vms=30)
+    first = str(api.get("/events/log", params={"flow": made["id"], "limit": 1})["events"][0]["sequence"])
+    stop = threading.Event()
+
+    def load() -> None:
+        while not stop.is_set():
+            api.ended(api.call("POST", f"/protection-flows/{made['id']}/execute", status=202)["id"])
+
+    def look(last: str, number: int) -> list[int]:
+        seen: list[int] = []
+        with stream(running, last=last) as events:
+            for event in events:
+                seen.append(int(event["id"]))
+                if len(seen) >= number:
+                    break
+        return seen
+
+    with ThreadPoolExecutor(42) as pool:
+        loading = pool.submit(load)
+        crowd = [pool.submit(look, first, 900) for _ in range(40)]
+        mine: list[int] = []
+        while len(mine) < 900:
+            mine += look(str(mine[-1]) if mine else first, 60)
+        stop.set()
+        loading.result()
+        on_the_log = []
+        while len(on_the_log) < 900:
+            after = on_the_log[-1] if on_the_log else int(first)
+            found = api.get("/events/log", params={"after": after, "limit": 500})["events"]
+            on_the_log += [one["sequence"] for one in found]
+        assert mine[:900] == on_the_log[:900]
+        assert {tuple(one.result()) for one in crowd} == {tuple(on_the_log[:900])}
+
+
+async def test_one_who_is_too_slow_is_cut_and_holds_up_nobody(log: Log) -> None:
+    feed, listening = Feed(log), asyncio.Event()
+    running = asyncio.create_task(feed.run(listening))
+    await listening.wait()
+    slow, quick = (feed.look(lambda _: True, after=None, ping=5) for _ in range(2))
+    waiting = [asyncio.ensure_future(anext(one)) for one in (slow, quick)]
+    await asyncio.sleep(0)
+    number = feed_module.WAITING + 100
+    events = [sent(due(at=T0 + timedelta(seconds=one)), id=f"e{one}") for one in range(number)]
+    await log.append(events[:1], expect={})
+    assert [entry.sequence for entry in await asyncio.gather(*waiting) if entry is not None] == [1, 1]
+    reading = asyncio.create_task(take(quick, number - 1))
+    for start in range(1, number, 500):
+        await log.append(events[start : start + 500], expect={})
+        await asyncio.sleep(0.2)
+    assert await reading == list(range(2, number + 1))
+    seen = [1]
+    with pytest.raises(Cut):
+        await collect(slow, seen)
+    assert seen == list(range(1, len(seen) + 1))  # what it got has no gap
+    assert len(seen) < number
+    again = feed.look(lambda _: True, after=seen[-1], ping=5)
+    assert await take(again, number - seen[-1]) == list(range(seen[-1] + 1, number + 1))
+    for one in (slow, quick, again):
+        await one.aclose()
+    await ended(running)
+
+
+async def collect(looking: AsyncIterator[Stored | None], seen: list[int]) -> None:
+    async for entry in looking:
+        assert entry is not None
+        seen.append(entry.sequence)
+
+
+async def take(looking: AsyncIterator[Stored | None], number: int) -> list[int]:
+    seen: list[int] = []
+    async for entry in looking:
+        if entry is not None:
+            seen.append(entry.sequence)
+        if len(seen) == number:
+            break
+    return seen

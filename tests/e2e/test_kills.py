@@ -123,6 +123,8 @@ def test_executors_killed_at_random_request_each_backup_once(running: Running, a
         [*FLOWS, "log", "backup.requested", "--json"], cwd=ROOT, env=env, capture_output=True, text=True, check=True
     )
     ids = Counter(line.split('"id":"')[1].split('"')[0] for line in requested.stdout.splitlines())
+    replayed = subprocess.run([*FLOWS, "replay"], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert ", 0 of them different today" in replayed.stdout
     assert len(ids) == 50 * 4
     assert set(ids.values()) == {1}
 

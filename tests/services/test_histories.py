@@ -12,6 +12,7 @@ import pytest
 from bus import history
 from bus.envelope import Stored
 from schemas.events import FlowCompleted, FlowSkipped, FlowStarted
+from services.executor import overlap, plan
 from services.executor.replay import replay
 from services.executor.state import State, evolve
 from tests.histories.record import SCENARIOS
@@ -48,6 +49,20 @@ def test_a_history_is_decided_again_in_the_same_way(name: str) -> None:
     ended = [one.envelope.data for one in said if isinstance(one.envelope.data, FlowCompleted)]
     assert len({one.execution_id for one in answered}) == len(answered)
     assert {one.execution_id for one in ended} == {one.execution_id for one in answered if isinstance(one, FlowStarted)}
+
+
+def test_a_changed_rule_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody lets a second execution wait where it was skipped; and somebody forgets a limit."""
+    monkeypatch.setitem(overlap._ROOM, "skip", 1)
+    first = next(one for one in replay(load(FOLDER / "overlap_skip.jsonl")) if not one.equal)
+    assert first.entry is not None
+    assert first.entry.envelope.type == "flow.skipped"
+    assert first.today is None
+    monkeypatch.undo()
+    monkeypatch.setattr(plan, "PART", 1)
+    first = next(one for one in replay(load(FOLDER / "scheduled.jsonl")) if not one.equal)
+    assert first.entry is not None
+    assert first.entry.envelope.type == "flow.started"  # it says in how many parts its plan comes
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""`flows dead`: messages on the log that could not be used."""
+
+from __future__ import annotations
+
+import getpass
+from uuid import uuid4
+
+import click
+from rich.console import Console
+
+from bus.connection import connect
+from bus.envelope import Stored, Unreadable, envelope
+from bus.log import Log, now
+from schemas.events import DeadLettered, DeadSettled
+
+
+async def show(url: str, console: Console) -> None:
+    """Print what is neither retried nor dismissed."""
+    async with _Log(url) as log:
+        found = await _open(log)
+    for letter in found.values():
+        text = f"{letter.sequence:>7}  {letter.service:<10}  {letter.subject}: {letter.error}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{len(found)} messages could not be used" if found else "every message could be used")
+
+
+async def show_one(url: str, sequence: int) -> None:
+    """Print one, whole. Raises `ValueError` when it is none of them."""
+    async with _Log(url) as log:
+        letter, entry = await _one(log, sequence)
+    click.echo(f"{letter.sequence} on {letter.subject}, stored {entry.stored_at.isoformat()}: {letter.error}")
+    click.echo(entry.body.decode(errors="backslashreplace"))
+
+
+async def retry(url: str, sequence: int) -> int:
+    """Append one again, and return where. Raises `ValueError` when it still cannot be read."""
+    async with _Log(url) as log:
+        letter, entry = await _one(log, sequence)
+        if isinstance(entry, Unreadable):
+            advice = "Dismiss it, or update first"
+            raise ValueError(f"message {sequence} still cannot be read: {entry.error}. {advice}")  # noqa: TRY004  data
+        appended = await log.append([entry.envelope], expect={})
+        await _settle(log, letter, "retried")
+        return appended
+
+
+async def dismiss(url: str, sequence: int) -> None:
+    """Note that nothing is to be done about one."""
+    async with _Log(url) as log:
+        letter, _ = await _one(log, sequence)
+        await _settle(log, letter, "dismissed")
+
+
+class _Log:
+    """The log, for as long as it is needed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def __aenter__(self) -> Log:
+        self._client = await connect(self._url, "flows-dead")
+        return Log(self._client)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+
+async def _open(log: Log) -> dict[int, DeadLettered]:
+    found: dict[int, DeadLettered] = {}
+    for entry in await log.read(["dead.*.*"]):
+        data = entry.envelope.data if isinstance(entry, Stored) else None
+        if isinstance(data, DeadLettered):
+            found[data.sequence] = data
+        elif isinstance(data, DeadSettled):
+            found.pop(data.sequence, None)
+    return found
+
+
+async def _one(log: Log, sequence: int) -> tuple[DeadLettered, Stored | Unreadable]:
+    letter = (await _open(log)).get(sequence)
+    if letter is None:
+        raise ValueError(f"message {sequence} is none of those that `flows dead list` shows")
+    entries = await log.read([letter.subject], after=sequence - 1, until=sequence)
+    if not entries:
+        raise ValueError(f"message {sequence} is no longer on the log")
+    return letter, entries[0]
+
+
+async def _settle(log: Log, letter: DeadLettered, how: str) -> None:
+    settled = DeadSettled(sequence=letter.sequence, how=how)  # type: ignore[arg-type]
+    sent = envelope(settled, id=str(uuid4()), source="cli", time=now(), actor=getpass.getuser())
+    await log.append([sent], expect={})

@@ -1,0 +1,26 @@
+"""`flows explain`: why a flow ran, or did not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rich.console import Console
+
+from api.readmodel import explain as explaining
+from api.readmodel.reading import Reading
+from bus.log import now
+from services import database
+
+
+async def explain(url: str, flow: str, at: datetime | None, console: Console) -> None:
+    """Print the explanation. Raises `ValueError` when there is no such flow."""
+    reading = Reading(database.reader(url))
+    try:
+        flow_id = await explaining.flow_id_of(reading, flow)
+        found = await explaining.of_flow(reading, flow_id, at, now()) if flow_id else None
+    finally:
+        await reading.close()
+    if found is None:
+        raise ValueError(f"there is no flow {flow!r}")
+    for line in found.lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

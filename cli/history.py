@@ -1,0 +1,80 @@
+"""`flows rebuild`, `diff`, `restore-log`, `prune`: the log and its copies in databases."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bus.connection import connect
+from bus.envelope import envelope
+from bus.log import Log, now
+from bus.server import Server
+from schemas.commands import PruneHistory
+from services.recorder import comparison, restoration
+from services.recorder import rebuild as rebuilding
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+async def rebuild(nats_url: str, url: str, console: Console) -> None:
+    """Fill a database from the log, and say how far it is."""
+    client = await connect(nats_url, "flows-rebuild")
+    try:
+        with _progress(console) as progress:
+            task = progress.add_task("messages", total=None)
+            async for position, last in rebuilding.rebuild(Log(client), url):
+                progress.update(task, completed=position, total=last)
+    finally:
+        await client.close()
+
+
+async def diff(first: str, second: str, most: int, console: Console) -> int:
+    """Print the first differences and return how many there are."""
+    count = 0
+    async for difference in comparison.differences(first, second):
+        count += 1
+        if count <= most:
+            console.print(str(difference), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{count:,} differences" if count != 1 else "1 difference", highlight=False)
+    return count
+
+
+async def restore(nats_url: str, url: str, console: Console) -> None:
+    """Fill an empty log from a database. Raises `ValueError` when it is not empty, or services run."""
+    client = await connect(nats_url, "flows-restore")
+    try:
+        log = await Log.open(client)
+        with _progress(console) as progress:
+            task = progress.add_task("messages", total=None)
+            async for position, last in restoration.restore(log, url):
+                progress.update(task, completed=position, total=last)
+    finally:
+        await client.close()
+
+
+def restore_folder(folder: Path, url: str, console: Console) -> None:
+    """Fill the log of a data folder. It is started for that alone: `flows up` must not run on it."""
+    server = Server(folder.resolve())
+    server.start()
+    try:
+        asyncio.run(restore(server.url, url, console))
+    finally:
+        server.stop()
+
+
+async def prune(nats_url: str, before: datetime) -> None:
+    """Ask on the log to let go of old history."""
+    client = await connect(nats_url, "flows-prune")
+    try:
+        command = PruneHistory(id="history", before=before)
+        await Log(client).ask(envelope(command, id=str(uuid4()), source="cli", time=now(), actor="operator"))
+    finally:
+        await client.close()

@@ -1,0 +1,125 @@
+"""`flows replay`: take past decisions again, with today's code; or send past messages again, to other subjects."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+from rich.console import Console
+
+from bus.connection import connect
+from bus.envelope import Stored
+from bus.log import Log
+from bus.selection import Filter, Selection
+from bus.subjects import FAMILIES
+from cli.log import describe
+from services.executor.replay import Replayed
+from services.executor.replay import replay as decide_again
+
+PAGE = 1_000
+LONGEST_PAUSE = 60.0  # seconds between two messages that are sent again
+
+
+async def _history(log: Log, until: int) -> list[Stored]:
+    entries: list[Stored] = []
+    async for page in log.pages(after=0, until=until, size=PAGE):
+        entries += [entry for entry in page if isinstance(entry, Stored)]
+    return entries
+
+
+async def replay(url: str, execution: str | None, *, step: bool, console: Console) -> bool:
+    """Print the chain of an execution and whether each decision is the same today; return whether all are.
+
+    Without an execution: all decisions, and only those that differ are printed. Raises `ValueError` for an unknown one.
+    """
+    client = await connect(url, "flows-replay")
+    try:
+        log = Log(client)
+        entries = await _history(log, (await log.identity()).last_sequence)
+    finally:
+        await client.close()
+    replayed = {one.entry.sequence: one for one in decide_again(entries, complete=False) if one.entry is not None}
+    if execution is None:
+        different = [one for one in replayed.values() if not one.equal]
+        for one in different:
+            _print(one, console)
+        console.print(f"{len(replayed):,} decisions, {len(different):,} of them different today", highlight=False)
+        return not different
+    selection = Selection(Filter(execution=execution))
+    chain = [entry for entry in entries if selection.takes(entry)]
+    cause = {entry.envelope.causationid for entry in chain if _about(entry) == execution}
+    chain = [entry for entry in entries if entry in chain or entry.envelope.id in cause]
+    if not chain:
+        raise ValueError(f"the log knows no execution {execution!r}")
+    same, different_ones = 0, 0
+    for entry in chain:
+        one = replayed.get(entry.sequence)
+        if one is None:
+            console.print(f"   {_words(entry)}", highlight=False, markup=False, soft_wrap=True)
+            continue
+        if step:
+            click.pause("   … press any key for the next decision")
+        _print(one, console)
+        same, different_ones = same + one.equal, different_ones + (not one.equal)
+    text = f"{same} decisions are the same today" + (f", {different_ones} are not" if different_ones else "")
+    console.print(text, highlight=False)
+    return not different_ones
+
+
+def _about(entry: Stored) -> str | None:
+    return getattr(entry.envelope.data, "execution_id", None)
+
+
+def _words(entry: Stored) -> str:
+    at = f"{entry.envelope.time:%Y-%m-%d %H:%M:%S}"
+    return f"{entry.sequence:>7}  {at}  {entry.envelope.type:<20}  {describe(entry)}"
+
+
+def _print(one: Replayed, console: Console) -> None:
+    assert one.entry is not None
+    mark = "[green]=[/]" if one.equal else "[red]≠[/]"
+    console.print(f" {mark} ", end="")
+    console.print(_words(one.entry), highlight=False, markup=False, soft_wrap=True)
+    if one.equal:
+        return
+    if one.today is None:
+        console.print("           today: nothing is decided here", highlight=False)
+        return
+    recorded, today = one.entry.envelope.data, one.today.event
+    for field in recorded.__struct_fields__:
+        then, now = getattr(recorded, field), getattr(today, field, None)
+        if then != now:
+            console.print(
+                f"           {field}: {then!r} then, {now!r} today", highlight=False, markup=False, soft_wrap=True
+            )
+
+
+async def publish(url: str, execution: str | None, prefix: str, speed: float, console: Console) -> None:
+    """Send messages again, in order, to `prefix`.<subject>; with a speed, in their own rhythm, so many times faster.
+
+    Raises `ValueError` when that could reach the log itself.
+    """
+    tokens = prefix.split(".")
+    if not all(token.replace("-", "").replace("_", "").isalnum() for token in tokens):
+        raise ValueError(f"--publish-to is {prefix!r}: letters, digits, `-`, `_`, and dots between them are needed")
+    if tokens[0] in FAMILIES:
+        raise ValueError(f"--publish-to is {prefix!r}: what begins with {tokens[0]!r} is the log's own")
+    client = await connect(url, "flows-replay")
+    try:
+        log = Log(client)
+        entries = await _history(log, (await log.identity()).last_sequence)
+        selection = Selection(Filter(execution=execution))
+        chosen = [entry for entry in entries if selection.takes(entry)]
+        before = chosen[0].envelope.time if chosen else None
+        for entry in chosen:
+            if speed and before is not None:
+                pause = (entry.envelope.time - before).total_seconds() / speed
+                await asyncio.sleep(min(max(pause, 0.0), LONGEST_PAUSE))
+            before = entry.envelope.time
+            await client.publish(
+                f"{prefix}.{entry.subject}", entry.body, headers={"Nats-Sequence": str(entry.sequence)}
+            )
+        await client.flush()
+        console.print(f"{len(chosen):,} messages were sent to {prefix}.>", highlight=False)
+    finally:
+        await client.close()

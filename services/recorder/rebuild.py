@@ -1,0 +1,31 @@
+"""Rebuild: fill an empty database from the log, as the recorder would have. So a projection is what it says it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from bus.log import Log
+from services import database
+from services.recorder.projection import batches, project
+from services.recorder.store import Store
+
+TOGETHER = 5_000  # messages in one transaction
+
+
+async def rebuild(log: Log, url: str) -> AsyncIterator[tuple[int, int]]:
+    """Project the log into a database, from where that is; yield (position, last sequence of the log) now and then.
+
+    It ends where the log ended when it began; a recorder goes on from there. Raises `WrongRevision`, `ForeignStream`.
+    """
+    await database.prepare(url)
+    stream = await log.identity()
+    store = Store(database.writer(url))
+    try:
+        position = await store.position(stream)
+        async for entries in log.pages(after=position, until=stream.last_sequence, size=TOGETHER):
+            for batch in batches(entries):
+                await store.apply(project(batch), stream, batch[-1].sequence)
+            position = entries[-1].sequence
+            yield position, stream.last_sequence
+    finally:
+        await store.close()
