@@ -199,6 +199,7 @@ def test_a_flow_says_the_names_of_what_it_refers_to(api: Client, unique: str) ->
         "last_execution_status": "pending",
         "last_execution_time": None,
         "next_execution_time": made["status"]["next_execution_time"],
+        "next_execution_reason": None,
         "total_executions": 0,
         "successful_executions": 0,
         "failed_executions": 0,
