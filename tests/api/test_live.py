@@ -171,3 +171,39 @@ async def take(looking: AsyncIterator[Stored | None], number: int) -> list[int]:
         if len(seen) == number:
             break
     return seen
+
+
+async def test_five_hundred_look_on_at_once(running: Running, api: Client, unique: str) -> None:
+    made = flow(api, unique, vms=10)
+    request = (
+        f"GET /api/v1/events?flow_id={made['id']} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {running.token}\r\n\r\n"
+    ).encode()
+    ready = asyncio.Semaphore(0)
+
+    async def look() -> list[int]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(request)
+        seen: list[int] = []
+        async for raw in reader:
+            line = raw.decode().strip()
+            if line == ": connected":
+                ready.release()
+            elif line.startswith("id: "):
+                seen.append(int(line[4:]))
+            elif line == "event: flow.completed":
+                break
+        writer.close()
+        return seen
+
+    crowd = [asyncio.create_task(look()) for _ in range(500)]
+    async with asyncio.timeout(90):
+        for _ in crowd:
+            await ready.acquire()
+        path = f"/protection-flows/{made['id']}/execute"
+        started = await asyncio.to_thread(api.call, "POST", path, status=202)
+        seen = await asyncio.gather(*crowd)
+    await asyncio.to_thread(api.ended, started["id"])
+    found = (await asyncio.to_thread(api.get, f"/executions/{started['id']}/events?limit=500"))["events"]
+    on_the_log = [one["sequence"] for one in found]
+    # `id` comes before `event`: the last one is that of flow.completed
+    assert {tuple(one) for one in seen} == {tuple(on_the_log)}
