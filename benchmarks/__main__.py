@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.executor import executor
+from benchmarks.history import history, lag
 from benchmarks.listing import FLOWS, listing
+from benchmarks.million import million
 from benchmarks.scheduler import scheduler
 from bus.connection import connect
 from bus.envelope import Envelope, envelope
@@ -175,6 +177,30 @@ def show_listing(console: Console) -> None:
     console.print(table)
 
 
+async def show_history(console: Console) -> None:
+    table = Table("", "events/s", "lowest", "highest", "ratio", title="Rebuild on SQLite", title_justify="left")
+    found = await history()
+    plain = median(next(iter(found.values())))
+    for what, figures in found.items():
+        middle = median(figures)
+        table.add_row(what, f"{middle:,.0f}", f"{min(figures):,.0f}", f"{max(figures):,.0f}", f"{middle / plain:.2f}")
+    console.print(table)
+    lags = await lag()
+    p95 = lags[int(len(lags) * 0.95)]
+    console.print(
+        f"The recorder's lag at 2,000 events/s, ms: p50 {median(lags):.0f}, p95 {p95:.0f}, highest {lags[-1]:.0f}"
+    )
+
+
+def show_million(console: Console) -> None:
+    table = Table("", "p50 ms", "p95 ms", "highest ms", title="A million executions", title_justify="left")
+    with tempfile.TemporaryDirectory() as name:
+        found = million(Path(name))
+    for what, times in found.items():
+        table.add_row(what, *(f"{one:.1f}" for one in (median(times), times[int(len(times) * 0.95)], times[-1])))
+    console.print(table)
+
+
 async def rates(console: Console) -> None:
     await show(console, "Append and read", log_rates)
     await show(console, "All services in one process", pipeline)
@@ -184,6 +210,7 @@ async def rates(console: Console) -> None:
     for what, figures in (await executor()).items():
         table.add_row(what, *(f"{figure:,.1f}" for figure in (median(figures), min(figures), max(figures))))
     console.print(table)
+    await show_history(console)
     table = Table("", "", title="The scheduler alone, 100,000 flows on 1,000 schedules", title_justify="left")
     for what, figure in (await scheduler()).items():
         table.add_row(what, f"{figure:,.2f}")
@@ -193,4 +220,5 @@ async def rates(console: Console) -> None:
 if __name__ == "__main__":
     terminal = Console(width=110)
     show_listing(terminal)
+    show_million(terminal)
     asyncio.run(rates(terminal))

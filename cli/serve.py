@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from cli.settings import Settings
 from services.hosting import Service, host_all
@@ -22,10 +23,10 @@ def _registry(_: Settings) -> Service:
     return Registry()
 
 
-def _scheduler(_: Settings) -> Service:
+def _scheduler(settings: Settings) -> Service:
     from services.scheduler.app import Scheduler
 
-    return Scheduler()
+    return Scheduler(keep=timedelta(days=settings.keep_days) if settings.keep_days else None)
 
 
 def _executor(settings: Settings) -> Service:

@@ -20,6 +20,7 @@ class Settings(Value, frozen=True, kw_only=True):
     port: int = 8082
     worker_slots: int = 4
     max_concurrent_jobs: int | None = None
+    keep_days: int | None = None
 
 
 def from_environment() -> Settings:
@@ -33,6 +34,7 @@ def from_environment() -> Settings:
         port=_number("FLOWS_PORT", 8082) or 8082,
         worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
         max_concurrent_jobs=_number("FLOWS_MAX_CONCURRENT_JOBS", None),
+        keep_days=_number("FLOWS_KEEP_DAYS", None),
     )
 
 

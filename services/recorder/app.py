@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 
 from faststream.nats import NatsBroker
+from sqlalchemy.exc import DBAPIError
 
 from bus.envelope import Entry, Stored, Unreadable, envelope
 from bus.errors import Conflict, ForeignStream
@@ -57,8 +58,15 @@ class Recorder:
 
     async def _record(self, entries: list[Entry], position: int) -> None:
         await self._bury(entry for entry in entries if isinstance(entry, Unreadable))
-        for batch in batches(entries):
-            await self._store.apply(project(batch), self._stream, batch[-1].sequence)
+        try:
+            for batch in batches(entries):
+                await self._store.apply(project(batch), self._stream, batch[-1].sequence)
+        except DBAPIError as error:
+            cause = str(error.__cause__ or error).splitlines()[0]
+            raise RuntimeError(
+                f"the tables cannot be written, and stay at message {self._position:,}: {cause}. The log has all that "
+                "is missing: see to the database (is its disk full?), and start the recorder again"
+            ) from error
         self._position = position
 
     async def _bury(self, unreadable: Iterable[Unreadable]) -> None:

@@ -16,6 +16,7 @@ from bus.errors import Conflict, Unavailable, Unknown
 from bus.log import Batch, Log, now
 from bus.subjects import guard_of, subject_of
 from bus.tasks import ended
+from schemas.commands import PruneHistory
 from schemas.events import FlowDue, FlowMissed
 from schemas.ids import instant, scheduled_execution_id
 from services.scheduler import deadlines
@@ -34,6 +35,8 @@ LONGEST_SLEEP = 60.0  # seconds: a clock that was set is noticed within this tim
 RETRY_PAUSE = 1.0  # seconds before deciding again when the log could not be reached
 AT_ONCE = 200  # flows whose appends are under way at the same time
 TOGETHER = 500  # messages in one atomic batch: with more, one flow that a rival was faster at holds up many
+PRUNINGS = "command.history.prune"
+PRUNE_EVERY = timedelta(days=1)
 HORIZON = timedelta(days=390)  # a little less than activity stays on the log
 MAX_OFFSET = timedelta(seconds=30)  # of this clock from the log's: with more, nothing is said
 OFFSET_PAUSE = 10.0  # seconds before a clock that is off is looked at again
@@ -44,9 +47,17 @@ class Scheduler:
 
     name = "scheduler"
 
-    def __init__(self, clock: Callable[[], datetime] = now, *, max_offset: timedelta | None = MAX_OFFSET) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], datetime] = now,
+        *,
+        max_offset: timedelta | None = MAX_OFFSET,
+        keep: timedelta | None = None,
+    ) -> None:
         self._clock = clock
         self._max_offset = max_offset
+        self._keep = keep
+        self._pruned: datetime | None = None
         self._id = worker_name()
         self._refusing = False
         self._looked_at = float("-inf")  # the loop's time when the clock was last compared with the log's
@@ -67,6 +78,9 @@ class Scheduler:
             self._take(entry)
         for entry in await log.read(EXECUTIONS, after=over, until=self._position):
             self._watch(entry)
+        for entry in await log.latest([PRUNINGS]):
+            if isinstance(entry, Stored):
+                self._pruned = entry.envelope.time
 
     async def run(self) -> None:
         news: asyncio.Queue[Batch | None] = asyncio.Queue()
@@ -106,10 +120,24 @@ class Scheduler:
             await asyncio.gather(*(self._append_alone(events, gate) for events in together))
         if decide(self._state, self._clock()):
             return RETRY_PAUSE  # what was refused: another scheduler's word is on its way here, and wakes this one
+        await self._prune()
         wake_at = self._state.wake_at
         if wake_at is None:
             return LONGEST_SLEEP
         return min(max((wake_at - self._clock()).total_seconds(), 0.0), LONGEST_SLEEP)
+
+    async def _prune(self) -> None:
+        """Ask once a day to let go of the history that is older than it is to be kept."""
+        at = self._clock()
+        if self._keep is None or (self._pruned is not None and at - self._pruned < PRUNE_EVERY):
+            return
+        command = PruneHistory(id="history", before=at - self._keep)
+        sent = envelope(command, id=f"prune:{at:%Y-%m-%d}", source=self.name, time=at, actor=self.name)
+        try:
+            await self._log.ask(sent)
+            self._pruned = at
+        except (Unavailable, Unknown) as error:
+            log.warning("%s", error, extra={"action": "append_retry", "part": self.name})
 
     async def _append(self, events: Sequence[Said]) -> bool:
         """Append events together; return whether it was done. Not when another scheduler was first at any of them."""

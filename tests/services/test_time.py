@@ -170,3 +170,13 @@ async def test_a_backfill_runs_so_many_at_a_time_and_is_cancelled_as_one(engine:
         )
         refused = [*await engine.until("rejected.backfill.cancel"), *await engine.until("rejected.backfill.create")]
         assert ["not running" in refused[0].reason, "does not exist" in refused[1].reason] == [True, True]
+
+
+async def test_history_is_pruned_once_a_day_when_that_is_set(engine: Engine) -> None:
+    keep = timedelta(days=30)
+    async with engine.running(Scheduler(keep=keep)):
+        (asked,) = await engine.until("command.history.prune")
+        assert abs(now() - keep - asked.before) < timedelta(seconds=30)
+    async with engine.running(Scheduler(keep=keep), Scheduler(keep=keep)):
+        await asyncio.sleep(1)
+    assert len(await engine.messages("command.history.prune")) == 1

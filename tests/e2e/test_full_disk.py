@@ -1,0 +1,63 @@
+"""A recorder that can write no more says so in one line and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+from pathlib import Path
+
+from bus.connection import connect
+from bus.log import Log
+from bus.server import Server
+from services import database
+from tests.running import FLOWS, ROOT
+from tests.services.test_rebuild import found
+from tests.support import due, eventually, flow, group, repository, sent, vm
+
+
+def _small_files() -> None:
+    """Let the process write no file beyond this size: to it, that is a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+
+
+async def test_a_full_disk(server: Server, log: Log, tmp_path: Path) -> None:
+    url = database.sqlite_url(tmp_path / "flows.db")
+    env = {**os.environ, "FLOWS_NATS_URL": server.url, "FLOWS_DATABASE_URL": url}
+    house = [vm(), group(members=["vm-1"]), repository(), flow()]
+    await log.append([sent(one, id=f"h{number}") for number, one in enumerate(house)], expect={})
+    for start in range(0, 2000, 500):
+        events = [sent(due(f"flow-{start + number}"), id=f"e{start + number}") for number in range(500)]
+        await log.append(events, expect={})
+    command = [*FLOWS, "serve", "recorder"]
+    full = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, preexec_fn=_small_files, check=False
+    )
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    last = full.stderr.strip().splitlines()[-1]
+    assert last.startswith("flows: the tables cannot be written, and stay at message")
+    assert "is its disk full?" in last
+    recorder = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+    try:
+        end = (await log.identity()).last_sequence
+        client = await connect(server.url, "test")
+
+        async def caught_up() -> bool:
+            engine = database.reader(url)
+            async with engine.connect() as connection:
+                position = (await connection.exec_driver_sql("SELECT position FROM projection")).scalar()
+            await engine.dispose()
+            return position == end
+
+        await eventually(caught_up, within=30)
+        await client.close()
+    finally:
+        recorder.terminate()
+        recorder.wait()
+    rebuilt = tmp_path / "rebuilt.db"
+    env["FLOWS_NATS_URL"] = server.url
+    subprocess.run([*FLOWS, "rebuild", "--into", str(rebuilt)], cwd=ROOT, env=env, check=True, capture_output=True)
+    assert await found(url, database.sqlite_url(rebuilt)) == []
