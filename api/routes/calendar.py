@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from litestar import Response, delete, get, put
+from litestar import delete, get, put
 from litestar.params import JSONBody
 
 from api.answers import CalendarAnswer, FreezeAnswer
@@ -56,11 +56,10 @@ async def set_freeze(desk: AtDesk, data: JSONBody[FreezeInput]) -> FreezeAnswer:
     return await _freeze(desk)
 
 
-@delete("/freeze", status_code=204, responses=WRITE, tags=["Schedules"])
-async def lift_freeze(desk: AtDesk) -> Response[None]:
+@delete("/freeze", responses=WRITE, tags=["Schedules"])
+async def lift_freeze(desk: AtDesk) -> None:
     """End the freeze now."""
     await desk.submit(c.LiftFreeze(id=ENGINE))
-    return Response(None, status_code=204)
 
 
 async def _freeze(desk: Desk) -> FreezeAnswer:

@@ -179,7 +179,6 @@ def _forget(changes: Changes, flow_id: str) -> None:
         del changes.new_executions[id_]
     changes.new_jobs = {id_: row for id_, row in changes.new_jobs.items() if row["execution_id"] not in gone}
     changes.flow_changes.pop(flow_id, None)
-    changes.flow_ends = [end for end in changes.flow_ends if end["flow_id"] != flow_id]
 
 
 def _command(changes: Changes, entry: Stored, command: Command) -> None:

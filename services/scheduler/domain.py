@@ -161,7 +161,7 @@ class State:
 
     def since(self, flow_id: str, span: Span) -> datetime:
         """Return the instant after which occurrences of a span are owed."""
-        return max(span.after, self.horizon, self.accounted.get(flow_id, self.horizon))
+        return max(span.after, self.accounted.get(flow_id, self.horizon))
 
     def leave(self, flow_id: str, before: Span | None, until: datetime) -> None:
         """Keep what a flow was on until now, when it is on something else from here on."""

@@ -1,0 +1,86 @@
+"""The executor's checkpoint: a restart reads little, and misses nothing that is not over."""
+
+from __future__ import annotations
+
+import pytest
+
+from bus import checkpoint
+from bus.log import Log
+from schemas import commands as c
+from services.executor import app
+from services.executor.app import Executor
+from services.registry.app import Registry
+from services.worker.app import Worker
+from tests.services.conftest import Engine
+from tests.services.test_services import built, house
+from tests.support import eventually
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "CHECKPOINT_EVERY", 1)
+
+
+async def test_a_checkpoint_stays_behind_what_is_not_over(engine: Engine) -> None:
+    async with engine.running(Registry()):
+        await built(engine, house(vms=2))
+    async with engine.running(Executor(), Worker()):
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.until("flow.completed.*")
+
+        async def saved() -> int:
+            return await engine.log.checkpoint("executor")
+
+        last = await engine.log.last_sequence("flow.completed.*")
+
+        async def all_over() -> bool:
+            return await saved() >= last
+
+        await eventually(all_over)
+    (command,) = await engine.ask(c.ExecuteFlow(id="flow"))
+    async with engine.running(Executor()):
+        await engine.until("backup.requested.*", 4)
+    assert last <= await saved() < command + 2  # the second execution is not over
+    second = Executor()
+    await second.open(engine.log, None)  # type: ignore[arg-type]
+    assert second._state.catalogue.flows.keys() == {"flow"}  # definitions from before the checkpoint
+    assert second._state.executions == {}
+    async with engine.running(Executor(), Worker()):
+        await engine.until("flow.completed.*", 2)
+    requested = [request.backup_id for request in await engine.messages("backup.requested.*")]
+    assert len(requested) == len(set(requested)) == 4
+    (first_end, second_end) = await engine.messages("flow.completed.*")
+    assert (first_end.jobs_completed, second_end.jobs_completed) == (2, 2)
+
+
+async def test_a_restarted_executor_reads_from_the_checkpoint_on(engine: Engine) -> None:
+    async with engine.running(Registry()):
+        await built(engine, house(vms=1))
+    async with engine.running(Executor(), Worker()):
+        for number in range(1, 4):
+            await engine.ask(c.ExecuteFlow(id="flow"))
+            await engine.until("flow.completed.*", number)
+        last = await engine.log.last_sequence("flow.completed.*")
+
+        async def saved() -> bool:
+            return await engine.log.checkpoint("executor") >= last
+
+        await eventually(saved)
+    executor = Executor()
+    await executor.open(engine.log, None)  # type: ignore[arg-type]
+    assert executor._position >= last
+    # a guard from before the checkpoint is asked for: it decides as one who had read all
+    async with engine.running(Executor(), Worker()):
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.until("flow.completed.*", 4)
+    started = await engine.messages("flow.started.*")
+    assert len({one.execution_id for one in started}) == len(started) == 4
+
+
+async def test_a_checkpoint_of_another_stream_counts_for_nothing(log: Log) -> None:
+    await log.save_checkpoint("executor", 7)
+    assert await log.checkpoint("executor") == 7
+    assert await log.checkpoint("nobody") == 0
+    assert await checkpoint.load(log._js, "executor", created="another time") == 0
+    await (await checkpoint.bucket(log._js)).put("executor", b"no json")
+    assert await log.checkpoint("executor") == 0
