@@ -59,8 +59,8 @@ async def rate(count: int, work: Callable[[], Awaitable[object]]) -> list[float]
     return rates
 
 
-async def log_rates(server: Server, log: Log, _folder: Path) -> dict[str, list[float]]:
-    """Append one by one, in batches, and asked at once; then read it all, plainly and decoded."""
+async def append_rates(_server: Server, log: Log, _folder: Path) -> dict[str, list[float]]:
+    """Append one by one, in batches, and asked at once."""
 
     async def one_by_one() -> None:
         for number in range(500):
@@ -73,11 +73,17 @@ async def log_rates(server: Server, log: Log, _folder: Path) -> dict[str, list[f
     async def grouped() -> None:
         await asyncio.gather(*(log.ask(due(number)) for number in range(5000)))
 
-    found = {
+    return {
         "append, one by one (plain)": await rate(500, one_by_one),
         "append, batches of 1,000": await rate(10_000, batches),
         "ask, 5,000 at once in shared batches": await rate(5_000, grouped),
     }
+
+
+async def read_rates(server: Server, log: Log, _folder: Path) -> dict[str, list[float]]:
+    """Read it all: plainly, as followers do, and as whole histories are read."""
+    for _ in range(30):
+        await log.append([due(number) for number in range(1000)], expect={})
     client = await connect(server.url, "bench-plain")
     count = (await log.identity()).last_sequence
 
@@ -92,9 +98,14 @@ async def log_rates(server: Server, log: Log, _folder: Path) -> dict[str, list[f
     async def follow() -> None:
         await log.read([">"])
 
+    async def pages() -> None:
+        async for _ in log.pages(after=0, until=count, size=1000):
+            pass
+
     found = {
         "read with nats-py's fetch (plain)": await rate(count, plain),
         "follow, decoded": await rate(count, follow),
+        "pages, decoded": await rate(count, pages),
     }
     await client.close()
     return found
@@ -202,7 +213,8 @@ def show_million(console: Console) -> None:
 
 
 async def rates(console: Console) -> None:
-    await show(console, "Append and read", log_rates)
+    await show(console, "Append", append_rates)
+    await show(console, "Read", read_rates)
     await show(console, "All services in one process", pipeline)
     table = Table(
         "", "median", "lowest", "highest", title="The executor alone, 10,000 VMs in one flow", title_justify="left"

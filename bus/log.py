@@ -173,12 +173,13 @@ class Log:
             raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
 
     async def checkpoint(self, service: str) -> int:
-        """Return the position that a service has saved on this very stream, 0 when there is none."""
-        created = (await self.identity()).created
+        """Return the position that a service has saved on this very stream, 0 when there is none, or it is beyond."""
+        identity = await self.identity()
         try:
-            return await checkpoint.load(self._js, service, created=created)
+            position = await checkpoint.load(self._js, service, created=identity.created)
         except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
             raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
+        return position if position <= identity.last_sequence else 0  # a damaged log may have become shorter
 
     async def save_checkpoint(self, service: str, position: int) -> None:
         """Keep a position, from which on a service reads again when it starts. Raises `Unavailable`."""
