@@ -59,7 +59,7 @@ from schemas import commands as c
 from schemas.definitions import FlowSpec, FlowType, TargetType
 from schemas.events import ExecutionStatus, ExecutionType
 from schemas.ids import manual_execution_id
-from services.executor import domain as executor
+from services.executor import starting as executor
 
 FlowColumn = Literal[DefinitionColumn, "priority", "-priority", "last_execution_time", "-last_execution_time"]
 FlowSort = FromQuery[Annotated[FlowColumn | None, QueryParameter(description="a column; `-` before it: descending")]]

@@ -12,8 +12,8 @@ from bus.errors import Conflict, Unavailable, Unknown
 from bus.log import Log
 from bus.subjects import CATALOG, REQUESTS, matches
 from schemas.events import FlowBackfillCancelled, FlowBackfilling, Rejected
-from services.executor.decision import Decided, Decision
-from services.executor.domain import Batch, decide
+from services.executor.decision import Batch, Decided, Decision
+from services.executor.domain import decide
 from services.executor.state import State, evolve
 
 log = logging.getLogger(__name__)

@@ -80,3 +80,8 @@ class Decision(Value, frozen=True, kw_only=True):
         Workers report ends without a guard; the executor's word on a backup that no worker answers for needs one.
         """
         return guard_of(self.event) or subject_of(self.event)
+
+
+BATCH = 1000  # messages in one atomic batch
+
+Batch = list[Decision]

@@ -28,7 +28,8 @@ from schemas.events import (
     VmDefined,
 )
 from schemas.ids import backup_id, manual_execution_id
-from services.executor.domain import BATCH, decide
+from services.executor.decision import BATCH
+from services.executor.domain import decide
 from services.executor.plan import PART
 from services.executor.state import State, evolve
 from tests.services.world import EXECUTION, World, begun, cancelled, done, failed, house, of

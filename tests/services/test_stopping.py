@@ -22,7 +22,7 @@ from schemas.events import (
     GroupDefined,
 )
 from schemas.ids import backup_id, manual_execution_id
-from services.executor.domain import EXECUTION_TIMEOUT
+from services.executor.starting import EXECUTION_TIMEOUT
 from services.scheduler import deadlines
 from services.scheduler.deadlines import GRACE, Deadlines
 from services.scheduler.domain import State as SchedulerState

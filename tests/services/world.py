@@ -8,8 +8,8 @@ from bus.envelope import Stored
 from schemas.base import Message
 from schemas.events import BackupCancelled, BackupCompleted, BackupFailed, BackupStarted
 from schemas.ids import backup_id, scheduled_execution_id
-from services.executor.decision import Decision
-from services.executor.domain import BATCH, decide
+from services.executor.decision import BATCH, Decision
+from services.executor.domain import decide
 from services.executor.state import State, evolve
 from tests.support import T0, flow, group, history, repository, sent, stored, vm
 

@@ -1,0 +1,163 @@
+"""How executions are stopped, and what becomes of what waits, of what runs, and of what nobody answers for. Pure."""
+
+from typing import Any
+
+from schemas.commands import CreateBackfill, verb_of
+from schemas.events import (
+    BackupCancelled,
+    BackupFailed,
+    BackupSkipped,
+    FlowBackfillCancelled,
+    FlowBackfilling,
+    FlowCancelling,
+    PlannedBackup,
+    Rejected,
+    StopOrigin,
+)
+from schemas.ids import AD_HOC, instant
+from services.executor.decision import BATCH, Batch, Decision
+from services.executor.state import Cancel, Execution, State, Wish
+
+
+def answer_cancel(state: State, cancel: Cancel) -> Decision:
+    """Return the execution's end in sight, or why there is nothing to stop."""
+    assert state.time is not None
+    execution = state.executions.get(cancel.execution_id)
+    whole = cancel.context_id is None
+    open_vms = [backup.context_id for backup in _open(execution)] if execution else []
+    if execution is None or not (whole or cancel.context_id in open_vms):
+        what = f"execution {cancel.execution_id!r}"
+        what = what if whole or execution is None else f"the backup of VM {cancel.context_id!r} in {what}"
+        no = Rejected(
+            entity="execution",
+            verb="cancel",
+            id=cancel.execution_id,
+            code="conflict",
+            reason=f"{what} is not running: there is nothing to cancel",
+        )
+        return Decision(event=no, time=state.time, cause=cancel.cause, actor=cancel.actor)
+    reason = f"cancelled by {cancel.actor}"
+    return cancelling(
+        state, execution, "asked", reason, cause=cancel.cause, actor=cancel.actor, context_id=cancel.context_id
+    )
+
+
+def answer_wish(state: State, wish: Wish) -> Decision:
+    """Return a backfill's beginning or end, or why there is none."""
+    assert state.time is not None
+    command = wish.command
+    reason = None
+    event: FlowBackfilling | FlowBackfillCancelled | Rejected
+    if isinstance(command, CreateBackfill):
+        event = FlowBackfilling(
+            flow_id=command.flow_id,
+            backfill_id=command.id,
+            occurrences=command.occurrences,
+            max_concurrent=command.max_concurrent,
+        )
+        if command.flow_id not in state.catalogue.flows:
+            reason = f"flow {command.flow_id!r} does not exist"
+    else:
+        event = FlowBackfillCancelled(
+            flow_id=command.flow_id, backfill_id=command.id, reason=f"backfill cancelled by {wish.actor}"
+        )
+        waiting = any(one.backfill_id == command.id and not one.cancelled for one in state.triggers.values())
+        if not waiting and not state.running.get(command.id):
+            reason = f"backfill {command.id!r} is not running: there is nothing to cancel"
+    if reason is not None:
+        verb = verb_of(command)
+        event = Rejected(entity="backfill", verb=verb, id=command.id, code="conflict", reason=reason)
+    return Decision(event=event, time=state.time, cause=wish.cause, actor=wish.actor)
+
+
+def cancelling(
+    state: State,
+    execution: Execution,
+    origin: StopOrigin,
+    reason: str,
+    *,
+    cause: str,
+    actor: str | None = None,
+    context_id: str | None = None,
+) -> Decision:
+    """Return the word that an execution, or one VM of it, is to stop."""
+    assert state.time is not None
+    event = FlowCancelling(
+        flow_id=execution.started.flow_id,
+        execution_id=execution.started.execution_id,
+        context_id=context_id,
+        reason=reason,
+        origin=origin,
+    )
+    return Decision(event=event, time=state.time, cause=cause, actor=actor)
+
+
+def _open(execution: Execution) -> list[PlannedBackup]:
+    return [*execution.waiting.values(), *execution.in_flight.values()]
+
+
+def stops(state: State) -> list[Batch]:
+    """Return the stops of executions that took too long, or whose flow is gone."""
+    batches: list[Batch] = []
+    for execution in state.executions.values():
+        flow_id = execution.started.flow_id
+        if execution.stop is not None or execution.finished:
+            continue
+        if execution.overdue is not None:
+            origin: StopOrigin = "timeout"
+            reason = f"it had not ended by {instant(execution.overdue)}, the end of its time"
+        elif execution.recalled is not None:
+            origin, reason = "asked", execution.recalled
+        elif flow_id not in state.catalogue.flows and flow_id != AD_HOC:
+            origin, reason = "deleted", f"flow {execution.started.flow_name!r} was deleted while the execution ran"
+        else:
+            continue
+        batches.append([cancelling(state, execution, origin, reason, cause=execution.cause)])
+    return batches
+
+
+def closings(state: State) -> list[Batch]:
+    """Return the ends of backups, in executions that are to stop, that no worker has to answer for, or none will."""
+    assert state.time is not None
+    closings: Batch = []
+    for execution in state.executions.values():
+        if execution.stopping:
+            ends = (_closing(execution, backup) for backup in _open(execution))
+            closings += [Decision(event=end, time=state.time, cause=execution.cause) for end in ends if end is not None]
+    return [closings[i : i + BATCH] for i in range(0, len(closings), BATCH)]
+
+
+def _closing(execution: Execution, backup: PlannedBackup) -> BackupSkipped | BackupFailed | BackupCancelled | None:
+    """Return the end of a backup that has not been begun, or whose worker is silent; None while it runs on."""
+    attempt = execution.begun.get(backup.backup_id)
+    stop = execution.stop_of(backup)
+    if attempt is None:
+        if stop is not None:
+            return skipped(execution, backup, stop.reason)
+        if execution.late is not None:
+            reason = f"it had not begun when the start deadline passed at {instant(execution.late)}"
+            return skipped(execution, backup, reason)
+        return None
+    if stop is None or not stop.forsaken:
+        return None
+    silent = f"{stop.reason}; its worker has not answered, so it may still be at work"
+    about: dict[str, Any] = {
+        "flow_id": execution.started.flow_id,
+        "execution_id": execution.started.execution_id,
+        "backup_id": backup.backup_id,
+        "context_id": backup.context_id,
+    }
+    if stop.origin == "timeout":
+        return BackupFailed(**about, attempt=attempt, error=silent)
+    return BackupCancelled(**about, attempt=attempt, reason=silent)
+
+
+def skipped(execution: Execution, backup: PlannedBackup, reason: str) -> BackupSkipped:
+    """Return the word that a planned VM will not be backed up."""
+    return BackupSkipped(
+        flow_id=execution.started.flow_id,
+        execution_id=execution.started.execution_id,
+        backup_id=backup.backup_id,
+        context_id=backup.context_id,
+        reason=reason,
+    )
