@@ -172,6 +172,6 @@ class WrongRevision(RuntimeError):
 _ADVICE = {
     "older": "the database is from an older version: run `flows db upgrade`, then start again",
     "newer": "the database is from a newer version of flows: start that version, or use another database",
-    "foreign": "the database holds tables of something else, or of a version before migrations: use an empty database, "
-    "and `flows rebuild --into` it from the log",
+    "foreign": "the database holds tables of something else, or of a version before migrations: move it away, and a "
+    "recorder (or `flows rebuild`) fills an empty one from the log",
 }
