@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cronsim import CronSim
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from schemas.definitions import ScheduleSpec
@@ -107,6 +107,7 @@ def test_every_occurrence_is_the_oracles(expression: str, zone: str, after: date
     start = after.replace(tzinfo=UTC)
     schedule = spec(expression, zone)
     assert fault(schedule) is None, expression
+    assume(zone != "Australia/Lord_Howe" or not expression.split()[1].startswith("*/"))  # see the test below
     found = list(islice(occurrences(schedule, start), 12))
     assert found == by_oracle(expression, zone, start, 12)
 
@@ -124,6 +125,15 @@ def test_every_occurrence_near_changes_of_the_clocks_is_the_oracles(
     start = near_a_change(datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=days), ZoneInfo(zone))
     found = list(islice(occurrences(spec(expression, zone), start), 30))
     assert found == by_oracle(expression, zone, start, 30)
+
+
+def test_where_the_oracle_is_wrong() -> None:
+    """Lord Howe's clocks go back by half an hour: two o'clock comes once, at 15:30 UTC, and cronsim passes it over."""
+    start = datetime(2020, 4, 4, 14, tzinfo=UTC)
+    at = datetime(2020, 4, 4, 15, 30, tzinfo=UTC)
+    assert at.astimezone(ZoneInfo("Australia/Lord_Howe")).strftime("%H:%M") == "02:00"
+    assert next(occurrences(spec("0 */2 * * *", "Australia/Lord_Howe"), start)) == at
+    assert by_oracle("0 */2 * * *", "Australia/Lord_Howe", start, 1) != [at]
 
 
 def near_a_change(start: datetime, place: ZoneInfo) -> datetime:
