@@ -14,7 +14,7 @@ test: .venv/ready  ## all tests
 	$(BIN)/pytest -n 4 --dist worksteal
 
 quick: .venv/ready  ## the pure tests: seconds
-	$(BIN)/pytest tests/schemas tests/services tests/test_rules.py
+	$(BIN)/pytest -n 4 --dist worksteal tests/schemas tests/services tests/test_rules.py
 
 check: .venv/ready  ## lint, format, types
 	$(BIN)/ruff check .

@@ -59,7 +59,7 @@ EXPRESSIONS = st.tuples(
         st.tuples(st.just("*"), WEEKDAYS),
         st.tuples(DAYS, WEEKDAYS),
         st.tuples(st.just("L"), st.just("*")),
-        st.tuples(st.just("*"), st.tuples(st.integers(0, 6), st.integers(1, 5)).map(lambda two: f"{two[0]}#{two[1]}")),
+        st.tuples(st.just("*"), st.tuples(st.integers(0, 6), st.integers(1, 4)).map(lambda two: f"{two[0]}#{two[1]}")),
     ),
     field(1, 12),
 ).map(lambda parts: f"{parts[0]} {parts[1]} {parts[2][0]} {parts[3]} {parts[2][1]}")
