@@ -14,7 +14,7 @@ from api.gateway import Gateway
 from api.problems import STATUS_OF, ApiError, FieldError, Pending, field_error
 from api.readmodel import audit, definitions
 from api.readmodel.reading import Reading
-from bus.log import now
+from bus.clock import now
 from schemas import secrets
 from schemas.base import Value
 from schemas.commands import Command

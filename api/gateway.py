@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Container, Iterable
 
+from bus.clock import now
 from bus.envelope import Entry, Envelope, Stored, envelope
-from bus.log import Log, now
+from bus.log import Log
 from schemas.base import Value
 from schemas.commands import Command, ExecuteFlow
 from schemas.events import (

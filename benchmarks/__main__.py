@@ -19,9 +19,10 @@ from benchmarks.history import history, lag
 from benchmarks.listing import FLOWS, listing
 from benchmarks.million import million
 from benchmarks.scheduler import scheduler
+from bus.clock import now
 from bus.connection import connect
 from bus.envelope import Envelope, envelope
-from bus.log import Log, now
+from bus.log import Log
 from bus.server import Server
 from bus.subjects import STREAM
 from schemas.commands import (

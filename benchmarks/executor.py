@@ -14,9 +14,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from bus.clock import now
 from bus.connection import connect
 from bus.envelope import envelope
-from bus.log import Log, now
+from bus.log import Log
 from bus.server import Server
 from schemas.base import Message
 from schemas.commands import ExecuteFlow

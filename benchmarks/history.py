@@ -15,9 +15,10 @@ from uuid import uuid4
 from sqlalchemy import insert, select
 from sqlalchemy.dialects import sqlite as dialect
 
+from bus.clock import now
 from bus.connection import connect
 from bus.envelope import Envelope, envelope
-from bus.log import Log, now
+from bus.log import Log
 from bus.server import Server
 from schemas import tables as t
 from schemas.base import Message

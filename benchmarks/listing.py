@@ -16,8 +16,9 @@ from litestar import Litestar, get
 from api.answers import FlowList
 from api.app import create_app
 from api.auth import Tokens
+from bus.clock import now
 from bus.envelope import Stored, encode, envelope
-from bus.log import Identity, now
+from bus.log import Identity
 from bus.server import Server, free_port
 from bus.subjects import subject_of
 from schemas.base import Message

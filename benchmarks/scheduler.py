@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bus.clock import now
 from bus.connection import connect
 from bus.envelope import envelope
-from bus.log import Log, now
+from bus.log import Log
 from bus.server import Server
 from schemas.base import Message
 from schemas.definitions import Flow, Schedule

@@ -23,6 +23,7 @@ from nats.js.errors import APIError, NotFoundError
 from nats.js.errors import Error as JetStreamError
 
 from bus import checkpoint
+from bus.clock import now
 from bus.envelope import Entry, Envelope, Stored, decode, encode
 from bus.errors import Conflict, Duplicate, LogError, TooLarge, Unavailable, Unknown
 from bus.stream import TTL, Queue, declare
@@ -65,12 +66,14 @@ class Identity(Value, frozen=True, kw_only=True):
 
 
 class QueueState(Value, frozen=True, kw_only=True):
-    """How far a queue is: all up to `acknowledged` is answered, `pending` messages are in nobody's hands.
+    """How far a queue is: all up to `acknowledged` is answered, `pending` messages have never been given to anybody.
 
-    `listeners`: how many slots ask for one just now.
+    All that matches up to `delivered` was given to somebody at least once. `listeners`: how many slots ask for a
+    message just now.
     """
 
     acknowledged: int
+    delivered: int
     pending: int
     listeners: int
 
@@ -142,6 +145,7 @@ class Log:
             raise Unavailable(f"the queue {queue.name!r} does not answer: {error or type(error).__name__}") from error
         return QueueState(
             acknowledged=0 if info.ack_floor is None else info.ack_floor.stream_seq,
+            delivered=0 if info.delivered is None else info.delivered.stream_seq,
             pending=info.num_pending or 0,
             listeners=info.num_waiting or 0,
         )
@@ -491,11 +495,6 @@ def entry_of(message: Msg) -> Entry:
         stored_at=metadata.timestamp.astimezone(UTC),
         body=message.data,
     )
-
-
-def now() -> datetime:
-    """Return the shell's clock. Domains get the time as an argument."""
-    return datetime.now(UTC)
 
 
 def _headers(event: Envelope) -> dict[str, str]:

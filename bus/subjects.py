@@ -55,7 +55,7 @@ def _row(message: type[Message]) -> SubjectRow:
         return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=REQUESTS, lifetime="activity")
     if message is BackupProgressed:
         return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=None, lifetime="progress")
-    guard = f"{tag}.{{key}}" if tag.startswith("flow.") or tag == "backup.skipped" else None
+    guard = f"{tag}.{{key}}" if tag.startswith("flow.") or tag in {"backup.skipped", "backup.abandoned"} else None
     return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=guard, lifetime="activity")
 
 

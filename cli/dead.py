@@ -8,9 +8,10 @@ from uuid import uuid4
 import click
 from rich.console import Console
 
+from bus.clock import now
 from bus.connection import connect
 from bus.envelope import Stored, Unreadable, envelope
-from bus.log import Log, now
+from bus.log import Log
 from schemas.events import DeadLettered, DeadSettled
 
 

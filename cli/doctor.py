@@ -17,9 +17,10 @@ from sqlalchemy import Select, case, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bus.clock import now
 from bus.connection import connect
 from bus.envelope import Entry, Stored
-from bus.log import Log, QueueState, now
+from bus.log import Log, QueueState
 from bus.stream import REGISTRY_QUEUE, WORKER_QUEUE
 from schemas import tables as t
 from schemas.base import Value

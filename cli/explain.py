@@ -8,7 +8,7 @@ from rich.console import Console
 
 from api.readmodel import explain as explaining
 from api.readmodel.reading import Reading
-from bus.log import now
+from bus.clock import now
 from services import database
 
 

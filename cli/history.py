@@ -10,9 +10,10 @@ from uuid import uuid4
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bus.clock import now
 from bus.connection import connect
 from bus.envelope import envelope
-from bus.log import Log, now
+from bus.log import Log
 from bus.server import Server
 from schemas.commands import PruneHistory
 from services.recorder import comparison, restoration

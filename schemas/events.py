@@ -30,6 +30,7 @@ BackupStatus = Literal["pending", "queued", "running", "success", "error", "canc
 RejectionCode = Literal["not_found", "conflict", "in_use", "version", "invalid"]
 SkipReason = Literal[
     "overlap",
+    "definition_changed",
     "start_deadline",
     "frozen",
     "backfill_cancelled",
@@ -44,6 +45,7 @@ SkipReason = Literal[
 ]
 StopOrigin = Literal["asked", "overlap", "timeout", "deleted"]
 Deadline = Literal["start", "finish", "stop"]
+DeadReason = Literal["malformed", "repeated", "unusable"]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
 
@@ -269,6 +271,13 @@ class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.reques
     retry_delay_seconds: int
     timeout_seconds: int | None
     requested_at: datetime
+    round: int = 1  # how many times it has been requested, with this one
+
+
+class BackupAbandoned(BackupEvent, frozen=True, kw_only=True, tag="backup.abandoned"):
+    """Nobody holds the request on `request` of the log, and nobody will be given it again: it is to be made anew."""
+
+    request: int
 
 
 class BackupSkipped(BackupEvent, frozen=True, kw_only=True, tag="backup.skipped"):
@@ -322,10 +331,14 @@ class BackupCancelled(AttemptEvent, frozen=True, kw_only=True, tag="backup.cance
 
 
 class DeadLettered(Event, frozen=True, kw_only=True, tag="dead"):
-    """A message on the log that could not be used: where it is, and why not."""
+    """A message on the log that could not be used: where it is, and why not.
+
+    `malformed`: it cannot be read. `repeated`: it says once more what the log says already, and counts for nothing.
+    `unusable`: it can be read, and still not be folded or projected.
+    """
 
     service: str
-    reason: Literal["malformed"]
+    reason: DeadReason
     sequence: int
     subject: str
     error: str
@@ -342,6 +355,6 @@ EVENTS: tuple[type[Event], ...] = (
     *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined, Rejected),
     *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
     *(FlowDue, FlowMissed, FlowOverdue, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
-    *(BackupRequested, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),
+    *(BackupRequested, BackupAbandoned, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),
     *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from faststream import AckPolicy, FastStream
@@ -29,12 +30,18 @@ POLL = 1.0  # seconds that an idle slot waits in the server for one message
 CONNECT_TIMEOUT = 5.0  # seconds to wait for NATS at start
 
 
+class Subscribe(Protocol):
+    """Gives each message of a queue to a handler, so many at a time."""
+
+    def __call__(self, queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int) -> None: ...
+
+
 class Service(Protocol):
     """One service: `open` reads what it needs of the log and subscribes; `run` works until it is cancelled."""
 
     name: str
 
-    async def open(self, log: Log, broker: NatsBroker) -> None: ...
+    async def open(self, log: Log, subscribe: Subscribe) -> None: ...
 
     async def run(self) -> None: ...
 
@@ -68,7 +75,7 @@ async def host(service: Service, nats_url: str, stop: asyncio.Event) -> None:
     except (TimeoutError, OSError) as error:
         raise Unavailable(f"cannot reach NATS at {without_password(nats_url)}: is the server running?") from error
     try:
-        await service.open(await Log.open(client), broker)
+        await service.open(await Log.open(client), partial(subscribe, broker))
         await app.start()
         log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
         await _work(service, lost, stop)
@@ -91,9 +98,7 @@ async def _work(service: Service, lost: asyncio.Event, stop: asyncio.Event) -> N
         await ended(*waits)
 
 
-def subscribe(
-    broker: NatsBroker, queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int = 1
-) -> None:
+def subscribe(broker: NatsBroker, queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int) -> None:
     """Give each message of a queue to `handler`, `slots` at a time. The handler answers it: ack, nack with a delay.
 
     One subscriber per slot on the same durable consumer, each asking for one message when it is free: nothing is

@@ -13,7 +13,7 @@ from api.inputs import FreezeInput
 from api.problems import ApiError, FieldError
 from api.readmodel import calendar
 from api.routes.parameters import READ, WRITE, Since, Until, moment
-from bus.log import now
+from bus.clock import now
 from schemas import commands as c
 from schemas.ids import ENGINE
 

@@ -53,8 +53,8 @@ from api.routes.parameters import (
     page,
     tagged,
 )
+from bus.clock import now
 from bus.errors import LogError
-from bus.log import now
 from schemas import commands as c
 from schemas.definitions import FlowSpec, FlowType, TargetType
 from schemas.events import ExecutionStatus, ExecutionType

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from faststream.nats import NatsBroker
-
 from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Conflict, Unavailable, Unknown
 from bus.log import Log
@@ -15,6 +13,7 @@ from schemas.events import FlowBackfillCancelled, FlowBackfilling, Rejected
 from services.executor.decision import Batch, Decided, Decision
 from services.executor.domain import decide
 from services.executor.state import State, evolve
+from services.hosting import Subscribe
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +41,8 @@ class Executor:
         self._saved = 0  # the position of the last checkpoint
         self._appended = 0  # sequence of the last own append: nothing is decided before it has been read back
 
-    async def open(self, log: Log, broker: NatsBroker) -> None:
-        del broker  # nothing to subscribe: the executor follows
+    async def open(self, log: Log, subscribe: Subscribe) -> None:
+        del subscribe  # nothing to subscribe: the executor follows
         self._log = log
         self._position = self._saved = await log.checkpoint(self.name)
         if self._position:

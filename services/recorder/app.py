@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from faststream.nats import NatsBroker
 from sqlalchemy.exc import DBAPIError
 
 from bus.envelope import Entry, Stored, Unreadable, envelope
@@ -14,6 +13,7 @@ from bus.errors import Conflict, ForeignStream
 from bus.log import Log
 from schemas.events import DeadLettered
 from services import database
+from services.hosting import Subscribe
 from services.recorder.projection import batches, project
 from services.recorder.store import Store
 
@@ -30,8 +30,8 @@ class Recorder:
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
 
-    async def open(self, log: Log, broker: NatsBroker) -> None:
-        del broker  # nothing to subscribe: the recorder follows
+    async def open(self, log: Log, subscribe: Subscribe) -> None:
+        del subscribe  # nothing to subscribe: the recorder follows
         self._log = log
         await database.prepare(self._database_url)
         self._store = Store(database.writer(self._database_url))

@@ -6,8 +6,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from faststream.nats import NatsBroker
-
 from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Conflict, TooLarge, Unavailable, Unknown
 from bus.log import BATCH_LIMIT, Log
@@ -16,7 +14,7 @@ from bus.subjects import CATALOG
 from schemas.commands import Command, entity_of, verb_of
 from schemas.events import Defined, Rejected
 from services.catalogue import Catalogue
-from services.hosting import Delivery, subscribe
+from services.hosting import Delivery, Subscribe
 from services.registry.domain import decide, evolve
 
 log = logging.getLogger(__name__)
@@ -38,7 +36,7 @@ class Registry:
         self._known_from = 0  # a command up to here is looked up on the log
         self._answered: dict[str, int] = {}  # by command: the sequence of its answer, oldest first
 
-    async def open(self, log: Log, broker: NatsBroker) -> None:
+    async def open(self, log: Log, subscribe: Subscribe) -> None:
         self._log = log
         self._known_from = await log.acknowledged(REGISTRY_QUEUE)
         for entry in await log.latest([CATALOG]):
@@ -46,7 +44,7 @@ class Registry:
         self._refused = await log.last_sequence(REFUSALS)
         for answer in await log.read([CATALOG, REFUSALS], after=self._known_from):
             self._note(answer)
-        subscribe(broker, REGISTRY_QUEUE, self.handle)
+        subscribe(REGISTRY_QUEUE, self.handle, slots=1)
 
     async def run(self) -> None:
         await asyncio.Event().wait()

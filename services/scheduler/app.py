@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from faststream.nats import NatsBroker
-
+from bus.clock import now
 from bus.connection import worker_name
 from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Conflict, Unavailable, Unknown
-from bus.log import Batch, Log, now
+from bus.log import Batch, Log
 from bus.subjects import guard_of, subject_of
 from bus.tasks import ended
 from schemas.commands import PruneHistory
 from schemas.events import FlowDue, FlowMissed
 from schemas.ids import instant, scheduled_execution_id
+from services.hosting import Subscribe
 from services.scheduler import deadlines
 from services.scheduler.domain import Said, State, decide, evolve
 
@@ -65,8 +65,8 @@ class Scheduler:
         self._guards: dict[str, int] = {}
         self._position = 0
 
-    async def open(self, log: Log, broker: NatsBroker) -> None:
-        del broker  # nothing to subscribe: the scheduler follows
+    async def open(self, log: Log, subscribe: Subscribe) -> None:
+        del subscribe  # nothing to subscribe: the scheduler follows
         self._log = log
         # what the executor has done with is over: no deadline of before its checkpoint can still be missed
         over = await log.checkpoint("executor")

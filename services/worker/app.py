@@ -13,12 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from faststream.nats import NatsBroker
-
+from bus.clock import now
 from bus.connection import worker_name
 from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Unavailable, Unknown
-from bus.log import Log, now
+from bus.log import Log
 from bus.stream import WORKER_QUEUE
 from bus.tasks import ended
 from schemas.base import Value
@@ -32,7 +31,7 @@ from schemas.events import (
     BackupRetrying,
     BackupStarted,
 )
-from services.hosting import Delivery, subscribe
+from services.hosting import Delivery, Subscribe
 from services.worker.domain import Attempts, Report, evolve
 from services.worker.engines import ENGINES
 from services.worker.engines.engine import BackupError, Engine, Progress, Result
@@ -72,7 +71,7 @@ class Worker:
         self._moved = asyncio.Condition()
         self._stopping = False
 
-    async def open(self, log: Log, broker: NatsBroker) -> None:
+    async def open(self, log: Log, subscribe: Subscribe) -> None:
         self._log = log
         self._position = await log.acknowledged(WORKER_QUEUE)
         self._attempts = Attempts(since=self._position)
@@ -80,7 +79,7 @@ class Worker:
         asyncio.get_running_loop().set_default_executor(
             ThreadPoolExecutor(self._slots + 4, thread_name_prefix="engine")
         )
-        subscribe(broker, WORKER_QUEUE, self.handle, slots=self._slots)
+        subscribe(WORKER_QUEUE, self.handle, slots=self._slots)
 
     async def run(self) -> None:
         """Follow what all workers report."""

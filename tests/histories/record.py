@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bus import history
+from bus.clock import now
 from bus.connection import connect, worker_name
-from bus.log import Log, now
+from bus.log import Log
 from bus.server import Server
 from schemas import commands as c
 from schemas.definitions import FlowPatch, GroupPatch, Member, PolicySpec, ScheduleSpec, VmPatch

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Select, select
 from sqlalchemy.exc import OperationalError
 
+from bus.clock import now
 from bus.envelope import Stored
-from bus.log import Log, now
+from bus.log import Log
 from bus.server import Server
 from schemas import tables as t
 from schemas.base import Message

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from bus.log import now
+from bus.clock import now
 from bus.stream import WORKER_QUEUE
 from bus.subjects import STREAM
 from cli import doctor

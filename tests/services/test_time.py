@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bus.log import now
+from bus.clock import now
 from schemas import commands as c
 from schemas.definitions import FlowPatch, RepositoryPatch, ScheduleSpec
 from schemas.events import FlowDue, FlowSkipped, FreezeDefined
