@@ -27,14 +27,15 @@ class Recorder:
 
     name = "recorder"
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, store: Store | None = None) -> None:
+        """`store`: where to write instead of the database at the URL."""
         self._database_url = database_url
+        self._given = store
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the recorder follows
         self._log = log
-        await database.prepare(self._database_url)
-        self._store = Store(database.writer(self._database_url))
+        self._store = self._given or await self._opened()
         self._stream = await log.identity()
         try:
             self._position = await self._store.position(self._stream)
@@ -46,6 +47,10 @@ class Recorder:
             self._guard = entry.sequence
             if isinstance(entry, Stored) and isinstance(entry.envelope.data, DeadLettered):
                 self._buried = entry.envelope.data.sequence
+
+    async def _opened(self) -> Store:
+        await database.prepare(self._database_url)
+        return Store(database.writer(self._database_url))
 
     async def run(self) -> None:
         try:

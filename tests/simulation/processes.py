@@ -1,0 +1,193 @@
+"""How the real services become simulated processes. What they expect of a process, they get here; nowhere else.
+
+A service reads the clock as `now`, its own name as `worker_name`, and its host is the little that `services.hosting`
+does: open, give messages to handlers, run until something fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from typing import Any
+from unittest.mock import patch
+
+from api.gateway import Gateway, Outcome
+from bus.errors import LogError
+from bus.stream import Queue
+from schemas.commands import Command
+from schemas.events import BackupRequested
+from services.executor.app import Executor
+from services.hosting import Delivery
+from services.recorder.app import Recorder
+from services.registry.app import Registry
+from services.scheduler.app import Scheduler
+from services.worker.app import Worker
+from services.worker.engines.engine import BackupError, Progress, Report, Result
+from tests.simulation.log import SimulatedLog
+from tests.simulation.loop import current
+from tests.simulation.store import Database, MemoryStore
+
+KINDS = ("registry", "scheduler", "executor", "worker", "recorder", "api")
+HOUSE = ("services.", "api.", "bus.")
+LISTENING = 20.0  # seconds that a request waits for an API that has just started
+PATIENCE = 5.0  # seconds that the API waits for an outcome
+SIZE = 1 << 20
+
+Clock = Callable[[], datetime]
+
+
+class Engine:
+    """An engine whose every attempt lasts, fails or hangs as the seed says. It notes who runs what, and when."""
+
+    def __init__(self, seed: str, runs: list[Run]) -> None:
+        self._seed = seed
+        self._runs = runs
+
+    async def backup(self, request: BackupRequested, attempt: int, report: Report) -> Result:
+        digest = sha256(f"{self._seed}/{request.backup_id}/{attempt}".encode()).digest()
+        chance, length = digest[0] / 256, digest[1] / 256
+        seconds = 0.05 + 1.5 * length if chance < 0.55 else 5 + 90 * length * length
+        loop = asyncio.get_running_loop()
+        run = Run(request.backup_id, attempt, loop.time())
+        self._runs.append(run)
+        try:
+            if digest[2] < 26 and request.timeout_seconds is not None:
+                seconds = 10.0 * request.timeout_seconds  # it hangs
+            elif seconds > 10:
+                await asyncio.sleep(seconds / 2)
+                report(Progress(bytes_total=SIZE, bytes_read=SIZE // 2, bytes_transferred=SIZE // 2))
+                seconds /= 2
+            await asyncio.sleep(seconds)
+            if digest[3] < 40:
+                raise BackupError(f"attempt {attempt} was to fail")
+            return Result(bytes_read=SIZE, bytes_transferred=SIZE, snapshot_ref=f"simulated:{request.backup_id}")
+        finally:
+            process = current()
+            if process is None or not process.dead:
+                run.ended = loop.time()
+
+
+class Run:
+    """One engine at work, in one process."""
+
+    def __init__(self, backup_id: str, attempt: int, begun: float) -> None:
+        self.backup_id = backup_id
+        self.attempt = attempt
+        self.begun = begun
+        self.ended: float | None = None
+        self.process = current()
+
+
+class Api:
+    """The part of the API between a request and the log: the real command client, without HTTP."""
+
+    name = "api"
+
+    def __init__(self) -> None:
+        self._listening = asyncio.Event()
+
+    async def open(self, log: SimulatedLog, subscribe: Any) -> None:
+        del subscribe
+        self._gateway = Gateway(log)
+
+    async def run(self) -> None:
+        await self._gateway.run(self._listening)
+
+    async def ask(self, command: Command, id: str) -> Outcome | None:
+        """Return a command's outcome, None when there is none yet or it is not known whether it was taken."""
+        try:
+            async with asyncio.timeout(LISTENING):
+                await self._listening.wait()
+            return await self._gateway.ask(command, id=id, actor="admin", patience=PATIENCE)
+        except (LogError, TimeoutError):
+            return None
+
+
+def service(
+    kind: str, *, name: str, clock: Clock, engine: Engine, database: Database | None, total_limit: int | None
+) -> Any:
+    """Return a new instance of a service, as its process makes it at its start."""
+    makers: dict[str, Callable[..., Any]] = {
+        "registry": Registry,
+        "scheduler": Scheduler,
+        "executor": partial(Executor, total_limit=total_limit),
+        "worker": partial(Worker, slots=2, engines={"simulated": engine}),
+        "recorder": partial(Recorder, "", store=None if database is None else MemoryStore(database)),
+        "api": Api,
+    }
+    make = makers[kind]
+    if "clock" in inspect.signature(make).parameters:
+        make = partial(make, clock=clock)
+    with _everywhere("worker_name", lambda: name):
+        return make()
+
+
+async def host(service: Any, log: SimulatedLog) -> None:
+    """Run a service until it fails. A handler that raises leaves its message to come again."""
+    slots: list[tuple[Queue, Callable[[Delivery], Awaitable[None]]]] = []
+
+    def subscribe(queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int = 1) -> None:
+        waiting.extend([(queue, handler)] * slots)
+
+    waiting = slots
+    await log.identity()  # the set-up of the stream: it must answer
+    await service.open(log, subscribe)
+    for queue, handler in waiting:
+        asyncio.create_task(_slot(log, queue, handler))  # noqa: RUF006  the process keeps it
+    await service.run()
+
+
+async def _slot(log: SimulatedLog, queue: Queue, handler: Callable[[Delivery], Awaitable[None]]) -> None:
+    while True:
+        delivery = await log.take(queue)
+        try:
+            await handler(delivery)
+        except Exception:  # noqa: BLE001, S112  as FastStream does with a handler that answers by itself
+            continue
+
+
+def now() -> datetime:
+    """Return what the clock of the process that runs says."""
+    process: Any = current()
+    return process.clock()
+
+
+@contextmanager
+def virtual_time() -> Iterator[None]:
+    """Have the services, the API and the log read the simulated clock."""
+    with _everywhere("now", now):
+        yield
+
+
+@contextmanager
+def _everywhere(name: str, value: object) -> Iterator[None]:
+    """Put another value in the place of a name, in all modules that have imported it from bus/."""
+    origin = {"now": "bus.clock", "worker_name": "bus.connection"}[name]
+    real = getattr(sys.modules[origin], name)
+    patches = _patches(name, real)
+    for one in patches:
+        setattr(one, name, value)
+    try:
+        yield
+    finally:
+        for one in patches:
+            setattr(one, name, real)
+
+
+_found: dict[str, list[Any]] = {}
+
+
+def _patches(name: str, real: object) -> list[Any]:
+    if name not in _found:
+        modules = [module for key, module in sorted(sys.modules.items()) if key.startswith(HOUSE)]
+        _found[name] = [module for module in modules if getattr(module, name, None) is real]
+    return _found[name]
+
+
+__all__ = ["KINDS", "Api", "Engine", "Run", "host", "now", "patch", "service", "virtual_time"]

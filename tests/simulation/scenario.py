@@ -1,0 +1,277 @@
+"""Scenarios: what is defined, what people ask for, and what goes wrong, all drawn from one seed. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Literal
+
+from msgspec import structs
+
+from schemas.base import Message, Value
+from schemas.definitions import Member
+from tests.simulation.server import BEGINNING
+from tests.support import flow, group, policy, repository, schedule, vm
+
+OVERLAPS = ("skip", "buffer_one", "buffer_all", "cancel_other", "allow")
+TICK = 60.0  # seconds between two instants at which a schedule may fire
+WINDOW = 120.0  # seconds after which the log no longer knows a message's id
+
+Verb = Literal[
+    *("execute", "cancel", "cancel_vm", "retry", "backfill", "backfill_cancel", "backup"),
+    *("enable_flow", "disable_flow", "delete_flow", "create_flow", "update_flow", "run_missed"),
+    *("enable_schedule", "disable_schedule", "update_schedule", "delete_schedule"),
+    *("set_freeze", "lift_freeze", "disable_vm", "enable_vm", "disable_repository", "enable_repository"),
+]
+FaultKind = Literal[
+    *("crash", "pause", "cut", "blind", "skew", "loss"),
+    *("server_pause", "server_restart", "delete_consumer", "unreadable", "expire", "database"),
+    *("pause_before", "pause_after", "crash_before", "crash_after", "unanswered", "unsent", "late", "refused"),
+]
+
+
+class Request(Value, frozen=True, kw_only=True):
+    """Something that somebody asks for at `at` (seconds), and asks again with the same key after each of `again`."""
+
+    id: str
+    at: float
+    verb: Verb
+    target: str = ""
+    argument: str = ""
+    again: tuple[float, ...] = ()
+
+
+class Fault(Value, frozen=True, kw_only=True):
+    """Something that goes wrong with `target` for `seconds`: at `at` (seconds), or at its `op`-th publish."""
+
+    kind: FaultKind
+    target: str
+    at: float | None = None
+    op: int | None = None
+    seconds: float = 0.0
+    argument: str = ""
+
+
+class Scenario(Value, frozen=True, kw_only=True):
+    """All that a run depends on, besides the code. `schedule`: which of its interleavings."""
+
+    seed: int
+    schedule: int = 0
+    seconds: float
+    replicas: dict[str, int]
+    total_limit: int | None = None
+    slowness: float = 1.0
+    skews: dict[str, float] = {}
+    definitions: tuple[Message, ...] = ()
+    requests: tuple[Request, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+def scenario(seed: int, schedule_seed: int = 0) -> Scenario:
+    """Return the scenario of a seed."""
+    rng = random.Random(f"scenario/{seed}")
+    seconds = 60.0 * rng.choice((3, 4, 5, 6, 8, 12))
+    replicas = {
+        "registry": _few(rng, 2),
+        "scheduler": _few(rng, 3),
+        "executor": _few(rng, 3),
+        "worker": _few(rng, 2),
+        "recorder": 2 if rng.random() < 0.15 else 1,
+        "api": 1,
+    }
+    definitions = _definitions(rng)
+    targets = [f"{kind}-{number}" for kind, count in replicas.items() for number in range(count)]
+    requests = _requests(rng, definitions, seconds)
+    return Scenario(
+        seed=seed,
+        schedule=schedule_seed,
+        seconds=seconds,
+        replicas=replicas,
+        total_limit=rng.choice((None, None, None, 1, 2, 3)),
+        slowness=rng.choice((0.3, 1.0, 1.0, 5.0, 40.0)),
+        skews={target: rng.uniform(-20, 20) for target in targets if rng.random() < 0.1},
+        definitions=definitions,
+        requests=requests,
+        faults=_faults(rng, targets, definitions, requests, seconds),
+    )
+
+
+def _few(rng: random.Random, most: int) -> int:
+    return rng.choices(range(1, most + 1), weights=[4, 3, 1][:most])[0]
+
+
+def _definitions(rng: random.Random) -> tuple[Message, ...]:
+    born = {"created_at": BEGINNING, "updated_at": BEGINNING}
+    vms = [f"vm-{number}" for number in range(rng.choice((1, 2, 2, 3, 5)))]
+    found: list[Message] = [vm(id_, disks=[], **born) for id_ in vms]
+    groups = [f"group-{number}" for number in range(rng.choice((1, 1, 2)))]
+    for id_ in groups:
+        members = [Member(context_id=one, enabled=rng.random() < 0.95) for one in vms if rng.random() < 0.8]
+        found.append(group(id_, members, **born))
+    repositories = [f"repo-{number}" for number in range(rng.choice((1, 1, 2)))]
+    found += [repository(id_, max_concurrent_jobs=rng.choice((None, None, 1, 2)), **born) for id_ in repositories]
+    policies = [f"policy-{number}" for number in range(rng.choice((1, 2)))]
+    for id_ in policies:
+        found.append(
+            policy(
+                id_,
+                retry_attempts=rng.choice((0, 0, 1, 2)),
+                retry_delay_seconds=rng.choice((1, 5, 20)),
+                timeout_seconds=rng.choice((None, 20, 45)),
+                execution_timeout_seconds=rng.choice((None, None, 30, 90)),
+                start_deadline_seconds=rng.choice((None, None, 10, 45)),
+                **born,
+            )
+        )
+    schedules = [f"schedule-{number}" for number in range(rng.choice((1, 1, 2)))]
+    for id_ in schedules:
+        found.append(
+            schedule(
+                id_,
+                cron_expression=f"*/{rng.choice((1, 1, 2, 3))} * * * *",
+                catch_up=rng.choice(("none", "last", "last", "all")),
+                catch_up_window_seconds=rng.choice((86_400, 86_400, 150)),
+                max_concurrent_jobs=rng.choice((None, None, 1)),
+                armed_at=BEGINNING,
+                **born,
+            )
+        )
+    for number in range(rng.choice((1, 2, 2, 3))):
+        by_vm = rng.random() < 0.3
+        found.append(
+            flow(
+                f"flow-{number}",
+                target_type="vm" if by_vm else "group",
+                target_id=rng.choice(vms if by_vm else groups),
+                repository_id=rng.choice(repositories),
+                policy_id=rng.choice((None, *policies)),
+                schedule_id=rng.choice((None, *schedules, *schedules, *schedules)),
+                overlap_policy=rng.choice(OVERLAPS),
+                max_concurrent_jobs=rng.choice((None, None, 1, 2)),
+                priority=rng.choice((0, 0, 5)),
+                armed_at=BEGINNING,
+                **born,
+            )
+        )
+    return tuple(found)
+
+
+def _requests(rng: random.Random, definitions: tuple[Message, ...], seconds: float) -> tuple[Request, ...]:
+    ids: dict[str, list[str]] = {}
+    for one in definitions:
+        kind = type(one).__name__.removesuffix("Defined").lower()
+        ids.setdefault(kind, []).append(one.id)  # type: ignore[attr-defined]
+    flows, schedules = ids["flow"], ids["schedule"]
+    choices: list[tuple[int, Callable[[], dict[str, Any]]]] = [
+        (5, lambda: {"verb": "execute", "target": rng.choice(flows)}),
+        (4, lambda: {"verb": "cancel", "target": rng.choice(flows)}),
+        (1, lambda: {"verb": "cancel_vm", "target": rng.choice(flows)}),
+        (1, lambda: {"verb": "retry", "target": rng.choice(flows)}),
+        (1, lambda: {"verb": "backfill", "target": rng.choice(flows), "argument": str(rng.randint(1, 3))}),
+        (1, lambda: {"verb": "backfill_cancel", "target": rng.choice(flows)}),
+        (1, lambda: {"verb": "backup", "target": rng.choice(ids["vm"]), "argument": rng.choice(ids["repository"])}),
+        (2, lambda: {"verb": "disable_flow", "target": rng.choice(flows)}),
+        (1, lambda: {"verb": "enable_flow", "target": rng.choice(flows)}),
+        (1, lambda: {"verb": "run_missed", "target": rng.choice(flows)}),
+        (1, lambda: {"verb": "delete_flow", "target": rng.choice(flows)}),
+        (1, lambda: {"verb": "create_flow", "target": rng.choice(("flow-8", "flow-9", *flows)), "argument": flows[0]}),
+        (2, lambda: {"verb": "update_flow", "target": rng.choice(flows), "argument": rng.choice(OVERLAPS)}),
+        (3, lambda: {"verb": "disable_schedule", "target": rng.choice(schedules)}),
+        (1, lambda: {"verb": "enable_schedule", "target": rng.choice(schedules)}),
+        (2, lambda: {"verb": "update_schedule", "target": rng.choice(schedules), "argument": str(rng.randint(1, 4))}),
+        (1, lambda: {"verb": "delete_schedule", "target": rng.choice(schedules)}),
+        (1, lambda: {"verb": "set_freeze", "argument": str(rng.randint(30, 150))}),
+        (1, lambda: {"verb": "lift_freeze"}),
+        (1, lambda: {"verb": "disable_vm", "target": rng.choice(ids["vm"])}),
+        (1, lambda: {"verb": "enable_vm", "target": rng.choice(ids["vm"])}),
+        (1, lambda: {"verb": "disable_repository", "target": rng.choice(ids["repository"])}),
+        (1, lambda: {"verb": "enable_repository", "target": rng.choice(ids["repository"])}),
+    ]
+    found: list[Request] = []
+    for number in range(rng.choice((0, 2, 4, 4, 6, 10))):
+        make = rng.choices([one for _, one in choices], weights=[weight for weight, _ in choices])[0]
+        again = rng.choice(((), (), (), (1.0,), (WINDOW + 65.0,), (0.0, 30.0)))
+        found.append(Request(id=f"request-{number}", at=_moment(rng, seconds), again=again, **make()))
+    return tuple(sorted(found, key=lambda one: one.at))
+
+
+def _moment(rng: random.Random, seconds: float) -> float:
+    """Return an instant: often one at which schedules fire, give or take."""
+    if rng.random() < 0.5:
+        return round(rng.uniform(0.5, seconds * 0.9), 3)
+    tick = TICK * rng.randint(1, max(1, int(seconds * 0.9 // TICK)))
+    return round(tick + rng.choice((rng.uniform(-0.02, 0.02), rng.uniform(-1, 1), rng.uniform(-6, 2))), 3)
+
+
+DECIDERS = ("registry", "scheduler", "executor", "worker")
+
+
+def _faults(
+    rng: random.Random,
+    targets: list[str],
+    definitions: tuple[Message, ...],
+    requests: tuple[Request, ...],
+    seconds: float,
+) -> tuple[Fault, ...]:
+    deciders = [target for target in targets if target.startswith(DECIDERS)]
+    flows = [one.id for one in definitions if type(one).__name__ == "FlowDefined"]  # type: ignore[attr-defined]
+
+    def anybody() -> str:
+        return rng.choice(targets)
+
+    def at_publish(kind: FaultKind, seconds: float = 0.0) -> Fault:
+        return Fault(kind=kind, target=rng.choice(deciders), op=int(rng.expovariate(1 / 6)), seconds=seconds)
+
+    def stretch() -> float:
+        return round(rng.choice((rng.uniform(1, 10), rng.uniform(10, 60), rng.uniform(60, 200))), 1)
+
+    def when() -> float:
+        if requests and rng.random() < 0.3:
+            return max(0.1, rng.choice(requests).at + rng.uniform(-10, 3))
+        return _moment(rng, seconds)
+
+    def subject() -> str:
+        family = rng.choice(
+            ("flow.due", "flow.due", "catalog.flow", "flow.started", "flow.completed", "backup.requested")
+        )
+        return f"{family}.{rng.choice(flows)}"
+
+    makers: list[tuple[int, Callable[[], Fault]]] = [
+        (4, lambda: Fault(kind="crash", target=anybody(), at=when())),
+        (5, lambda: Fault(kind="pause", target=anybody(), at=when(), seconds=stretch())),
+        (3, lambda: Fault(kind="cut", target=anybody(), at=when(), seconds=stretch())),
+        (3, lambda: Fault(kind="blind", target=anybody(), at=when(), seconds=stretch())),
+        (1, lambda: Fault(kind="loss", target=anybody(), at=when(), seconds=stretch(), argument="0.2")),
+        (1, lambda: Fault(kind="skew", target=anybody(), at=when(), seconds=round(rng.uniform(-45, 45), 1))),
+        (2, lambda: Fault(kind="server_pause", target="server", at=when(), seconds=round(rng.uniform(1, 20), 1))),
+        (2, lambda: Fault(kind="server_restart", target="server", at=when(), seconds=round(rng.uniform(0.2, 6), 1))),
+        (1, lambda: Fault(kind="delete_consumer", target=rng.choice(("worker", "registry")), at=when())),
+        (3, lambda: Fault(kind="unreadable", target="server", at=when(), argument=subject())),
+        (1, lambda: Fault(kind="expire", target="server", at=when())),
+        (1, lambda: Fault(kind="database", target="recorder-0", at=when(), seconds=stretch())),
+        (3, lambda: at_publish("pause_before", stretch())),
+        (2, lambda: at_publish("pause_after", stretch())),
+        (1, lambda: at_publish("crash_before")),
+        (2, lambda: at_publish("crash_after")),
+        (4, lambda: at_publish("unanswered")),
+        (2, lambda: at_publish("unsent")),
+        (4, lambda: at_publish("late", round(rng.uniform(4, 12), 1))),
+        (1, lambda: at_publish("refused")),
+    ]
+    found: list[Fault] = []
+    for _ in range(rng.choice((0, 1, 2, 3, 4, 6))):
+        found.append(rng.choices([one for _, one in makers], weights=[weight for weight, _ in makers])[0]())
+        last = found[-1]
+        if last.kind == "unreadable" and rng.random() < 0.7 and last.at is not None:
+            # it matters to those who read the log anew
+            kind = "registry" if last.argument.startswith("catalog") else "scheduler"
+            for target in targets:
+                if target.startswith(kind):
+                    found.append(Fault(kind="crash", target=target, at=last.at + rng.uniform(0.1, 20)))
+        if last.kind in {"unanswered", "unsent", "late"} and rng.random() < 0.3:
+            found.append(structs.replace(last, op=(last.op or 0) + 1))
+    return tuple(found)
+
+
+def without(scenario: Scenario, **changes: Any) -> Scenario:
+    return structs.replace(scenario, **changes)
