@@ -54,10 +54,10 @@ class Link:
     def delay(self) -> float:
         """Return how long one message takes."""
         chance = self.rng.random()
-        seconds = 0.0002 + 0.002 * chance
+        seconds = (0.0002 + 0.002 * chance) * self.slowness
         if chance > 1 - SLOW:
-            seconds += 0.4 * self.rng.random()
-        return seconds * self.slowness
+            seconds += 0.5 * self.rng.random()
+        return seconds
 
     def there(self) -> float:
         """Return after how long a message that is sent now arrives at the server."""

@@ -197,7 +197,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
+        future: asyncio.Future[Any] = asyncio.Future(loop=self)
+        process = _process.get()
+        if process is not None and process.dead:
+            future.cancel()  # a `finally` that waits for something is over at once
+        return future
 
     def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
         process = context.get(_process) if context is not None else _process.get()

@@ -15,7 +15,6 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from typing import Any
-from unittest.mock import patch
 
 from api.gateway import Gateway, Outcome
 from bus.errors import LogError
@@ -122,10 +121,19 @@ def service(
         "api": Api,
     }
     make = makers[kind]
-    if "clock" in inspect.signature(make).parameters:
+    if _takes_a_clock(kind, makers[kind]):
         make = partial(make, clock=clock)
     with _everywhere("worker_name", lambda: name):
         return make()
+
+
+_clocks: dict[str, bool] = {}
+
+
+def _takes_a_clock(kind: str, make: Callable[..., Any]) -> bool:
+    if kind not in _clocks:
+        _clocks[kind] = "clock" in inspect.signature(make).parameters
+    return _clocks[kind]
 
 
 async def host(service: Any, log: SimulatedLog) -> None:
@@ -189,5 +197,3 @@ def _patches(name: str, real: object) -> list[Any]:
         _found[name] = [module for module in modules if getattr(module, name, None) is real]
     return _found[name]
 
-
-__all__ = ["KINDS", "Api", "Engine", "Run", "host", "now", "patch", "service", "virtual_time"]

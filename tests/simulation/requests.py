@@ -10,7 +10,7 @@ from schemas import commands as c
 from schemas import events as e
 from schemas.definitions import FlowPatch, FlowSpec, OverlapPolicy, SchedulePatch
 from schemas.ids import derived
-from tests.simulation.scenario import Request
+from tests.simulation.scenario import Request, every
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ def command_of(request: Request, entries: list[Entry], now: datetime) -> c.Comma
         case "disable_schedule":
             return c.DisableSchedule(id=id_)
         case "update_schedule":
-            return c.UpdateSchedule(id=id_, patch=SchedulePatch(cron_expression=f"*/{argument} * * * *"))
+            return c.UpdateSchedule(id=id_, patch=SchedulePatch(cron_expression=every(int(argument))))
         case "delete_schedule":
             return c.DeleteSchedule(id=id_, detach=True)
         case "set_freeze":

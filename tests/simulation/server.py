@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from bus.checkpoint import Note
@@ -30,6 +31,11 @@ Headers = Mapping[str, str]
 Post = tuple[str, bytes, Headers]  # subject, body, headers
 
 
+@lru_cache(100_000)
+def _takes(filters: tuple[str, ...], subject: str) -> bool:
+    return any(matches(pattern, subject) for pattern in filters)
+
+
 class Selected:
     """The sequences that match some subject filters, and who waits for the next one."""
 
@@ -39,7 +45,7 @@ class Selected:
         self.waiting: list[Callable[[], None]] = []
 
     def takes(self, subject: str) -> bool:
-        return any(matches(pattern, subject) for pattern in self.filters)
+        return _takes(self.filters, subject)
 
     def after(self, position: int) -> int:
         """Return where in `sequences` those after a position begin."""
