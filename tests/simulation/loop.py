@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 CLOSINGS = 50  # awaits in the `finally` blocks of one coroutine that is thrown away
+TURNS = 2_000_000  # callbacks in one run, of which a few thousand are usual
 FEW = 64  # tasks of a process that are kept without looking which of them are done
 
 
@@ -127,6 +128,10 @@ class Stalled(Exception):
     """Nothing is ready and no timer is set: what is waited for will never come."""
 
 
+class Livelock(Exception):
+    """Something goes round and round, and time hardly passes."""
+
+
 class SimulatedLoop(asyncio.AbstractEventLoop):
     """What asyncio needs of a loop, and no more."""
 
@@ -142,7 +147,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return self._now
 
     def run_until_complete(self, future: Generator[Any, None, T] | Coroutine[Any, Any, T]) -> T:  # type: ignore[override]
-        """Run until a coroutine of the world outside has ended. Raises `Stalled`, and what the coroutine raises."""
+        """Run until a coroutine of the world outside has ended. Raises `Stalled`, what the coroutine raises,
+        and `Livelock`.
+        """
         events._set_running_loop(self)
         try:
             main = self.create_task(future)
@@ -150,6 +157,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                 if not self.ready:
                     self._advance()
                 self._turn(self.ready.popleft())
+                if self.turns > TURNS:
+                    raise Livelock(f"{TURNS:,} callbacks have run, and it is {self._now:.1f} s")
             return main.result()
         finally:
             events._set_running_loop(None)

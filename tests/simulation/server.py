@@ -118,7 +118,7 @@ class Consumer:
     def forget(self, since: float) -> None:
         """Lose the acknowledgements since an instant, and all counts, as a server that is killed does."""
         for at, sequence in self.recent:
-            if at >= since:
+            if at >= since and self._server.entry(sequence) is not None:
                 self.outstanding[sequence] = self._server.time()
         self.recent.clear()
         self.deliveries.clear()
@@ -271,6 +271,8 @@ class Server:
         for selected in self._selected.values():
             if sequence in selected.sequences:
                 selected.sequences.remove(sequence)
+        for consumer in self.consumers.values():
+            consumer.outstanding.pop(sequence, None)
 
     def entry(self, sequence: int) -> Entry | None:
         return self.entries[sequence - 1]

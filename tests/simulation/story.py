@@ -26,8 +26,17 @@ def story(world: World) -> Iterator[str]:
     """Yield what happened, in order: messages with their sequence, faults and starts with a star."""
     notes = [(note.at, 0, f"*      {note.text}") for note in world.notes]
     messages = [((one.stored_at - BEGINNING).total_seconds(), one.sequence, _line(one)) for one in world.entries]
+    before, times = "", 0
     for at, _, text in sorted([*notes, *messages]):
+        if text == before:
+            times += 1
+            continue
+        if times:
+            yield f"              *      … the same {times} times more"
+        before, times = text, 0
         yield f"{BEGINNING.hour:02}:{at // 60:02.0f}:{at % 60:06.3f}  {text}"
+    if times:
+        yield f"              *      … the same {times} times more"
 
 
 def _line(entry: Entry) -> str:

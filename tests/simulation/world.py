@@ -14,7 +14,7 @@ from bus.subjects import subject_of
 from schemas.base import Message
 from tests.simulation import processes
 from tests.simulation.log import NO_LOSS, Link, Loss, SimulatedLog
-from tests.simulation.loop import Process, SimulatedLoop, Stalled
+from tests.simulation.loop import Livelock, Process, SimulatedLoop, Stalled
 from tests.simulation.requests import command_of
 from tests.simulation.scenario import Fault, Request, Scenario
 from tests.simulation.server import Server
@@ -74,8 +74,8 @@ class World:
         try:
             with processes.virtual_time():
                 self._loop.run_until_complete(self._life())
-        except Stalled:
-            self._note("nothing can happen any more")
+        except (Stalled, Livelock) as error:
+            self._note(str(error))
         finally:
             self._loop.close()
             logging.disable(logging.NOTSET)

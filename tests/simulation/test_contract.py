@@ -1,0 +1,458 @@
+"""One contract, two logs: what the simulation promises of a log, a real nats-server does too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from faststream import AckPolicy
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+
+from bus import log as log_module
+from bus.connection import connect, options
+from bus.envelope import Stored, Unreadable, encode
+from bus.errors import Conflict, TooLarge, Unknown
+from bus.log import Batch, Log
+from bus.server import Server as RealServer
+from bus.stream import Queue, consumer_config
+from bus.subjects import STREAM
+from bus.tasks import ended
+from services.hosting import Delivery, subscribe
+from tests.simulation.log import Link, SimulatedLog
+from tests.simulation.server import Server
+from tests.support import due, eventually, sent, vm
+
+QUEUE = Queue(name="work", filters=("flow.due.*",), ack_wait=1.0)
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+class Backend(Protocol):
+    """A log, and what only an outsider or an operator can do to it."""
+
+    log: Log
+
+    async def another(self, *, answer_timeout: float = 5.0) -> Log: ...
+
+    async def inject(self, subject: str, body: bytes) -> None: ...
+
+    async def expire(self, sequence: int) -> None: ...
+
+    async def make_queue(self) -> None: ...
+
+    async def delete_queue(self) -> None: ...
+
+    async def serve(self, handler: Handler) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class Real:
+    """A nats-server."""
+
+    def __init__(self, server: RealServer, client: Client, log: Log) -> None:
+        self.log = log
+        self._server = server
+        self._client = client
+        self.open: list[Client | NatsBroker] = []
+
+    async def another(self, *, answer_timeout: float = 5.0) -> Log:
+        client = await connect(self._server.url, "another")
+        self.open.append(client)
+        return Log(client, answer_timeout=answer_timeout)
+
+    async def inject(self, subject: str, body: bytes) -> None:
+        await self._client.jetstream().publish(subject, body)
+
+    async def expire(self, sequence: int) -> None:
+        await self._client.jsm().delete_msg(STREAM, sequence)
+
+    async def make_queue(self) -> None:
+        await self._client.jetstream().add_consumer(STREAM, consumer_config(QUEUE))
+
+    async def delete_queue(self) -> None:
+        await self._client.jetstream().delete_consumer(STREAM, QUEUE.name)
+
+    async def serve(self, handler: Handler) -> None:
+        settings = options("serve")
+        broker = NatsBroker(
+            self._server.url, **settings, apply_types=False, logger=None, ack_policy=AckPolicy.MANUAL
+        )
+        subscribe(broker, QUEUE, handler, slots=1)
+        await broker.start()
+        self.open.append(broker)
+
+    def pause(self) -> None:
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+    @property
+    def _pid(self) -> int:
+        assert self._server._process is not None
+        return self._server._process.pid
+
+    async def close(self) -> None:
+        for one in self.open:
+            await (one.close() if isinstance(one, Client) else one.stop())
+
+
+class Simulated:
+    """The simulated server, on the test's own loop."""
+
+    def __init__(self) -> None:
+        self._server = Server()
+        self.log: Log = self._log()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _log(self, *, answer_timeout: float = 5.0) -> SimulatedLog:
+        return SimulatedLog(Link(self._server, random.Random(1)), answer_timeout=answer_timeout)
+
+    async def another(self, *, answer_timeout: float = 5.0) -> Log:
+        return self._log(answer_timeout=answer_timeout)
+
+    async def inject(self, subject: str, body: bytes) -> None:
+        self._server.store([(subject, body, {})])
+
+    async def expire(self, sequence: int) -> None:
+        self._server.expire(sequence)
+
+    async def make_queue(self) -> None:
+        self._server.consumer(QUEUE)
+
+    async def delete_queue(self) -> None:
+        self._server.delete_consumer(QUEUE.name)
+
+    async def serve(self, handler: Handler) -> None:
+        log = self._log()
+
+        async def slot() -> None:
+            while True:
+                await handler(await log.take(QUEUE))
+
+        self._tasks.append(asyncio.create_task(slot()))
+
+    def pause(self) -> None:
+        self._server.pause()
+
+    def resume(self) -> None:
+        self._server.resume()
+
+    async def close(self) -> None:
+        await ended(*self._tasks)
+
+
+@asynccontextmanager
+async def _real(folder: Path) -> AsyncIterator[Real]:
+    server = RealServer(folder)
+    server.start()
+    client = await connect(server.url, "test")
+    backend = Real(server, client, await Log.open(client))
+    try:
+        yield backend
+    finally:
+        await backend.close()
+        await client.close()
+        server.stop()
+
+
+@pytest.fixture(params=["real", "simulated"])
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
+    if request.param == "real":
+        async with _real(tmp_path / "nats") as found:
+            yield found
+    else:
+        simulated = Simulated()
+        yield simulated
+        await simulated.close()
+
+
+# --- append -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_is_on_the_log_as_a_whole_or_not_at_all(backend: Backend) -> None:
+    log = backend.log
+    assert await log.append([sent(due("a")), sent(due("b")), sent(due("a"))], expect={"flow.due.a": 0}) == 3
+    with pytest.raises(Conflict):
+        await log.append([sent(due("c")), sent(due("a"))], expect={"flow.due.a": 1})
+    assert await log.append([sent(due("c")), sent(due("a"))], expect={"flow.due.a": 3, "flow.due.c": 0}) == 5
+    assert [entry.subject for entry in await log.read([">"])] == [f"flow.due.{key}" for key in "abaca"]
+
+
+async def test_a_guard_may_span_subjects_and_be_on_others(backend: Backend) -> None:
+    log = backend.log
+    await log.append([sent(vm("a"))], expect={"catalog.*.*": 0})
+    for event in (vm("b"), due("x")):
+        with pytest.raises(Conflict):
+            await log.append([sent(event)], expect={"catalog.*.*": 0})
+    assert await log.append([sent(vm("b")), sent(due("x"))], expect={"catalog.*.*": 1}) == 3
+
+
+async def test_of_rivals_with_the_same_guard_one_wins(backend: Backend) -> None:
+    logs = [backend.log, await backend.another(), await backend.another()]
+    outcomes = await asyncio.gather(
+        *(log.append([sent(due("a"))], expect={"flow.due.a": 0}) for log in logs for _ in range(3)),
+        return_exceptions=True,
+    )
+    assert [outcome for outcome in outcomes if isinstance(outcome, int)] == [1]
+    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 8
+
+
+async def test_a_message_that_is_too_large_is_refused(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "HEADERS_SIZE", (8 << 20) - 300)
+    with pytest.raises(TooLarge):
+        await backend.log.append([sent(vm("a", description="x" * 1000))], expect={})
+
+
+async def test_an_expired_message_counts_as_none_for_a_guard(backend: Backend) -> None:
+    log = backend.log
+    await log.append([sent(due("a")), sent(due("a")), sent(due("b"))], expect={})
+    await backend.expire(2)
+    assert await log.last_sequence("flow.due.a") == 1
+    with pytest.raises(Conflict):
+        await log.append([sent(due("a"))], expect={"flow.due.a": 2})
+    assert await log.append([sent(due("a"))], expect={"flow.due.a": 1}) == 4
+    assert [entry.sequence for entry in await log.read([">"])] == [1, 3, 4]
+
+
+async def test_what_a_paused_server_was_sent_has_its_effect_later(backend: Backend) -> None:
+    log = await backend.another(answer_timeout=0.5)
+    await log.append([sent(due("a"))], expect={})
+    backend.pause()
+    try:
+        with pytest.raises(Unknown):
+            await log.append([sent(due("a"))], expect={"flow.due.a": 1})
+    finally:
+        backend.resume()
+
+    async def there() -> bool:
+        return await backend.log.last_sequence("flow.due.a") == 2
+
+    await eventually(there)
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_id_is_taken_once_alone_and_among_others(backend: Backend) -> None:
+    log = backend.log
+    first = await log.ask(sent(due("a"), id="one"))
+    assert await log.ask(sent(due("a"), id="one")) == first
+    events = [sent(due("a"), id=id_) for id_ in ("two", "one", "three", "two")]
+    sequences = await asyncio.gather(*(log.ask(event) for event in events))
+    assert sequences[1] == first
+    assert sequences[0] == sequences[3]
+    ids = [entry.envelope.id for entry in await log.read([">"]) if isinstance(entry, Stored)]
+    assert sorted(ids) == ["one", "three", "two"]
+
+
+# --- read -------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_latest_of_each_subject_and_the_last_of_a_filter(backend: Backend) -> None:
+    log = backend.log
+    assert await log.last_sequence("catalog.*.*") == 0
+    assert await log.latest(["catalog.*.*"]) == []
+    await log.append([sent(vm("a")), sent(vm("b")), sent(due("x")), sent(vm("a"))], expect={})
+    assert [entry.sequence for entry in await log.latest(["catalog.*.*"])] == [2, 4]
+    assert await log.last_sequence("catalog.*.*") == 4
+    assert await log.last_sequence("catalog.vm.b") == 2
+    assert (await log.identity()).last_sequence == 4
+
+
+async def test_an_outsiders_message_is_there_for_readers_and_guards(backend: Backend) -> None:
+    log = backend.log
+    await log.append([sent(due("a"))], expect={})
+    await backend.inject("flow.due.a", b"\x00 not ours")
+    entries = await log.read(["flow.due.*"])
+    assert [type(entry) for entry in entries] == [Stored, Unreadable]
+    assert isinstance((await log.latest(["flow.due.*"]))[0], Unreadable)
+    with pytest.raises(Conflict):
+        await log.append([sent(due("a"))], expect={"flow.due.a": 1})
+    assert await log.append([sent(due("a"))], expect={"flow.due.a": 2}) == 3
+
+
+async def test_reading_a_stretch(backend: Backend) -> None:
+    log = backend.log
+    await log.append([sent(due("a")) for _ in range(9)], expect={})
+    assert [entry.sequence for entry in await log.read([">"], after=3, until=6)] == [4, 5, 6]
+    pages = [page async for page in log.pages(after=2, until=8, size=4)]
+    assert [entry.sequence for page in pages for entry in page] == [3, 4, 5, 6, 7, 8]
+
+
+async def test_following_is_in_order_without_a_gap_and_says_when_it_has_caught_up(backend: Backend) -> None:
+    log = backend.log
+    await log.append([sent(due("a")) for _ in range(120)], expect={})
+    batches: list[Batch] = []
+
+    async def follow() -> None:
+        async for batch in log.follow(["flow.*.*"], after=20):
+            batches.append(batch)
+
+    task = asyncio.create_task(follow())
+    await eventually(lambda: batches and batches[-1].caught_up)
+    assert batches[-1].position == 120
+    other = await backend.another()
+    await other.append([sent(due("b"))], expect={})
+    await other.append([sent(vm("b"))], expect={})
+    await other.append([sent(due("c"))], expect={})
+    await eventually(lambda: batches[-1].position == 123)
+    await ended(task)
+    assert [entry.sequence for batch in batches for entry in batch.entries] == [*range(21, 122), 123]
+    assert [batch.position for batch in batches] == sorted(batch.position for batch in batches)
+
+
+async def test_following_nothing_says_so_at_once(backend: Backend) -> None:
+    async for batch in backend.log.follow(["flow.*.*"], after=0):
+        assert batch == Batch(entries=[], position=0, caught_up=True)
+        break
+
+
+async def test_notes_and_checkpoints(backend: Backend) -> None:
+    log = backend.log
+    assert await log.checkpoint("executor") == 0
+    await log.append([sent(due("a"))], expect={})
+    await log.save_checkpoint("executor", 1)
+    assert await log.checkpoint("executor") == 1
+    await log.note("clock.a", {"off": 3})
+    await log.note("other", {})
+    notes = await log.notes("clock.")
+    assert {key: note.value for key, note in notes.items()} == {"clock.a": {"off": 3}}
+    assert abs((notes["clock.a"].at - await log.time()).total_seconds()) < 10
+
+
+# --- queues -----------------------------------------------------------------------------------------------------------
+
+
+class Hands:
+    """What was delivered to a slot, and what it answers: one answer for each delivery, in order; then nothing."""
+
+    def __init__(self, *answers: Callable[[Delivery], Awaitable[None]]) -> None:
+        self.deliveries: list[Delivery] = []
+        self.at: list[float] = []
+        self._answers = list(answers)
+
+    async def handle(self, delivery: Delivery) -> None:
+        self.deliveries.append(delivery)
+        self.at.append(asyncio.get_running_loop().time())
+        if self._answers:
+            await self._answers.pop(0)(delivery)
+
+    @property
+    def seen(self) -> list[tuple[int, int]]:
+        return [(delivery.entry.sequence, delivery.number) for delivery in self.deliveries]
+
+
+async def ack(delivery: Delivery) -> None:
+    await delivery.message.ack_sync()
+
+
+async def nack(delay: float, delivery: Delivery) -> None:
+    await delivery.message.nack(delay=delay)
+
+
+async def test_a_queue_gives_each_message_to_one_and_knows_what_is_answered(backend: Backend) -> None:
+    await backend.make_queue()
+    await backend.log.append([sent(vm("a")), *(sent(due("a")) for _ in range(4))], expect={})
+    state = await backend.log.queue(QUEUE)
+    assert (state.acknowledged, state.delivered, state.pending) == (0, 0, 4)
+    one, other = Hands(*[ack] * 9), Hands(*[ack] * 9)
+    await backend.serve(one.handle)
+    await backend.serve(other.handle)
+
+    async def answered() -> bool:
+        return await backend.log.acknowledged(QUEUE) == 5
+
+    await eventually(answered)
+    assert sorted(one.seen + other.seen) == [(2, 1), (3, 1), (4, 1), (5, 1)]
+    assert (await backend.log.queue(QUEUE)).pending == 0
+
+
+async def test_what_is_put_off_comes_again_after_the_delay(backend: Backend) -> None:
+    await backend.make_queue()
+    await backend.log.append([sent(due("a"))], expect={})
+    hands = Hands(partial(nack, 0.4), ack)
+    await backend.serve(hands.handle)
+    await eventually(lambda: len(hands.seen) == 2)
+    assert hands.seen == [(1, 1), (1, 2)]
+    assert hands.at[1] - hands.at[0] >= 0.35
+
+
+async def test_what_nobody_answers_comes_again(backend: Backend) -> None:
+    await backend.make_queue()
+    await backend.log.append([sent(due("a"))], expect={})
+    hands = Hands()
+    await backend.serve(hands.handle)
+    await eventually(lambda: len(hands.seen) >= 2)
+    assert hands.seen[:2] == [(1, 1), (1, 2)]
+    assert hands.at[1] - hands.at[0] >= 0.9 * QUEUE.ack_wait
+    assert await backend.log.acknowledged(QUEUE) == 0
+
+
+async def test_a_sign_of_life_keeps_a_message(backend: Backend) -> None:
+    await backend.make_queue()
+    await backend.log.append([sent(due("a"))], expect={})
+
+    async def work(delivery: Delivery) -> None:
+        for _ in range(4):
+            await asyncio.sleep(0.5)
+            await delivery.message.in_progress()
+        await delivery.message.ack_sync()
+
+    one, other = Hands(work), Hands(ack)
+    await backend.serve(one.handle)
+    await eventually(lambda: one.seen)
+    await backend.serve(other.handle)
+
+    async def answered() -> bool:
+        return await backend.log.acknowledged(QUEUE) == 1
+
+    await eventually(answered)
+    assert one.seen + other.seen == [(1, 1)]
+
+
+async def test_a_late_answer_to_an_older_delivery_settles_the_message(backend: Backend) -> None:
+    await backend.make_queue()
+    await backend.log.append([sent(due("a"))], expect={})
+    hands = Hands()
+    await backend.serve(hands.handle)
+    await eventually(lambda: len(hands.seen) == 2)
+    await hands.deliveries[0].message.ack_sync()
+    assert await backend.log.acknowledged(QUEUE) == 1
+    await backend.log.append([sent(due("a"))], expect={})
+    await eventually(lambda: hands.seen[-1][0] == 2)
+    assert [sequence for sequence, _ in hands.seen] == [1, 1, 2]
+
+
+async def test_a_queue_that_was_deleted_begins_at_the_beginning(backend: Backend) -> None:
+    await backend.make_queue()
+    await backend.log.append([sent(due("a")), sent(due("b"))], expect={})
+    hands = Hands(*[ack] * 4)
+    await backend.serve(hands.handle)
+    await eventually(lambda: len(hands.seen) == 2)
+    await backend.delete_queue()
+    await backend.make_queue()
+    again = Hands(*[ack] * 4)
+    await backend.serve(again.handle)
+    await eventually(lambda: len(hands.seen + again.seen) == 4)
+    assert sorted(hands.seen + again.seen) == [(1, 1), (1, 1), (2, 1), (2, 1)]
+
+
+async def test_the_body_of_a_message_is_what_was_sent(backend: Backend) -> None:
+    event = sent(vm("a"))
+    await backend.log.append([event], expect={})
+    entry = (await backend.log.read([">"]))[0]
+    assert entry.body == encode(event)
+    assert isinstance(entry, Stored)
+    assert (entry.envelope.id, entry.envelope.data) == (event.id, event.data)
