@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--show", type=int, help="tell one seed, shrunk if it fails")
     parser.add_argument("--schedule", type=int, default=0, help="with --show: which interleaving")
     parser.add_argument("--whole", action="store_true", help="with --show: do not shrink")
+    parser.add_argument("--digest", action="store_true", help="print a digest of each history, and nothing else")
     parser.add_argument("--defect", choices=sorted(DEFECTS), help="with a defect put back in")
     given = parser.parse_args()
     with ExitStack() as stack:
@@ -41,11 +42,21 @@ def main() -> int:
             stack.enter_context(DEFECTS[given.defect].restored())
         if given.show is not None:
             return _show(given.show, given.schedule, whole=given.whole)
+        if given.digest:
+            return _digests(given.seeds, given.first, given.schedules, given.jobs)
         return _run(given.seeds, given.first, given.schedules, given.jobs)
 
 
 def _one(schedules: int, number: int) -> Result:
     return run(scenario(number // schedules, number % schedules))
+
+
+def _digests(seeds: int, first: int, schedules: int, jobs: int) -> int:
+    numbers = range(first * schedules, (first + seeds) * schedules)
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        for result in pool.imap(partial(_one, schedules), numbers):
+            print(result.seed, result.schedule, result.messages, result.turns, result.fingerprint)
+    return 0
 
 
 def _run(seeds: int, first: int, schedules: int, jobs: int) -> int:

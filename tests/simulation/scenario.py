@@ -42,11 +42,16 @@ class Request(Value, frozen=True, kw_only=True):
 
 
 class Fault(Value, frozen=True, kw_only=True):
-    """Something that goes wrong with `target` for `seconds`: at `at` (seconds), or at its `op`-th publish."""
+    """Something that goes wrong with `target` for `seconds`.
+
+    At `at` (seconds), or so long after the server has stored message number `message`, or at the target's `op`-th
+    publish.
+    """
 
     kind: FaultKind
     target: str
     at: float | None = None
+    message: int | None = None
     op: int | None = None
     seconds: float = 0.0
     argument: str = ""
@@ -208,6 +213,7 @@ def _moment(rng: random.Random, seconds: float) -> float:
     return round(tick + rng.choice((rng.uniform(-0.02, 0.02), rng.uniform(-1, 1), rng.uniform(-6, 2))), 3)
 
 
+BETWEEN = {"crash", "pause", "cut", "blind", "server_pause", "server_restart"}
 DECIDERS = ("registry", "scheduler", "executor", "worker")
 
 
@@ -265,8 +271,12 @@ def _faults(
     ]
     found: list[Fault] = []
     for _ in range(rng.choice((0, 1, 2, 3, 4, 6))):
-        found.append(rng.choices([one for _, one in makers], weights=[weight for weight, _ in makers])[0]())
-        last = found[-1]
+        last = rng.choices([one for _, one in makers], weights=[weight for weight, _ in makers])[0]()
+        if last.kind in BETWEEN and rng.random() < 0.5:
+            # in the middle of things: between the awaits of those who react to a message
+            first = len(definitions)
+            last = structs.replace(last, message=first + rng.randint(1, 60), at=round(rng.expovariate(1 / 0.004), 5))
+        found.append(last)
         if last.kind == "unreadable" and rng.random() < 0.7 and last.at is not None:
             # it matters to those who read the log anew
             kind = "registry" if last.argument.startswith("catalog") else "scheduler"

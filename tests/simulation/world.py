@@ -61,8 +61,8 @@ class World:
         self.places: dict[str, Place] = {}
         self.healed_at = 0.0
         self._loop = SimulatedLoop()
-        self._pending: set[int] = set()
         self._by_publish: dict[tuple[str, int], list[Fault]] = {}
+        self._by_message: dict[int, list[Fault]] = {}
 
     # --- a run --------------------------------------------------------------------------------------------------------
 
@@ -101,6 +101,7 @@ class World:
     async def _live(self) -> None:
         scenario = self.scenario
         self.server = Server()
+        self.server.on_stored = self._stored
         self._engine = processes.Engine(str(scenario.seed), self.runs)
         for definition in scenario.definitions:
             self._define(definition)
@@ -114,7 +115,9 @@ class World:
                     self.databases[name] = Database()
                 self._loop.call_later(rng.random() * 0.5, self._start, place)
         for fault in scenario.faults:
-            if fault.at is not None:
+            if fault.message is not None:
+                self._by_message.setdefault(fault.message, []).append(fault)
+            elif fault.at is not None:
                 self._loop.call_later(fault.at, self._happen, fault)
             else:
                 self._by_publish.setdefault((fault.target, fault.op or 0), []).append(fault)
@@ -228,6 +231,10 @@ class World:
         )
 
     # --- faults -------------------------------------------------------------------------------------------------------
+
+    def _stored(self, entry: Entry) -> None:
+        for fault in self._by_message.pop(entry.sequence, ()):
+            self.server.later(fault.at or 0.0, self._happen, fault)
 
     def _meddle(self, place: Place) -> Any:
         async def meddle(log: SimulatedLog, subject: str) -> Loss:
