@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 from litestar import get
 
 from bus.envelope import Envelope
-from bus.subjects import TABLE, SubjectRow
+from bus.subjects import TABLE, Row
 from schemas.base import tag_of
 
 _OF_SCHEMAS = "#/components/schemas/{name}"
@@ -50,17 +51,14 @@ def document() -> dict[str, Any]:
     }
 
 
-def _channel(row: SubjectRow) -> dict[str, Any]:
-    tag = tag_of(row.message)
-    three = tag.count(".") == 2
+def _channel(row: Row) -> dict[str, Any]:
     guard = f" Guarded by the last sequence on `{row.guard}`." if row.guard else ""
     channel: dict[str, Any] = {
-        "address": tag if three else f"{tag}.{{key}}" if "." in tag else f"{tag}.{{entity}}.{{verb}}",
+        "address": row.subject,
         "description": f"Kept {_LIFETIMES[row.lifetime]}.{guard}",
         "messages": {row.message.__name__: {"$ref": f"#/components/messages/{row.message.__name__}"}},
     }
-    names = [part[1:-1] for part in channel["address"].split(".") if part.startswith("{")]
-    if names:
+    if names := re.findall(r"\{(\w+)\}", row.subject):
         channel["parameters"] = {name: {"description": "one token: letters, digits, `_`, `-`"} for name in names}
     return channel
 
@@ -74,7 +72,7 @@ def _operation(action: str, channel: str, summary: str, message: str | None = No
     }
 
 
-def _message(row: SubjectRow, tag: str) -> dict[str, Any]:
+def _message(row: Row, tag: str) -> dict[str, Any]:
     name = row.message.__name__
     attributes = [field for field in Envelope.__struct_fields__ if field != "data"]
     required = ["specversion", "id", "type", "source", "subject", "time", "datacontenttype"]
@@ -90,7 +88,7 @@ def _message(row: SubjectRow, tag: str) -> dict[str, Any]:
     }
 
 
-def _generated(row: SubjectRow) -> bool:
+def _generated(row: Row) -> bool:
     """Tell whether a Struct has no docstring of its own (then Python shows its base's or its signature)."""
     return "__doc__" not in row.message.__dict__ or not row.message.__dict__["__doc__"]
 

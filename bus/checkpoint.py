@@ -27,10 +27,14 @@ class Note(Value, frozen=True, kw_only=True):
 
 
 class Checkpoint(Value, frozen=True, kw_only=True):
-    """All that was under way up to `position` is over. `created`: the stream's creation time."""
+    """All that was under way up to `position` is over. `created`: the stream's creation time.
+
+    `answered`: how many commands had their answer by then; which ones, the parts beside it say.
+    """
 
     created: str
     position: int
+    answered: int = 0
 
 
 async def bucket(js: JetStreamContext) -> KeyValue:
@@ -42,20 +46,33 @@ async def bucket(js: JetStreamContext) -> KeyValue:
         return await js.create_key_value(config)  # pyright: ignore[reportUnknownMemberType]
 
 
-async def load(js: JetStreamContext, name: str, *, created: str) -> int:
-    """Return a service's position on the stream that was created then; 0 when there is none for it."""
+async def load(js: JetStreamContext, name: str, *, created: str) -> Checkpoint:
+    """Return a service's checkpoint on the stream that was created then; one at 0 when there is none for it."""
+    none = Checkpoint(created=created, position=0)
     try:
         entry = await (await bucket(js)).get(name)
         found = msgspec.json.decode(entry.value or b"", type=Checkpoint)
     except (KeyNotFoundError, msgspec.MsgspecError):
-        return 0
-    return found.position if found.created == created else 0
+        return none
+    return found if found.created == created else none
 
 
-async def save(js: JetStreamContext, name: str, *, created: str, position: int) -> None:
-    """Keep a service's position on the stream that was created then."""
-    checkpoint = Checkpoint(created=created, position=position)
+async def save(js: JetStreamContext, name: str, checkpoint: Checkpoint) -> None:
+    """Keep a service's checkpoint."""
     await (await bucket(js)).put(name, msgspec.json.encode(checkpoint))
+
+
+async def load_part(js: JetStreamContext, name: str, number: int) -> bytes:
+    """Return part `number` of what a service keeps beside its checkpoint, empty when it is not there."""
+    try:
+        return (await (await bucket(js)).get(f"{name}.part.{number}")).value or b""
+    except KeyNotFoundError:
+        return b""
+
+
+async def save_part(js: JetStreamContext, name: str, number: int, data: bytes) -> None:
+    """Keep a part of what a service keeps beside its checkpoint; it must fit into one message."""
+    await (await bucket(js)).put(f"{name}.part.{number}", data)
 
 
 async def pin(js: JetStreamContext, key: str, note: Note) -> None:

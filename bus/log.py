@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import msgspec
+from msgspec import structs
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
@@ -27,10 +28,11 @@ from bus.clock import now
 from bus.envelope import Entry, Envelope, Stored, decode, encode
 from bus.errors import Conflict, Duplicate, LogError, TooLarge, Unavailable, Unknown
 from bus.stream import TTL, Queue, declare
-from bus.subjects import STREAM, TABLE, matches, subject_of
+from bus.subjects import STREAM, TABLE, guard_at, matches, subject_of
 from schemas.base import Value, tag_of
 
 BATCH_LIMIT = 1000  # messages in one atomic batch: the server's limit
+FILTERS = 100  # subjects that one consumer is asked for by name
 FETCH = 500  # messages asked for at once by a follower
 ANSWER_TIMEOUT = 5.0  # seconds to wait for the server's word on an append
 IDLE = 5.0  # seconds that a fetch waits in the server; also the longest a follower is blind after a server restart
@@ -115,21 +117,18 @@ class Log:
 
     async def identity(self) -> Identity:
         """Return the stream's creation time and last sequence."""
-        try:
+        with _unavailable():
             info = await self._js.stream_info(STREAM)
-        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
-            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
         assert info.created is not None
         return Identity(created=info.created.astimezone(UTC).isoformat(), last_sequence=info.state.last_seq)
 
     async def last_sequence(self, subject: str) -> int:
         """Return the sequence of the last message on a subject filter, 0 when there is none (any more)."""
-        try:
-            message = await self._js.get_last_msg(STREAM, subject, direct=True)
-        except NotFoundError:
-            return 0
-        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
-            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
+        with _unavailable():
+            try:
+                message = await self._js.get_last_msg(STREAM, subject, direct=True)
+            except NotFoundError:
+                return 0
         assert message.seq is not None
         return message.seq
 
@@ -139,10 +138,8 @@ class Log:
         A server that was killed may remember less than was answered, and counts deliveries anew: whoever takes a
         message from a queue asks the log, not the delivery, what has been done about it.
         """
-        try:
+        with _unavailable(f"the queue {queue.name!r}"):
             info = await self._js.consumer_info(STREAM, queue.name)
-        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
-            raise Unavailable(f"the queue {queue.name!r} does not answer: {error or type(error).__name__}") from error
         return QueueState(
             acknowledged=0 if info.ack_floor is None else info.ack_floor.stream_seq,
             delivered=0 if info.delivered is None else info.delivered.stream_seq,
@@ -156,42 +153,47 @@ class Log:
 
     async def time(self) -> datetime:
         """Return what the log's own clock says: by it, messages are stamped."""
-        try:
+        with _unavailable():
             answer = await self._client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=self._answer_timeout)
             return msgspec.json.decode(answer.data, type=_Stamped).ts
-        except (TimeoutError, NoRespondersError, ConnectionClosedError, msgspec.MsgspecError) as error:
-            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
 
     async def note(self, key: str, value: dict[str, Any]) -> None:
         """Pin up what a service wants others to know of it now (DESIGN: no fact). Raises `Unavailable`."""
-        try:
+        with _unavailable():
             await checkpoint.pin(self._js, key, checkpoint.Note(value=value, at=await self.time()))
-        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
-            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
 
     async def notes(self, prefix: str) -> dict[str, checkpoint.Note]:
         """Return what is pinned up under keys that begin with `prefix`. Raises `Unavailable`."""
-        try:
+        with _unavailable():
             return await checkpoint.pinned(self._js, prefix)
-        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
-            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
 
-    async def checkpoint(self, service: str) -> int:
-        """Return the position that a service has saved on this very stream, 0 when there is none, or it is beyond."""
+    async def checkpoint(self, service: str) -> checkpoint.Checkpoint:
+        """Return what a service has saved on this very stream; a checkpoint at 0 when there is none, or it is beyond.
+
+        Raises `Unavailable`.
+        """
         identity = await self.identity()
-        try:
-            position = await checkpoint.load(self._js, service, created=identity.created)
-        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
-            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
-        return position if position <= identity.last_sequence else 0  # a damaged log may have become shorter
+        with _unavailable():
+            found = await checkpoint.load(self._js, service, created=identity.created)
+        # a damaged log may have become shorter
+        return found if found.position <= identity.last_sequence else structs.replace(found, position=0, answered=0)
 
-    async def save_checkpoint(self, service: str, position: int) -> None:
+    async def save_checkpoint(self, service: str, position: int, *, answered: int = 0) -> None:
         """Keep a position, from which on a service reads again when it starts. Raises `Unavailable`."""
         created = (await self.identity()).created
-        try:
-            await checkpoint.save(self._js, service, created=created, position=position)
-        except (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError) as error:
-            raise Unavailable(f"the log does not answer: {error or type(error).__name__}") from error
+        with _unavailable():
+            found = checkpoint.Checkpoint(created=created, position=position, answered=answered)
+            await checkpoint.save(self._js, service, found)
+
+    async def checkpoint_part(self, service: str, number: int) -> bytes:
+        """Return a part of what is kept beside a checkpoint, empty when there is none. Raises `Unavailable`."""
+        with _unavailable():
+            return await checkpoint.load_part(self._js, service, number)
+
+    async def save_checkpoint_part(self, service: str, number: int, data: bytes) -> None:
+        """Keep a part beside a checkpoint. Raises `Unavailable`."""
+        with _unavailable():
+            await checkpoint.save_part(self._js, service, number, data)
 
     # --- append -------------------------------------------------------------------------------------------------------
 
@@ -206,16 +208,19 @@ class Log:
             raise ValueError(f"a batch has 1 to {BATCH_LIMIT} messages, not {len(events)}")
         subjects = [subject_of(event.data) for event in events]
         headers = [_headers(event) for event in events]
+        first: dict[str, int] = {}  # by guard: its first message
+        for number, subject in enumerate(subjects):
+            first.setdefault(guard_at(subject), number)
         for pattern, sequence in expect.items():
-            own = (i for i, subject in enumerate(subjects) if matches(pattern, subject))
-            free = (i for i, header in enumerate(headers) if _LAST_SEQUENCE not in header)
-            first = next(own, None)
-            if first is None:
-                first = next(free, None)
-            if first is None or _LAST_SEQUENCE in headers[first]:
+            number = first.get(pattern)
+            if number is None:
+                number = next((i for i, subject in enumerate(subjects) if matches(pattern, subject)), None)
+            if number is None:
+                number = next((i for i, header in enumerate(headers) if _LAST_SEQUENCE not in header), None)
+            if number is None or _LAST_SEQUENCE in headers[number]:
                 raise ValueError(f"no message for the guard on {pattern!r}: each guard needs one of its own")
-            headers[first][_LAST_SEQUENCE] = str(sequence)
-            headers[first][_LAST_SEQUENCE_SUBJECT] = pattern
+            headers[number][_LAST_SEQUENCE] = str(sequence)
+            headers[number][_LAST_SEQUENCE_SUBJECT] = pattern
         return await self._publish(list(zip(subjects, [encode(event) for event in events], headers, strict=True)))
 
     async def ask(self, event: Envelope) -> int:
@@ -410,14 +415,28 @@ class Log:
                 await subscription.unsubscribe()
                 await self._js.delete_consumer(STREAM, info.name)
 
-    async def latest(self, subjects: Sequence[str]) -> list[Entry]:
-        """Return the last message of each subject that matches, in order: the catalogue in one quick pass."""
-        entries: list[Entry] = []
+    async def latest(self, subjects: Sequence[str], *, until: int | None = None) -> list[Entry]:
+        """Return the last readable message of each subject that matches, in order: the catalogue in one quick pass.
+
+        `until`: as it was at that sequence. A subject whose messages are all unreadable is left out.
+        """
+        found: list[Entry] = []
+        again: list[str] = []  # subjects whose last message is not the one that is asked for
         async for batch in self._consume(subjects, api.DeliverPolicy.LAST_PER_SUBJECT, after=0):
-            entries += batch.entries
+            for entry in batch.entries:
+                if isinstance(entry, Stored) and (until is None or entry.sequence <= until):
+                    found.append(entry)
+                else:
+                    again.append(entry.subject)
             if batch.caught_up:
                 break
-        return entries
+        for start in range(0, len(again), FILTERS):
+            earlier: dict[str, Entry] = {}
+            for entry in await self.read(again[start : start + FILTERS], until=until):
+                if isinstance(entry, Stored):
+                    earlier[entry.subject] = entry
+            found += earlier.values()
+        return sorted(found, key=lambda entry: entry.sequence)
 
     async def follow(
         self, subjects: Sequence[str], *, after: int, ready: Callable[[], Awaitable[None]] | None = None
@@ -480,6 +499,18 @@ class Log:
             with suppress(Exception):
                 await subscription.unsubscribe()
                 await self._js.delete_consumer(STREAM, info.name)
+
+
+@contextmanager
+def _unavailable(what: str = "the log") -> Generator[None]:
+    """Turn the client's errors of a question into `Unavailable`."""
+    try:
+        yield
+    except (
+        *(JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError, OutboundBufferLimitError),
+        msgspec.MsgspecError,
+    ) as error:
+        raise Unavailable(f"{what} does not answer: {error or type(error).__name__}") from error
 
 
 class _Gap(Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
@@ -20,13 +22,6 @@ class Queue(Value, frozen=True, kw_only=True):
     ack_wait: float
 
 
-REGISTRY_QUEUE = Queue(
-    name="registry",
-    filters=tuple(f"command.{kind}.*" for kind in ("vm", "group", "schedule", "repository", "policy"))
-    + tuple(f"command.flow.{verb}" for verb in ("create", "update", "delete", "enable", "disable"))
-    + ("command.freeze.*",),
-    ack_wait=30,
-)
 WORKER_QUEUE = Queue(name="worker", filters=("backup.requested.*",), ack_wait=30)
 
 
@@ -58,13 +53,16 @@ async def declare(js: JetStreamContext) -> api.StreamInfo:
             )
     except NotFoundError:
         info = await js.add_stream(config)  # pyright: ignore[reportUnknownMemberType]
-    for queue in (REGISTRY_QUEUE, WORKER_QUEUE):
-        await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
-            STREAM, consumer_config(queue)
-        )
+    await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
+        STREAM, consumer_config(WORKER_QUEUE)
+    )
+    for name in _RETIRED:
+        with suppress(NotFoundError):
+            await js.delete_consumer(STREAM, name)
     return info
 
 
+_RETIRED = ("registry",)  # durable consumers of older versions, which would keep a position for nobody
 _MUTABLE = (
     "description",
     "subjects",

@@ -1,21 +1,19 @@
-"""The table of subjects (DESIGN §3): one row for each type of message, `<family>.<event>.<key>`."""
+"""The table of messages (DESIGN §3): one row for each type, `<family>.<event>.<key>`.
+
+To add a message: its Struct in schemas/, its row here, and whoever handles it.
+"""
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
+from schemas import commands as c
+from schemas import events as e
 from schemas.base import Message, Value, tag_of
-from schemas.commands import COMMANDS, Command
-from schemas.events import (
-    EVENTS,
-    BackupProgressed,
-    BackupRequested,
-    CatalogEvent,
-    DeadLettered,
-    DeadSettled,
-    FlowEvent,
-    Rejected,
-)
+from schemas.ids import instant
 
 STREAM = "FLOWS"
 FAMILIES = ("command", "rejected", "catalog", "flow", "backup", "dead")
@@ -30,73 +28,188 @@ REQUESTS = "backup.requested.*"
 Lifetime = Literal["forever", "activity", "progress"]
 
 
-class SubjectRow(Value, frozen=True, kw_only=True):
-    """One type of message: its subject with the key as `{key}`, what guards it, and how long it stays on the log.
+class Row(Value, frozen=True, kw_only=True):
+    """One type of message. `{field}` stands for the message's field of that name, `{cause}` for what led to it.
 
-    `guard` is a subject filter: an append expects the last sequence there that its decision was taken on.
+    `subject`: where it is appended; its last token is the key, what the message is about. `guard`: the subject filter
+    whose last sequence an append expects to be the one that its decision was taken on. `id`: the envelope's, the same
+    whoever decides it and however often; None when the one who appends it chooses. A part that is None is left out.
     """
 
     message: type[Message]
-    pattern: str
-    guard: str | None
-    lifetime: Lifetime
+    subject: str
+    guard: str | None = None
+    id: str | None = None
+    lifetime: Lifetime = "activity"
 
 
-def _row(message: type[Message]) -> SubjectRow:
-    tag = tag_of(message)
-    if issubclass(message, Command):
-        return SubjectRow(message=message, pattern=tag, guard=None, lifetime="activity")
-    if issubclass(message, CatalogEvent):
-        return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=CATALOG, lifetime="forever")
-    if issubclass(message, Rejected | DeadLettered | DeadSettled):
-        return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=None, lifetime="activity")
-    if message is BackupRequested:
-        # One filter for all flows: admission counts slots over all of them.
-        return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=REQUESTS, lifetime="activity")
-    if message is BackupProgressed:
-        return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=None, lifetime="progress")
-    guard = f"{tag}.{{key}}" if tag.startswith("flow.") or tag in {"backup.skipped", "backup.abandoned"} else None
-    return SubjectRow(message=message, pattern=f"{tag}.{{key}}", guard=guard, lifetime="activity")
+def _definition(message: type[e.Defined], kind: str) -> Row:
+    subject = f"catalog.{kind}.{{id}}"
+    return Row(message=message, subject=subject, guard=CATALOG, id=f"{kind}:{{id}}:{{cause}}", lifetime="forever")
 
 
-TABLE: dict[str, SubjectRow] = {tag_of(message): _row(message) for message in (*COMMANDS, *EVENTS)}
+# All that happens to one flow is one sequence, and each decision on it rests on all of it: whatever came meanwhile
+# refuses it. So two that rest on different pasts cannot both be on the log, whichever events they are.
+_OF_FLOW = "flow.*.{flow_id}"
+
+_ROWS = (
+    *(Row(message=message, subject=tag_of(message)) for message in c.COMMANDS),
+    _definition(e.VmDefined, "vm"),
+    _definition(e.GroupDefined, "group"),
+    _definition(e.ScheduleDefined, "schedule"),
+    _definition(e.RepositoryDefined, "repository"),
+    _definition(e.PolicyDefined, "policy"),
+    _definition(e.FlowDefined, "flow"),
+    _definition(e.FreezeDefined, "freeze"),
+    Row(
+        message=e.Rejected,
+        subject="rejected.{entity}.{verb}",
+        guard="rejected.{entity}.{verb}",
+        id="rejected:{cause}",
+    ),
+    Row(
+        message=e.FlowDue,
+        subject="flow.due.{flow_id}",
+        guard=_OF_FLOW,
+        id="due:{flow_id}:{occurrence}",
+    ),
+    Row(
+        message=e.FlowMissed,
+        subject="flow.missed.{flow_id}",
+        guard=_OF_FLOW,
+        id="missed:{flow_id}:{first}:{last}",
+    ),
+    Row(
+        message=e.FlowOverdue,
+        subject="flow.overdue.{flow_id}",
+        guard=_OF_FLOW,
+        id="overdue:{execution_id}:{deadline}:{context_id}",
+    ),
+    Row(
+        message=e.FlowStarted,
+        subject="flow.started.{flow_id}",
+        guard=_OF_FLOW,
+        id="started:{execution_id}",
+    ),
+    Row(
+        message=e.FlowPlanned,
+        subject="flow.planned.{flow_id}",
+        guard=_OF_FLOW,
+        id="planned:{execution_id}:{part}",
+    ),
+    Row(
+        message=e.FlowSkipped,
+        subject="flow.skipped.{flow_id}",
+        guard=_OF_FLOW,
+        id="skipped:{execution_id}",
+    ),
+    Row(
+        message=e.FlowCancelling,
+        subject="flow.cancelling.{flow_id}",
+        guard=_OF_FLOW,
+        id="cancelling:{execution_id}:{context_id}:{cause}",
+    ),
+    Row(
+        message=e.FlowCompleted,
+        subject="flow.completed.{flow_id}",
+        guard=_OF_FLOW,
+        id="completed:{execution_id}",
+    ),
+    Row(
+        message=e.FlowBackfilling,
+        subject="flow.backfilling.{flow_id}",
+        guard=_OF_FLOW,
+        id="backfilling:{backfill_id}",
+    ),
+    Row(
+        message=e.FlowBackfillCancelled,
+        subject="flow.backfill_cancelled.{flow_id}",
+        guard=_OF_FLOW,
+        id="backfill_cancelled:{backfill_id}:{cause}",
+    ),
+    # One filter for all flows: admission counts slots over all of them.
+    Row(
+        message=e.BackupRequested,
+        subject="backup.requested.{flow_id}",
+        guard=REQUESTS,
+        id="requested:{backup_id}:{round}",
+    ),
+    Row(
+        message=e.BackupAbandoned,
+        subject="backup.abandoned.{flow_id}",
+        guard="backup.abandoned.{flow_id}",
+        id="abandoned:{backup_id}:{request}",
+    ),
+    Row(
+        message=e.BackupSkipped,
+        subject="backup.skipped.{flow_id}",
+        guard="backup.skipped.{flow_id}",
+        id="skipped:{backup_id}",
+    ),
+    # Workers report without a guard: the first end of the newest attempt counts, wherever it stands.
+    Row(message=e.BackupStarted, subject="backup.started.{flow_id}", id="started:{backup_id}:{attempt}"),
+    Row(
+        message=e.BackupProgressed,
+        subject="backup.progressed.{flow_id}",
+        id="progressed:{backup_id}:{attempt}:{percent}",
+        lifetime="progress",
+    ),
+    Row(message=e.BackupRetrying, subject="backup.retrying.{flow_id}", id="retrying:{backup_id}:{attempt}"),
+    Row(message=e.BackupCompleted, subject="backup.completed.{flow_id}", id="completed:{backup_id}:{attempt}"),
+    Row(message=e.BackupFailed, subject="backup.failed.{flow_id}", id="failed:{backup_id}:{attempt}"),
+    Row(message=e.BackupCancelled, subject="backup.cancelled.{flow_id}", id="cancelled:{backup_id}:{attempt}"),
+    Row(message=e.DeadLettered, subject="dead.{service}.{reason}", id="dead:{sequence}"),
+    Row(message=e.DeadSettled, subject="dead.settled.{sequence}"),
+)
+
+TABLE: dict[str, Row] = {tag_of(row.message): row for row in _ROWS}
 
 
 def key_of(message: Message) -> str:
     """Return what a message is about, the CloudEvents `subject`: a definition's, a flow's or a command's id."""
     match message:
-        case FlowEvent():
+        case e.FlowEvent():
             return message.flow_id
-        case CatalogEvent() | Command() | Rejected():
+        case e.CatalogEvent() | c.Command() | e.Rejected():
             return message.id
-        case DeadLettered() | DeadSettled():
+        case e.DeadLettered() | e.DeadSettled():
             return str(message.sequence)
         case _:
             raise TypeError(f"{message!r} is no message of the log")
 
 
 def type_of(message: Message) -> str:
-    """Return the CloudEvents `type`. It is the tag, and a rejection's names the command too."""
-    if isinstance(message, Rejected):
-        return f"rejected.{message.entity}.{message.verb}"
-    if isinstance(message, DeadLettered):
-        return f"dead.{message.service}.{message.reason}"
-    return tag_of(message)
+    """Return the CloudEvents `type`: the tag, and of what has no key of its own in its subject, all of the subject."""
+    return subject_of(message) if isinstance(message, e.Rejected | e.DeadLettered) else tag_of(message)
 
 
 def subject_of(message: Message) -> str:
     """Return the subject that a message is appended to."""
-    if isinstance(message, Command | Rejected | DeadLettered):
-        return type_of(message)
-    return f"{tag_of(message)}.{key_of(message)}"
+    return _filled(TABLE[tag_of(message)].subject, message)
 
 
 def guard_of(message: Message) -> str | None:
     """Return the subject filter whose last sequence guards the append of this message, if any does."""
-    if isinstance(message, Rejected) and message.entity in {"execution", "backup", "backfill"}:
-        return subject_of(message)  # the executors', of which any number decide the same
     guard = TABLE[tag_of(message)].guard
-    return guard.format(key=key_of(message)) if guard else None
+    return guard and _filled(guard, message)
+
+
+def id_of(message: Message, cause: str = "") -> str:
+    """Return the envelope's id of a message. Raises `ValueError` for one whose id is chosen by who appends it."""
+    template = TABLE[tag_of(message)].id
+    if template is None:
+        raise ValueError(f"a {tag_of(message)} has no id of its own")
+    return _filled(template, message, cause)
+
+
+def guard_at(subject: str) -> str:
+    """Return the one guard that an append to a subject moves on, whatever the message."""
+    family, event, key = subject.split(".")
+    if family == "catalog":
+        return CATALOG
+    if family == "flow":
+        return f"flow.*.{key}"
+    return REQUESTS if (family, event) == ("backup", "requested") else subject
 
 
 def matches(pattern: str, subject: str) -> bool:
@@ -108,3 +221,24 @@ def matches(pattern: str, subject: str) -> bool:
         if i >= len(tokens) or want not in {"*", tokens[i]}:
             return False
     return len(wanted) == len(tokens)
+
+
+@lru_cache
+def _parts(template: str) -> list[tuple[str, str | None]]:
+    """Return a template as pairs of a literal and the field that follows it."""
+    pieces = re.split(r"\{(\w+)\}", template)
+    return [(pieces[i], pieces[i + 1] if i + 1 < len(pieces) else None) for i in range(0, len(pieces), 2)]
+
+
+def _filled(template: str, message: Message, cause: str = "") -> str:
+    text = ""
+    for literal, field in _parts(template):
+        if field is None:
+            text += literal
+            continue
+        value = cause if field == "cause" else getattr(message, field)
+        if isinstance(value, datetime):
+            value = instant(value)
+        if value is not None:
+            text += f"{literal}{value}"
+    return text

@@ -21,7 +21,7 @@ from bus.clock import now
 from bus.connection import connect
 from bus.envelope import Entry, Stored
 from bus.log import Log, QueueState
-from bus.stream import REGISTRY_QUEUE, WORKER_QUEUE
+from bus.stream import WORKER_QUEUE
 from schemas import tables as t
 from schemas.base import Value
 from schemas.events import (
@@ -82,7 +82,7 @@ class Folded:
         if not isinstance(entry, Stored):
             return
         executor_state.evolve(self.executor, entry)
-        scheduler.evolve(self.scheduler, entry.envelope)
+        scheduler.evolve(self.scheduler, entry)
         deadlines.evolve(self.scheduler.deadlines, entry.envelope, self.scheduler.catalogue)
         match entry.envelope.data:
             case FlowStarted() | FlowSkipped() as answer:
@@ -135,15 +135,14 @@ async def doctor(nats_url: str, database_url: str, console: Console) -> bool:
 async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     """Yield what is found, check by check."""
     folded = Folded()
-    # the queues first: what was answered there has its end on the log by the time that is read
-    work, commands = await log.queue(WORKER_QUEUE), await log.queue(REGISTRY_QUEUE)
+    # the queue first: what was answered there has its end on the log by the time that is read
+    work = await log.queue(WORKER_QUEUE)
     await _read_on(log, folded)
     yield Finding(level="ok", text=f"the log answers, and holds messages up to {folded.position:,}")
     yield _queue(work, folded)
-    for queue, what, who in ((work, "backups", "worker"), (commands, "commands", "registry")):
-        if queue.pending and not queue.listeners:
-            text = f"{queue.pending} {what} wait in the queue, and no {who} asks for them: is one running?"
-            yield Finding(level="problem", text=text)
+    if work.pending and not work.listeners:
+        text = f"{work.pending} backups wait in the queue, and no worker asks for them: is one running?"
+        yield Finding(level="problem", text=text)
     yield _slots(folded)
     yield _outcomes(folded)
     yield await _checkpoint(log, folded)
@@ -199,7 +198,7 @@ def _slots(folded: Folded) -> Finding:
 
 async def _checkpoint(log: Log, folded: Folded) -> Finding:
     """Compare what an executor that starts now would know with what the whole log says."""
-    position = await log.checkpoint("executor")
+    position = (await log.checkpoint("executor")).position
     restarted = executor_state.State()
     for entry in await log.read(["command.*.*", "rejected.*.*", "flow.*.*", "backup.*.*"], after=position):
         if isinstance(entry, Stored) and entry.sequence <= folded.position:

@@ -6,9 +6,28 @@ from collections.abc import Iterator
 from typing import TypeVar, cast
 
 from schemas.definitions import Definition, Flow, Freeze, Group, Kind, Policy, Repository, Schedule, Vm, VmSpec, name_of
-from schemas.events import CatalogEvent, Defined, FreezeDefined
+from schemas.events import (
+    CatalogEvent,
+    Defined,
+    FlowDefined,
+    FreezeDefined,
+    GroupDefined,
+    PolicyDefined,
+    RepositoryDefined,
+    ScheduleDefined,
+    VmDefined,
+)
 
 D = TypeVar("D", bound=Definition)
+
+EVENT_OF: dict[Kind, type[Defined]] = {
+    "vm": VmDefined,
+    "group": GroupDefined,
+    "schedule": ScheduleDefined,
+    "repository": RepositoryDefined,
+    "policy": PolicyDefined,
+    "flow": FlowDefined,
+}
 
 
 class Catalogue:
@@ -57,6 +76,14 @@ class Catalogue:
             if not isinstance(event.definition, VmSpec):
                 self._names[kind, name_of(event.definition)] = event.id
 
+    def undoing(self, event: Defined) -> Defined:
+        """Return the event that makes good what `event` is about to change."""
+        if isinstance(event, FreezeDefined):
+            return FreezeDefined(id=event.id, version=self.freeze_version, definition=self.freeze)
+        kind = kind_of(event)
+        current = self.of(kind).get(event.id)
+        return tombstone(kind, event.id, 0) if current is None else defined(current)
+
     def users(self, kind: Kind, id: str) -> Iterator[tuple[Kind, Definition]]:  # noqa: A002  the definition's own word
         """Yield what refers to a definition."""
         for flow in self.flows.values():
@@ -73,3 +100,25 @@ class Catalogue:
 def kind_of(event: Defined) -> Kind:
     """Return the kind of definition that a `catalog.*` event is about. A freeze is none."""
     return cast("Kind", str(event.__struct_config__.tag).removeprefix("catalog."))
+
+
+def defined(definition: Definition) -> Defined:
+    """Return the event that a definition is from here on."""
+    match definition:
+        case Vm():
+            return VmDefined(id=definition.id, version=definition.version, definition=definition)
+        case Group():
+            return GroupDefined(id=definition.id, version=definition.version, definition=definition)
+        case Schedule():
+            return ScheduleDefined(id=definition.id, version=definition.version, definition=definition)
+        case Repository():
+            return RepositoryDefined(id=definition.id, version=definition.version, definition=definition)
+        case Policy():
+            return PolicyDefined(id=definition.id, version=definition.version, definition=definition)
+        case Flow():
+            return FlowDefined(id=definition.id, version=definition.version, definition=definition)
+
+
+def tombstone(kind: Kind, id: str, version: int) -> Defined:  # noqa: A002
+    """Return the event that a definition is no more."""
+    return EVENT_OF[kind](id=id, version=version, definition=None)

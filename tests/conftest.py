@@ -6,12 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from nats.aio.client import Client
 
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server
 from tests.databases import database_url, postgresql
+
+# a machine that is busy with other tests is not slow code
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 __all__ = ["database_url", "postgresql"]
 

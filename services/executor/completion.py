@@ -4,7 +4,7 @@ from schemas.events import (
     ExecutionStatus,
     FlowCompleted,
 )
-from services.executor.decision import Decision
+from services.decision import Decision
 from services.executor.state import Execution
 
 

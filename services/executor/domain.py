@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from msgspec import structs
+
 from schemas.events import (
     BackupRequested,
     BackupSkipped,
@@ -17,16 +19,16 @@ from schemas.events import (
     PlannedBackup,
 )
 from services.catalogue import Catalogue
+from services.decision import LIMIT, Batch, Decision
 from services.executor.admission import Limits, admit
 from services.executor.completion import complete
-from services.executor.decision import BATCH, Batch, Decision
 from services.executor.starting import Begun, answer_triggers
 from services.executor.state import Execution, State
 from services.executor.stopping import answer_cancel, answer_wish, closings, skipped, stops
 
 
 def decide(state: State, *, total_limit: int | None = None) -> list[Batch]:
-    """Return what is to be appended now, in order; each batch is atomic and has at most `BATCH` messages.
+    """Return what is to be appended now, in order; each batch is atomic and has at most `LIMIT` messages.
 
     `total_limit` is how many backups may be in flight over all flows.
     """
@@ -36,17 +38,35 @@ def decide(state: State, *, total_limit: int | None = None) -> list[Batch]:
     begun = answer_triggers(state, batches)
     batches += [[answer_cancel(state, cancel)] for cancel in state.cancels.values()]
     batches += [[answer_wish(state, wish)] for wish in state.wishes.values()]
-    batches += stops(state)
+    batches += stops(state, _stopping(batches))
     batches += [[complete(execution)] for execution in state.executions.values() if execution.finished]
     batches += closings(state)
-    stopping = {
-        (one.event.execution_id, one.event.context_id)
-        for batch in batches
-        for one in batch
-        if isinstance(one.event, FlowCancelling)
-    }
-    batches += _requests(state, begun, stopping, total_limit)
+    batches += _requests_anew(state)
+    batches += _requests(state, begun, _stopping(batches), total_limit)
     return batches
+
+
+def _stopping(batches: Iterable[Batch]) -> set[tuple[str, str | None]]:
+    """Return what these decisions stop: executions, or single VMs of them."""
+    events = (one.event for batch in batches for one in batch)
+    return {(event.execution_id, event.context_id) for event in events if isinstance(event, FlowCancelling)}
+
+
+def _requests_anew(state: State) -> list[Batch]:
+    """Return the requests of backups whose last one nobody holds, and nobody will be given."""
+    assert state.time is not None
+    anew = [
+        Decision(
+            event=structs.replace(request.event, round=request.event.round + 1),
+            time=state.time,
+            cause=request.abandoned,
+        )
+        for execution in state.executions.values()
+        for backup_id, request in execution.requests.items()
+        # what is to stop and was not begun ends without any worker
+        if request.abandoned and (backup_id in execution.begun or not execution.stopping)
+    ]
+    return [anew[start : start + LIMIT] for start in range(0, len(anew), LIMIT)]
 
 
 def _requests(
@@ -67,15 +87,15 @@ def _requests(
     claims = [claim for execution in executions if (claim := execution.claim(stopping))]
     limits = Limits(of_repository=of_repository, total=total_limit)
     later: list[Batch] = []
-    for claim, backup in admit(claims, state.in_flight, limits, most=10 * BATCH):
+    for claim, backup in admit(claims, state.in_flight, limits, most=10 * LIMIT):
         execution = by_id[claim.execution_id]
         event = _request(state.catalogue, execution, backup, state.time)
         decision = Decision(event=event, time=state.time, cause=execution.cause)
         first = begun.get(claim.execution_id)
-        if first is not None and len(first.batch) < BATCH:
+        if first is not None and len(first.batch) < LIMIT:
             first.batch.append(decision)
         else:
-            if not later or len(later[-1]) >= BATCH:
+            if not later or len(later[-1]) >= LIMIT:
                 later.append([])
             later[-1].append(decision)
     return later

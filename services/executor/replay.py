@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from bus.envelope import Stored
 from schemas.base import Value
-from services.executor.decision import Decision
+from services.decision import Decision
 from services.executor.domain import decide
 from services.executor.state import State, evolve
 
@@ -59,6 +59,12 @@ def replay(entries: Sequence[Stored], *, complete: bool = True) -> Iterator[Repl
 
 
 def _compare(state: State, recorded: Sequence[Stored]) -> Iterator[Replayed]:
-    today = {one.id: one for batch in decide(state) for one in batch}
+    """Compare decisions by id; one whose id was derived otherwise by older code, by what it says."""
+    decisions = [one for batch in decide(state) for one in batch]
+    today = {one.id: one for one in decisions}
     for entry in recorded:
-        yield Replayed(entry=entry, today=today.get(entry.envelope.id))
+        sent = entry.envelope
+        same = today.get(sent.id)
+        if same is None:
+            same = next((one for one in decisions if (one.event, one.cause) == (sent.data, sent.causationid)), None)
+        yield Replayed(entry=entry, today=same)

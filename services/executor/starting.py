@@ -16,8 +16,8 @@ from schemas.events import (
 )
 from schemas.ids import AD_HOC, instant
 from services.catalogue import Catalogue
+from services.decision import Batch, Decision
 from services.executor.completion import complete
-from services.executor.decision import Batch, Decision
 from services.executor.overlap import overlap
 from services.executor.plan import nothing_to_do, resolve
 from services.executor.state import Execution, State, Trigger, group_of
@@ -73,6 +73,9 @@ def _hopeless(state: State, trigger: Trigger, flow: Flow | None) -> Batch | None
     """Return the skip of a trigger that nothing can come of any more."""
     if flow is None and trigger.ad_hoc is None:
         return _skip(state, trigger, "flow_deleted", f"flow {trigger.flow_id!r} does not exist")
+    if trigger.outdated:
+        message = "its schedule had been changed, or the flow disabled, before its scheduler said that it is due"
+        return _skip(state, trigger, "definition_changed", message)
     if trigger.cancelled is not None:
         return _skip(state, trigger, "backfill_cancelled", trigger.cancelled)
     if trigger.late is not None:
@@ -227,7 +230,7 @@ def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -
         for number, chunk in enumerate(chunks, start=1)
     ]
     execution = Execution(started, time, trigger.sequence)
-    execution.parts = len(parts)
+    execution.parts = {part.part for part in parts}
     execution.waiting = {backup.backup_id: backup for backup in plan.planned}
     batch = [
         Decision(event=event, time=time, cause=trigger.cause, actor=trigger.triggered_by) for event in (started, *parts)

@@ -13,12 +13,14 @@ from schemas.commands import (
     BackupVm,
     CancelBackfill,
     CancelExecution,
+    Command,
     CreateBackfill,
     ExecuteFlow,
     RetryExecution,
 )
 from schemas.events import (
     AttemptEvent,
+    BackupAbandoned,
     BackupCancelled,
     BackupCompleted,
     BackupFailed,
@@ -32,6 +34,7 @@ from schemas.events import (
     FlowBackfilling,
     FlowCancelling,
     FlowCompleted,
+    FlowDefined,
     FlowDue,
     FlowOverdue,
     FlowPlanned,
@@ -39,11 +42,14 @@ from schemas.events import (
     FlowStarted,
     PlannedBackup,
     Rejected,
+    ScheduleDefined,
     StopOrigin,
 )
 from schemas.ids import AD_HOC, backfill_execution_id, manual_execution_id, scheduled_execution_id
+from services.answered import Answered
 from services.catalogue import Catalogue
 from services.executor.admission import Claim, Slots, urgency
+from services.scheduler.versions import Versions
 
 
 class Trigger(Value, frozen=True, kw_only=True):
@@ -68,25 +74,32 @@ class Trigger(Value, frozen=True, kw_only=True):
     backfill_id: str | None = None
     max_concurrent: int = 1  # executions of the backfill
     cancelled: str | None = None
+    outdated: bool = False  # its scheduler had not seen a change of definitions after which the flow was not due
 
 
 class Wish(Value, frozen=True, kw_only=True):
-    """A command on backfills that the log has no answer to yet."""
+    """A command on backfills that the log has no answer to yet. `flow_known`: its flow existed when it came."""
 
     sequence: int
     command: CreateBackfill | CancelBackfill
     actor: str
     cause: str
+    flow_known: bool
 
 
 class Cancel(Value, frozen=True, kw_only=True):
-    """A wish to stop an execution that the log has no answer to yet."""
+    """A wish to stop an execution that the log has no answer to yet.
+
+    `open`: the one VM that it is about was waiting or in flight when it came. So every executor gives the same answer,
+    however late, although workers' reports stand on other subjects than the answer does.
+    """
 
     sequence: int
     execution_id: str
     context_id: str | None
     actor: str
     cause: str
+    open: bool
 
 
 class Stop(Value, frozen=True, kw_only=True):
@@ -95,6 +108,17 @@ class Stop(Value, frozen=True, kw_only=True):
     origin: StopOrigin
     reason: str
     forsaken: bool = False
+
+
+class Request(Value, frozen=True, kw_only=True):
+    """The newest request of a backup in flight, and where on the log it stands.
+
+    `abandoned`: the id of the message that says that nobody holds it, and nobody will be given it.
+    """
+
+    sequence: int
+    event: BackupRequested
+    abandoned: str | None = None
 
 
 class Ended(Value, frozen=True, kw_only=True):
@@ -114,7 +138,7 @@ class Execution:
         self.sequence = sequence
         self.time = time  # of the last event that moved it on
         self.cause = f"started:{started.execution_id}"  # id of that event
-        self.parts = 0
+        self.parts: set[int] = set()  # of the plan
         self.stop: Stop | None = None  # of the whole of it
         self.stops: dict[str, Stop] = {}  # by context id, of one VM
         self.late: datetime | None = None  # when its start deadline passed
@@ -122,17 +146,23 @@ class Execution:
         self.overdue: datetime | None = None  # when it should have ended
         self.waiting: dict[str, PlannedBackup] = {}
         self.in_flight: dict[str, PlannedBackup] = {}
+        self.requests: dict[str, Request] = {}  # of those in flight
         self.begun: dict[str, int] = {}  # of those in flight: the last attempt that a worker began
         self.ended: dict[str, Ended] = {}
 
     @property
     def finished(self) -> bool:
-        return self.parts == self.started.parts and not self.waiting and not self.in_flight
+        return len(self.parts) == self.started.parts and not self.waiting and not self.in_flight
 
     @property
     def stopping(self) -> bool:
         """Whether anything in it is not to be started any more."""
         return self.stop is not None or bool(self.stops) or self.late is not None
+
+    @property
+    def open_vms(self) -> set[str]:
+        """The VMs whose backups have not ended."""
+        return {backup.context_id for backup in (*self.waiting.values(), *self.in_flight.values())}
 
     def stop_of(self, backup: PlannedBackup) -> Stop | None:
         """Return why a backup is to stop, None when it is not."""
@@ -175,6 +205,8 @@ class State:
         self.running: dict[str, set[str]] = {}  # by flow, or by backfill: its executions
         self.in_flight = Slots()
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an answer
+        self.answered = Answered()  # commands, and executions that no schedule asked for
+        self.versions = Versions()
 
     @property
     def oldest(self) -> int | None:
@@ -187,64 +219,49 @@ class State:
 
 
 def evolve(state: State, entry: Stored) -> State:
-    """Take in one message of the log."""
+    """Take in one message of the log. What was said before, or is about nothing known, changes nothing."""
     sent = entry.envelope
     state.time = sent.time
     match sent.data:
+        case Command() as command:
+            if sent.id not in state.answered:
+                _command(state, entry, command)
         case FlowDue() as due:
-            known = state.accounted.get(due.flow_id)
-            if known is None or due.occurrence > known:
-                _trigger(state, entry, due.flow_id, "scheduled", due.occurrence)
-        case ExecuteFlow() as command:
-            _trigger(state, entry, command.id, "manual", None)
-        case RetryExecution() as retry:
-            only = frozenset(retry.context_ids)
-            _trigger(state, entry, retry.flow_id, "manual", None, retry_of=retry.id, only=only)
-        case BackupVm() as ad_hoc:
-            _trigger(state, entry, AD_HOC, "manual", None, ad_hoc=ad_hoc)
-        case CancelExecution() as cancel:
-            state.cancels[sent.id] = Cancel(
-                sequence=entry.sequence,
-                execution_id=cancel.id,
-                context_id=cancel.context_id,
-                actor=sent.actor or "unknown",
-                cause=sent.id,
-            )
-        case CreateBackfill() | CancelBackfill() as wish:
-            state.wishes[sent.id] = Wish(
-                sequence=entry.sequence, command=wish, actor=sent.actor or "unknown", cause=sent.id
-            )
+            _due(state, entry, due)
         case FlowBackfilling() as backfill:
-            state.wishes.pop(sent.causationid or "", None)
-            _backfill(state, entry, backfill)
+            if _answer(state, entry):
+                _backfill(state, entry, backfill)
         case FlowBackfillCancelled() as no_more:
-            state.wishes.pop(sent.causationid or "", None)
+            _answer(state, entry)
             _recall(state, no_more)
         case Rejected():
-            state.cancels.pop(sent.causationid or "", None)
-            state.wishes.pop(sent.causationid or "", None)
+            _answer(state, entry)
         case FlowCancelling() as cancelling:
-            state.cancels.pop(sent.causationid or "", None)
+            if cancelling.origin == "asked":
+                _answer(state, entry)
             if execution := state.executions.get(cancelling.execution_id):
                 _stop(execution, cancelling, entry)
         case FlowOverdue() as overdue:
             _overdue(state, overdue)
         case FlowSkipped() as skipped:
-            _answered(state, skipped)
+            _answered(state, entry, skipped)
         case FlowStarted() as started:
-            _answered(state, started)
-            state.executions[started.execution_id] = Execution(started, sent.time, entry.sequence)
-            state.running.setdefault(group_of(started), set()).add(started.execution_id)
+            if _is_new(state, started):
+                _answered(state, entry, started)
+                state.executions[started.execution_id] = Execution(started, sent.time, entry.sequence)
+                state.running.setdefault(group_of(started), set()).add(started.execution_id)
         case FlowPlanned() as planned:
-            if execution := state.executions.get(planned.execution_id):
-                execution.parts += 1
+            execution = state.executions.get(planned.execution_id)
+            if execution and planned.part not in execution.parts:
+                execution.parts.add(planned.part)
                 execution.waiting.update({backup.backup_id: backup for backup in planned.backups})
         case BackupRequested() as requested:
-            execution = state.executions.get(requested.execution_id)
-            backup = execution.waiting.pop(requested.backup_id, None) if execution else None
-            if execution and backup:
-                execution.in_flight[backup.backup_id] = backup
-                state.in_flight.add(requested.flow_id, requested.repository_id, backup)
+            _requested(state, entry, requested)
+        case BackupAbandoned() as abandoned:
+            execution = state.executions.get(abandoned.execution_id)
+            request = execution.requests.get(abandoned.backup_id) if execution else None
+            if execution and request and request.sequence == abandoned.request:
+                execution.requests[abandoned.backup_id] = structs.replace(request, abandoned=sent.id)
         case BackupStarted() as begun:
             execution = state.executions.get(begun.execution_id)
             if execution and begun.backup_id in execution.in_flight:
@@ -260,11 +277,104 @@ def evolve(state: State, entry: Stored) -> State:
         case FlowCompleted() as completed:
             if over := state.executions.pop(completed.execution_id, None):
                 state.running[group_of(over.started)].discard(completed.execution_id)
+        case FlowDefined() as flow:
+            before = state.catalogue.flows.get(flow.id)
+            state.versions.evolve_flow(flow, before, entry.sequence, sent.time)
+            state.catalogue.evolve(flow)
+        case ScheduleDefined() as schedule:
+            before_ = state.catalogue.schedules.get(schedule.id)
+            state.versions.evolve_schedule(schedule, before_, entry.sequence, sent.time)
+            state.catalogue.evolve(schedule)
         case event if isinstance(event, Defined):
             state.catalogue.evolve(event)
         case _:
             pass
     return state
+
+
+def _command(state: State, entry: Stored, command: Command) -> None:
+    sent = entry.envelope
+    actor = sent.actor or "unknown"
+    match command:
+        case ExecuteFlow():
+            _trigger(state, entry, command.id, "manual", None)
+        case RetryExecution():
+            only = frozenset(command.context_ids)
+            _trigger(state, entry, command.flow_id, "manual", None, retry_of=command.id, only=only)
+        case BackupVm():
+            _trigger(state, entry, AD_HOC, "manual", None, ad_hoc=command)
+        case CancelExecution():
+            execution = state.executions.get(command.id)
+            cancel = Cancel(
+                sequence=entry.sequence,
+                execution_id=command.id,
+                context_id=command.context_id,
+                actor=actor,
+                cause=sent.id,
+                open=execution is not None and command.context_id in execution.open_vms,
+            )
+            state.cancels.setdefault(sent.id, cancel)
+        case CreateBackfill() | CancelBackfill():
+            wish = Wish(
+                sequence=entry.sequence,
+                command=command,
+                actor=actor,
+                cause=sent.id,
+                flow_known=command.flow_id in state.catalogue.flows,
+            )
+            state.wishes.setdefault(sent.id, wish)
+        case _:
+            pass
+
+
+def _due(state: State, entry: Stored, due: FlowDue) -> None:
+    known = state.accounted.get(due.flow_id)
+    if known is not None and due.occurrence <= known:
+        return
+    decidedon = entry.envelope.decidedon
+    outdated = decidedon is not None and state.versions.outdated(
+        state.catalogue.flows.get(due.flow_id),
+        state.catalogue.schedules,
+        flow_id=due.flow_id,
+        schedule_id=due.schedule_id,
+        occurrence=due.occurrence,
+        decidedon=int(decidedon),
+    )
+    _trigger(state, entry, due.flow_id, "scheduled", due.occurrence, outdated=outdated)
+
+
+def _is_new(state: State, started: FlowStarted) -> bool:
+    """Tell whether an execution has never been started before."""
+    id_ = started.execution_id
+    if id_ in state.executions or id_ in state.answered:
+        return False
+    if id_ in state.triggers or started.execution_type != "scheduled" or started.occurrence is None:
+        return True
+    known = state.accounted.get(started.flow_id)
+    return known is None or started.occurrence > known
+
+
+def _answer(state: State, entry: Stored) -> bool:
+    """Take in that a command has its answer; tell whether this is the first one."""
+    command_id = entry.envelope.causationid or ""
+    state.cancels.pop(command_id, None)
+    state.wishes.pop(command_id, None)
+    if command_id in state.answered:
+        return False
+    state.answered.add(command_id, entry.sequence)
+    return True
+
+
+def _requested(state: State, entry: Stored, event: BackupRequested) -> None:
+    execution = state.executions.get(event.execution_id)
+    if execution is None:
+        return
+    if backup := execution.waiting.pop(event.backup_id, None):
+        execution.in_flight[backup.backup_id] = backup
+        state.in_flight.add(event.flow_id, event.repository_id, backup)
+    elif event.backup_id not in execution.in_flight or event.round <= execution.requests[event.backup_id].event.round:
+        return
+    execution.requests[event.backup_id] = Request(sequence=entry.sequence, event=event)
 
 
 def group_of(one: FlowStarted | Trigger) -> str:
@@ -276,7 +386,7 @@ def _backfill(state: State, entry: Stored, event: FlowBackfilling) -> None:
     sent = entry.envelope
     for occurrence in event.occurrences:
         id_ = backfill_execution_id(event.backfill_id, occurrence)
-        if id_ in state.executions:
+        if id_ in state.executions or id_ in state.answered:
             continue
         state.triggers[id_] = Trigger(
             sequence=entry.sequence,
@@ -340,11 +450,12 @@ def _trigger(
     retry_of: str | None = None,
     only: frozenset[str] | None = None,
     ad_hoc: BackupVm | None = None,
+    outdated: bool = False,
 ) -> None:
     sent = entry.envelope
     scheduled = occurrence is not None
     execution_id = scheduled_execution_id(flow_id, occurrence) if scheduled else manual_execution_id(sent.id)
-    if execution_id in state.executions:
+    if execution_id in state.executions or execution_id in state.answered:
         return
     state.triggers.setdefault(
         execution_id,
@@ -360,15 +471,24 @@ def _trigger(
             retry_of=retry_of,
             only=only,
             ad_hoc=ad_hoc,
+            outdated=outdated,
         ),
     )
 
 
-def _answered(state: State, answer: FlowStarted | FlowSkipped) -> None:
+def _answered(state: State, entry: Stored, answer: FlowStarted | FlowSkipped) -> None:
     state.triggers.pop(answer.execution_id, None)
-    if answer.occurrence is not None and answer.execution_type == "scheduled":
+    if answer.occurrence is None or answer.execution_type != "scheduled" or _was_never_due(answer):
+        if answer.execution_id not in state.answered:
+            state.answered.add(answer.execution_id, entry.sequence)
+    else:
         known = state.accounted.get(answer.flow_id)
         state.accounted[answer.flow_id] = answer.occurrence if known is None else max(known, answer.occurrence)
+
+
+def _was_never_due(answer: FlowStarted | FlowSkipped) -> bool:
+    """Tell whether an occurrence was none: then those before it may still be due."""
+    return isinstance(answer, FlowSkipped) and answer.reason == "definition_changed"
 
 
 def _end(
@@ -385,6 +505,7 @@ def _end(
     execution.waiting.pop(event.backup_id, None)
     backup = execution.in_flight.pop(event.backup_id, None)
     execution.begun.pop(event.backup_id, None)
+    execution.requests.pop(event.backup_id, None)
     if backup is not None:
         state.in_flight.remove(execution.started.flow_id, execution.started.repository_id, backup)
     execution.ended[event.backup_id] = ended

@@ -1,5 +1,7 @@
 """How executions are stopped, and what becomes of what waits, of what runs, and of what nobody answers for. Pure."""
 
+from collections.abc import Container
+from datetime import datetime
 from typing import Any
 
 from schemas.commands import CreateBackfill, verb_of
@@ -15,7 +17,7 @@ from schemas.events import (
     StopOrigin,
 )
 from schemas.ids import AD_HOC, instant
-from services.executor.decision import BATCH, Batch, Decision
+from services.decision import LIMIT, Batch, Decision
 from services.executor.state import Cancel, Execution, State, Wish
 
 
@@ -24,8 +26,7 @@ def answer_cancel(state: State, cancel: Cancel) -> Decision:
     assert state.time is not None
     execution = state.executions.get(cancel.execution_id)
     whole = cancel.context_id is None
-    open_vms = [backup.context_id for backup in _open(execution)] if execution else []
-    if execution is None or not (whole or cancel.context_id in open_vms):
+    if execution is None or not (whole or cancel.open):
         what = f"execution {cancel.execution_id!r}"
         what = what if whole or execution is None else f"the backup of VM {cancel.context_id!r} in {what}"
         no = Rejected(
@@ -55,7 +56,7 @@ def answer_wish(state: State, wish: Wish) -> Decision:
             occurrences=command.occurrences,
             max_concurrent=command.max_concurrent,
         )
-        if command.flow_id not in state.catalogue.flows:
+        if not wish.flow_known:
             reason = f"flow {command.flow_id!r} does not exist"
     else:
         event = FlowBackfillCancelled(
@@ -96,12 +97,12 @@ def _open(execution: Execution) -> list[PlannedBackup]:
     return [*execution.waiting.values(), *execution.in_flight.values()]
 
 
-def stops(state: State) -> list[Batch]:
-    """Return the stops of executions that took too long, or whose flow is gone."""
+def stops(state: State, stopping: Container[tuple[str, str | None]]) -> list[Batch]:
+    """Return the stops of executions that took too long, or whose flow is gone. `stopping`: what stops already."""
     batches: list[Batch] = []
     for execution in state.executions.values():
         flow_id = execution.started.flow_id
-        if execution.stop is not None or execution.finished:
+        if execution.stop is not None or execution.finished or (execution.started.execution_id, None) in stopping:
             continue
         if execution.overdue is not None:
             origin: StopOrigin = "timeout"
@@ -123,8 +124,14 @@ def closings(state: State) -> list[Batch]:
     for execution in state.executions.values():
         if execution.stopping:
             ends = (_closing(execution, backup) for backup in _open(execution))
-            closings += [Decision(event=end, time=state.time, cause=execution.cause) for end in ends if end is not None]
-    return [closings[i : i + BATCH] for i in range(0, len(closings), BATCH)]
+            closings += [_close(execution, end, state.time) for end in ends if end is not None]
+    return [closings[i : i + LIMIT] for i in range(0, len(closings), LIMIT)]
+
+
+def _close(execution: Execution, end: BackupSkipped | BackupFailed | BackupCancelled, time: datetime) -> Decision:
+    # a failed or cancelled attempt has its name from its worker, who may still say it
+    name = None if isinstance(end, BackupSkipped) else f"closed:{end.backup_id}"
+    return Decision(event=end, time=time, cause=execution.cause, name=name)
 
 
 def _closing(execution: Execution, backup: PlannedBackup) -> BackupSkipped | BackupFailed | BackupCancelled | None:

@@ -1,335 +1,88 @@
-"""The registry's decisions: a command on definitions becomes `catalog.*` events, or one `rejected.*`. Pure.
+"""The registry's decisions: every command on definitions has one answer, in the order of the log (DESIGN §1). Pure.
 
-State is the catalogue. A command names its entity's id, so deciding twice about the same create is a conflict with
-itself; the shell looks on the log whether a redelivered command has its answer already.
+An answer follows from the catalogue as all commands before it have made it. So all registries give the same answer to
+the same command, whichever is first, and a command that comes again, whatever its age, gets none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from typing import cast, get_args
 
-from msgspec import UNSET, UnsetType, structs
-
-from schemas import commands as c
-from schemas import secrets
-from schemas.definitions import (
-    CALENDAR_FIELDS,
-    Definition,
-    Flow,
-    FlowSpec,
-    Freeze,
-    Group,
-    GroupSpec,
-    Kind,
-    Member,
-    Patch,
-    Policy,
-    PolicySpec,
-    Repository,
-    RepositorySpec,
-    Schedule,
-    ScheduleSpec,
-    Spec,
-    Vm,
-    VmSpec,
-    name_of,
-)
-from schemas.events import (
-    Defined,
-    FlowDefined,
-    FreezeDefined,
-    GroupDefined,
-    PolicyDefined,
-    Rejected,
-    RejectionCode,
-    RepositoryDefined,
-    ScheduleDefined,
-    VmDefined,
-)
-from schemas.ids import ENGINE, instant
+from bus.envelope import Entry, Envelope, Stored
+from bus.subjects import CATALOG
+from schemas.base import Value, tag_of
+from schemas.commands import DEFINITION_COMMANDS, Command
+from schemas.definitions import Kind
+from schemas.events import Defined, Rejected
+from services.answered import Answered
 from services.catalogue import Catalogue
-from services.scheduler import calendar
+from services.decision import Batch, Decision
+from services.registry.changes import changes
 
-D = TypeVar("D", bound=Definition)
-
-
-class _Refusal(Exception):
-    """A 'no' on its way out of a check."""
-
-    def __init__(self, code: RejectionCode, reason: str, field: str | None = None) -> None:
-        super().__init__(reason)
-        self.code: RejectionCode = code
-        self.reason = reason
-        self.field = field
+READS = (
+    CATALOG,
+    *sorted({tag_of(command) for command in DEFINITION_COMMANDS}),
+    *(f"rejected.{entity}.*" for entity in (*get_args(Kind), "freeze")),
+)
 
 
-def evolve(catalogue: Catalogue, event: Defined) -> Catalogue:
-    """Take in one `catalog.*` event."""
-    catalogue.evolve(event)
-    return catalogue
+class Pending(Value, frozen=True, kw_only=True):
+    """A command without an answer, and where on the log it stands."""
+
+    sequence: int
+    sent: Envelope
 
 
-def decide(catalogue: Catalogue, command: c.Command, *, actor: str, time: datetime) -> Sequence[Defined] | Rejected:
-    """Return what a command changes (the same again when it asks for what is already so), or why it is refused.
+class State:
+    """What the registry knows. `evolve` changes it in place."""
 
-    `actor` and `time` are the command's own.
-    """
-    try:
-        if isinstance(command, c.SetFreeze | c.LiftFreeze):
-            return [_frozen(catalogue, command, actor, time)]
-        kind = c.kind_of(command)
-        match command:
-            case c.Create():
-                return [_create(catalogue, kind, command, actor, time)]
-            case c.Change():
-                current = _current(catalogue, kind, command)
-                return _change(catalogue, kind, command, current, time)
-            case _:
-                raise TypeError(f"{command!r} is not about a definition")
-    except _Refusal as no:
-        entity, verb = c.entity_of(command), c.verb_of(command)
-        return Rejected(entity=entity, verb=verb, id=command.id, code=no.code, reason=no.reason, field=no.field)
+    def __init__(self) -> None:
+        self.catalogue = Catalogue()
+        self.pending: dict[str, Pending] = {}  # by command, in the order of the log
+        self.answered = Answered()
+
+    @property
+    def oldest(self) -> int | None:
+        """Where on the log the oldest command without an answer stands."""
+        return next((pending.sequence for pending in self.pending.values()), None)
 
 
-def _frozen(catalogue: Catalogue, command: c.SetFreeze | c.LiftFreeze, actor: str, time: datetime) -> FreezeDefined:
-    """Return the freeze as it is from here on. A new one replaces the one that is."""
-    version = catalogue.freeze_version + 1
-    if isinstance(command, c.LiftFreeze):
-        if catalogue.freeze is None or catalogue.freeze.until <= time:
-            raise _Refusal("not_found", "there is no freeze")
-        return FreezeDefined(id=ENGINE, version=version, definition=None)
-    if command.until <= time:
-        raise _Refusal("invalid", f"{instant(command.until)} has passed already", "until")
-    freeze = Freeze(since=time, until=command.until, reason=command.reason, created_by=actor)
-    return FreezeDefined(id=ENGINE, version=version, definition=freeze)
+def evolve(state: State, entry: Entry) -> State:
+    """Take in one message of the log."""
+    if not isinstance(entry, Stored):
+        return state
+    sent = entry.envelope
+    if isinstance(sent.data, Command):
+        if sent.id not in state.answered and sent.id not in state.pending:
+            state.pending[sent.id] = Pending(sequence=entry.sequence, sent=sent)
+    elif isinstance(sent.data, Defined | Rejected):
+        if isinstance(sent.data, Defined):
+            state.catalogue.evolve(sent.data)
+        if sent.causationid is not None:
+            state.pending.pop(sent.causationid, None)
+            state.answered.add(sent.causationid, entry.sequence)
+    return state
 
 
-def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, time: datetime) -> Defined:
-    if command.id in catalogue.of(kind):
-        field = "context_id" if kind == "vm" else "id"
-        raise _Refusal("conflict", f"there is a {kind} {command.id!r} already", field)
-    assert isinstance(
-        command, c.CreateVm | c.CreateGroup | c.CreateSchedule | c.CreateRepository | c.CreatePolicy | c.CreateFlow
-    )
-    born = _born(command.spec, command.id, actor, time)
-    _check(catalogue, kind, born)
-    return _defined(born)
-
-
-def _born(spec: Spec, id: str, actor: str, time: datetime) -> Definition:  # noqa: A002
-    context: dict[str, Any] = {"id": id, "version": 1, "created_at": time, "updated_at": time, "created_by": actor}
-    match spec:
-        case VmSpec():
-            return Vm(**structs.asdict(spec), **context)
-        case GroupSpec():
-            return Group(**structs.asdict(spec), **context)
-        case ScheduleSpec():
-            return Schedule(**structs.asdict(spec), **context, armed_at=time)
-        case RepositorySpec():
-            return Repository(**structs.asdict(spec), **context)
-        case PolicySpec():
-            return Policy(**structs.asdict(spec), **context)
-        case FlowSpec():
-            return Flow(**structs.asdict(spec), **context, armed_at=time)
-
-
-def _current(catalogue: Catalogue, kind: Kind, command: c.Change) -> Definition:
-    current = catalogue.of(kind).get(command.id)
-    if current is None:
-        raise _Refusal("not_found", f"there is no {kind} {command.id!r}")
-    if command.if_version is not None and command.if_version != current.version:
-        raise _Refusal("version", f"{kind} {command.id!r} is at version {current.version}, not {command.if_version}")
-    return current
-
-
-def _change(
-    catalogue: Catalogue, kind: Kind, command: c.Change, current: Definition, time: datetime
-) -> Sequence[Defined]:
-    match command:
-        case c.Delete():
-            return _delete(catalogue, kind, command, current, time)
-        case c.EnableFlow(run_missed=True):
-            assert isinstance(current, Flow)
-            enabled = structs.replace(current, enabled=True)
-            if current.enabled:
-                return [_defined(current)]
-            # it keeps the instant since when it is scheduled: so what passed meanwhile is owed
-            return [_defined(structs.replace(enabled, version=current.version + 1, updated_at=time))]
-        case c.Enable():
-            changed = structs.replace(current, enabled=True)
-        case c.Disable():
-            changed = structs.replace(current, enabled=False)
-        case c.AddMember() | c.UpdateMember() | c.RemoveMember():
-            assert isinstance(current, Group)
-            changed = _regrouped(current, command)
-        case (
-            c.UpdateVm()
-            | c.UpdateGroup()
-            | c.UpdateSchedule()
-            | c.UpdateRepository()
-            | c.UpdatePolicy()
-            | c.UpdateFlow()
-        ):
-            changed = structs.replace(current, **_given(command.patch))
-        case _:
-            raise TypeError(f"{command!r} is not about a definition")
-    if changed == current:
-        return [_defined(current)]  # said again, so that the command has its answer on the log
-    _check(catalogue, kind, changed)
-    return [_defined(_revised(current, changed, time))]
-
-
-def _given(patch: Patch) -> dict[str, object]:
-    return {field: value for field, value in structs.asdict(patch).items() if value is not UNSET}
-
-
-def _revised(current: D, changed: D, time: datetime) -> D:
-    """Return the next version. What changes when a flow or schedule fires starts its calendar anew, from `time`."""
-    revised = structs.replace(changed, version=current.version + 1, updated_at=time)
-    match current, changed:
-        case (Flow(), Flow()):
-            rearmed = current.schedule_id != changed.schedule_id or (changed.enabled and not current.enabled)
-        case (Schedule(), Schedule()):
-            times = any(getattr(current, field) != getattr(changed, field) for field in CALENDAR_FIELDS)
-            rearmed = times or (changed.enabled and not current.enabled)
-        case _:
-            rearmed = False
-    return structs.replace(revised, armed_at=time) if rearmed else revised
-
-
-def _regrouped(group: Group, command: c.AddMember | c.UpdateMember | c.RemoveMember) -> Group:
-    context_id = command.member.context_id if isinstance(command, c.AddMember) else command.context_id
-    members = {member.context_id: member for member in group.members}
-    match command:
-        case c.AddMember():
-            if context_id in members:
-                raise _Refusal("conflict", f"VM {context_id!r} is in group {group.name!r} already", "context_id")
-            members[context_id] = command.member
-        case c.UpdateMember():
-            member = _member(group, members, context_id)
-            members[context_id] = structs.replace(
-                member, enabled=_or(command.enabled, member.enabled), priority=_or(command.priority, member.priority)
-            )
-        case c.RemoveMember():
-            _member(group, members, context_id)
-            del members[context_id]
-    return structs.replace(group, members=list(members.values()))
-
-
-T = TypeVar("T")
-
-
-def _or(value: T | UnsetType, default: T) -> T:
-    return default if isinstance(value, UnsetType) else value
-
-
-def _member(group: Group, members: dict[str, Member], context_id: str) -> Member:
-    if context_id not in members:
-        raise _Refusal("not_found", f"VM {context_id!r} is not in group {group.name!r}")
-    return members[context_id]
-
-
-def _delete(
-    catalogue: Catalogue, kind: Kind, command: c.Delete, current: Definition, time: datetime
-) -> Sequence[Defined]:
-    users = list(catalogue.users(kind, current.id))
-    events: list[Defined] = []
-    if command.detach and kind in {"schedule", "policy"}:
-        for _, flow in users:
-            assert isinstance(flow, Flow)
-            freed = structs.replace(flow, **{f"{kind}_id": None})
-            events.append(_defined(_revised(flow, freed, time)))
-    elif users:
-        shown = ", ".join(f"{kind_} {name_of(user)!r}" for kind_, user in users[:5])
-        more = f" and {len(users) - 5} more" if len(users) > 5 else ""
-        raise _Refusal("in_use", f"{kind} {name_of(current)!r} is in use by {shown}{more}")
-    return [*events, _tombstone(kind, current)]
-
-
-def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
-    """Raise when a definition contradicts the catalogue or itself."""
-    holder = catalogue.named(kind, name_of(definition))
-    if holder is not None and holder != definition.id:
-        raise _Refusal("conflict", f"the name {name_of(definition)!r} is taken by another {kind}", "name")
-    if secret := secrets.fault(definition):
-        raise _Refusal("invalid", secret[1], secret[0])
-    match definition:
-        case Vm():
-            _unique([disk.disk_id for disk in definition.disks], "disks", "disk")
-            for disk in definition.disks:
-                if not disk.path.startswith("/"):
-                    raise _Refusal(
-                        "invalid", f"the path {disk.path!r} of disk {disk.disk_id!r} is not absolute", "disks"
-                    )
-        case Group():
-            _unique([member.context_id for member in definition.members], "members", "VM")
-            for member in definition.members:
-                _known(catalogue, "vm", member.context_id, "context_id")
-        case Schedule():
-            if fault := calendar.fault(definition):
-                raise _Refusal("invalid", fault.reason, fault.field)
-        case Repository():
-            if definition.type == "directory" and not definition.location.startswith("/"):
-                raise _Refusal("invalid", f"the folder {definition.location!r} is not an absolute path", "location")
-        case Flow():
-            _check_flow(catalogue, definition)
-        case Policy():
-            pass
-
-
-def _check_flow(catalogue: Catalogue, flow: Flow) -> None:
-    _known(catalogue, flow.target_type, flow.target_id, "target_id")
-    if flow.flow_type == "backup" and flow.repository_id is None:
-        raise _Refusal("invalid", "a backup flow needs a repository", "repository_id")
-    if flow.flow_type == "replication" and flow.destination_type is None:
-        raise _Refusal("invalid", "a replication flow needs a destination", "destination_type")
-    references: tuple[tuple[Kind, str | None], ...] = (
-        ("repository", flow.repository_id),
-        ("policy", flow.policy_id),
-        ("schedule", flow.schedule_id),
-    )
-    for kind, reference in references:
-        if reference is not None:
-            _known(catalogue, kind, reference, f"{kind}_id")
-
-
-def _known(catalogue: Catalogue, kind: Kind, id: str, field: str) -> None:  # noqa: A002
-    if id not in catalogue.of(kind):
-        raise _Refusal("invalid", f"there is no {kind} {id!r}", field)
-
-
-def _unique(ids: list[str], field: str, what: str) -> None:
-    if twice := {id_ for id_ in ids if ids.count(id_) > 1} if len(set(ids)) < len(ids) else set[str]():
-        raise _Refusal("invalid", f"{what} {min(twice)!r} is named twice", field)
-
-
-def _defined(definition: Definition) -> Defined:
-    match definition:
-        case Vm():
-            return VmDefined(id=definition.id, version=definition.version, definition=definition)
-        case Group():
-            return GroupDefined(id=definition.id, version=definition.version, definition=definition)
-        case Schedule():
-            return ScheduleDefined(id=definition.id, version=definition.version, definition=definition)
-        case Repository():
-            return RepositoryDefined(id=definition.id, version=definition.version, definition=definition)
-        case Policy():
-            return PolicyDefined(id=definition.id, version=definition.version, definition=definition)
-        case Flow():
-            return FlowDefined(id=definition.id, version=definition.version, definition=definition)
-
-
-_EVENT: dict[Kind, type[Defined]] = {
-    "vm": VmDefined,
-    "group": GroupDefined,
-    "schedule": ScheduleDefined,
-    "repository": RepositoryDefined,
-    "policy": PolicyDefined,
-    "flow": FlowDefined,
-}
-
-
-def _tombstone(kind: Kind, current: Definition) -> Defined:
-    return _EVENT[kind](id=current.id, version=current.version + 1, definition=None)
+def decide(state: State) -> list[Batch]:
+    """Return the answers that are due, in order; each rests on those before it."""
+    batches: list[Batch] = []
+    undo: list[Defined] = []
+    for id_, pending in state.pending.items():
+        sent = pending.sent
+        actor = sent.actor or "unknown"
+        answer = changes(state.catalogue, cast("Command", sent.data), actor=actor, time=sent.time)
+        events = [answer] if isinstance(answer, Rejected) else answer
+        for event in events:
+            if isinstance(event, Defined):
+                undo.append(state.catalogue.undoing(event))
+                state.catalogue.evolve(event)
+        batches.append(
+            [
+                Decision(event=event, time=sent.time, cause=id_, actor=sent.actor, correlation=sent.correlationid)
+                for event in events
+            ]
+        )
+    for event in reversed(undo):  # the log has not said so yet
+        state.catalogue.evolve(event)
+    return batches

@@ -9,17 +9,19 @@ doubles it.
 from __future__ import annotations
 
 import heapq
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from bus.envelope import Envelope
+from bus.envelope import Stored
 from schemas.base import Value
 from schemas.definitions import Schedule
 from schemas.events import Defined, FlowDefined, FlowDue, FlowMissed, FlowOverdue, ScheduleDefined
 from services.catalogue import Catalogue
-from services.scheduler import calendar
+from services.scheduler import calendar, deadlines
 from services.scheduler.deadlines import Deadlines
+from services.scheduler.versions import Versions
 
 ON_TIME = timedelta(seconds=60)  # an occurrence later than this was not fired by a scheduler that was there
 CATCH_UP_LIMIT = 100  # occurrences of one flow that `catch_up: all` runs after one downtime
@@ -70,6 +72,7 @@ class State:
 
     def __init__(self, horizon: datetime = BEGINNING) -> None:
         self.catalogue = Catalogue()
+        self.versions = Versions()
         self.deadlines = Deadlines()
         self.horizon = horizon
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence that the log has an outcome for
@@ -185,30 +188,60 @@ class State:
         self._timelines.pop(schedule_id, None)
 
 
-def evolve(state: State, sent: Envelope) -> State:
+def evolve(state: State, entry: Stored) -> State:
     """Take in one message of the log: a definition, or what became of an occurrence."""
+    sent = entry.envelope
     match sent.data:
         case FlowDefined() as event:
             before, span = state.catalogue.flows.get(event.id), state.current(event.id)
+            state.versions.evolve_flow(event, before, entry.sequence, sent.time)
             state.catalogue.evolve(event)
             now = event.definition
             state.move(event.id, before.schedule_id if before else None, now.schedule_id if now else None)
             state.leave(event.id, span, sent.time)
         case ScheduleDefined() as event:
             spans = {flow_id: state.current(flow_id) for flow_id in state.flows_on(event.id)}
+            before = state.catalogue.schedules.get(event.id)
+            state.versions.evolve_schedule(event, before, entry.sequence, sent.time)
             state.catalogue.evolve(event)
             state.forget_timeline(event.id)
             for flow_id, span in spans.items():
                 state.leave(flow_id, span, sent.time)
         case FlowDue() as event:
-            _account(state, event.flow_id, event.occurrence)
+            if not outdated(state, event, sent.decidedon):
+                _account(state, event.flow_id, event.occurrence)
         case FlowMissed() as event:
-            _account(state, event.flow_id, event.last)
+            # what was said of times after a change that its scheduler had not seen does not count
+            changed_at = state.versions.changed_at(event.flow_id, event.schedule_id, _position(sent.decidedon))
+            _account(state, event.flow_id, event.last if changed_at is None else min(event.last, changed_at))
         case event if isinstance(event, Defined):
             state.catalogue.evolve(event)
         case _:
             pass
     return state
+
+
+def watch(state: State, entry: Stored) -> State:
+    """Take in what sets a deadline, or meets it."""
+    deadlines.evolve(state.deadlines, entry.envelope, state.catalogue)
+    return state
+
+
+def outdated(state: State, event: FlowDue, decidedon: str | None) -> bool:
+    """Tell whether a flow was not due after all, as its definition had changed before its scheduler said so."""
+    return state.versions.outdated(
+        state.catalogue.flows.get(event.flow_id),
+        state.catalogue.schedules,
+        flow_id=event.flow_id,
+        schedule_id=event.schedule_id,
+        occurrence=event.occurrence,
+        decidedon=_position(decidedon),
+    )
+
+
+def _position(decidedon: str | None) -> int:
+    """Return the position that a decision was taken on; older code did not say, and is believed."""
+    return sys.maxsize if decidedon is None else int(decidedon)
 
 
 def _account(state: State, flow_id: str, occurrence: datetime) -> None:

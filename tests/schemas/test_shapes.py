@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
 
 from api import inputs
-from bus.subjects import TABLE, guard_of, key_of, matches, subject_of, type_of
+from bus.subjects import TABLE, guard_at, guard_of, key_of, matches, subject_of, type_of
 from schemas import definitions, ids
 from schemas.base import Id, tag_of
 from schemas.commands import COMMANDS
@@ -54,8 +55,12 @@ def test_subjects_have_three_tokens() -> None:
 
 
 def test_guards() -> None:
-    assert guard_of(support.due("f")) == "flow.due.f"
+    assert guard_of(support.due("f")) == "flow.*.f"
     assert guard_of(support.vm()) == "catalog.*.*"
+    for row in TABLE.values():
+        if row.guard is not None:
+            subject, guard = (re.sub(r"\{\w+\}", "x", template) for template in (row.subject, row.guard))
+            assert guard_at(subject) == guard, f"an append of {row.message.__name__} does not move its own guard on"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from bus import checkpoint
 from bus.log import Log
 from schemas import commands as c
-from services.executor import app
+from services import checkpoints
 from services.executor.app import Executor
 from services.registry.app import Registry
 from services.worker.app import Worker
@@ -18,7 +18,7 @@ from tests.support import due, eventually, sent
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(checkpoints, "EVERY", 1)
 
 
 async def test_a_checkpoint_stays_behind_what_is_not_over(engine: Engine) -> None:
@@ -29,7 +29,7 @@ async def test_a_checkpoint_stays_behind_what_is_not_over(engine: Engine) -> Non
         await engine.until("flow.completed.*")
 
         async def saved() -> int:
-            return await engine.log.checkpoint("executor")
+            return (await engine.log.checkpoint("executor")).position
 
         last = await engine.log.last_sequence("flow.completed.*")
 
@@ -63,12 +63,12 @@ async def test_a_restarted_executor_reads_from_the_checkpoint_on(engine: Engine)
         last = await engine.log.last_sequence("flow.completed.*")
 
         async def saved() -> bool:
-            return await engine.log.checkpoint("executor") >= last
+            return (await engine.log.checkpoint("executor")).position >= last
 
         await eventually(saved)
     executor = Executor()
     await executor.open(engine.log, None)  # type: ignore[arg-type]
-    assert executor._position >= last
+    assert executor._decider.position >= last
     # a guard from before the checkpoint is asked for: it decides as one who had read all
     async with engine.running(Executor(), Worker()):
         await engine.ask(c.ExecuteFlow(id="flow"))
@@ -80,10 +80,10 @@ async def test_a_restarted_executor_reads_from_the_checkpoint_on(engine: Engine)
 async def test_a_checkpoint_of_another_stream_counts_for_nothing(log: Log) -> None:
     await log.append([sent(due(), id=f"e{number}") for number in range(8)], expect={})
     await log.save_checkpoint("executor", 7)
-    assert await log.checkpoint("executor") == 7
-    assert await log.checkpoint("nobody") == 0
-    assert await checkpoint.load(log._js, "executor", created="another time") == 0
+    assert (await log.checkpoint("executor")).position == 7
+    assert (await log.checkpoint("nobody")).position == 0
+    assert (await checkpoint.load(log._js, "executor", created="another time")).position == 0
     await log.save_checkpoint("executor", 9)  # the log has become shorter
-    assert await log.checkpoint("executor") == 0
+    assert (await log.checkpoint("executor")).position == 0
     await (await checkpoint.bucket(log._js)).put("executor", b"no json")
-    assert await log.checkpoint("executor") == 0
+    assert (await log.checkpoint("executor")).position == 0

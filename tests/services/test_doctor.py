@@ -70,9 +70,8 @@ async def test_a_part_that_is_missing_is_named(engine: Engine) -> None:
         assert await problems(engine) == []
     await engine.ask(c.CreateVm(id="new", spec=house(vms=1)[0].spec))  # type: ignore[attr-defined]
     found = await problems(engine)
-    assert found[0] == "1 commands wait in the queue, and no registry asks for them: is one running?"
-    assert found[1].endswith("1 messages behind: is a recorder running?")
-    assert len(found) == 2
+    (behind,) = found
+    assert behind.endswith("1 messages behind: is a recorder running?")
 
 
 async def test_an_occurrence_that_nobody_said(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

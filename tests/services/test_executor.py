@@ -28,7 +28,7 @@ from schemas.events import (
     VmDefined,
 )
 from schemas.ids import backup_id, manual_execution_id
-from services.executor.decision import BATCH
+from services.decision import LIMIT
 from services.executor.domain import decide
 from services.executor.plan import PART
 from services.executor.state import State, evolve
@@ -248,7 +248,7 @@ def test_a_large_plan_comes_in_parts_and_batches() -> None:
     batches = world.decide()
     first = [type(one.event) for one in batches[0]]
     assert first[:4] == [FlowStarted, FlowPlanned, FlowPlanned, FlowPlanned]
-    assert all(len(batch) <= BATCH for batch in batches)
+    assert all(len(batch) <= LIMIT for batch in batches)
     said = world.settle()
     assert len(of(BackupRequested, said)) == 2 * PART + 1
     requested = {event.backup_id for event in of(BackupRequested, said)}

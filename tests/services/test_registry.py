@@ -25,7 +25,7 @@ from schemas.definitions import (
 )
 from schemas.events import Defined, Rejected
 from services.catalogue import Catalogue
-from services.registry.domain import decide, evolve
+from services.registry.changes import changes as decide
 from tests.support import T0, flow, group, policy, repository, schedule, vm
 
 LATER = T0 + timedelta(hours=1)
@@ -41,7 +41,7 @@ FLOW: dict[str, Any] = {
 def given(*events: Defined) -> Catalogue:
     catalogue = Catalogue()
     for event in events:
-        evolve(catalogue, event)
+        catalogue.evolve(event)
     return catalogue
 
 
@@ -54,7 +54,7 @@ def when(catalogue: Catalogue, command: c.Command) -> Any:
     if isinstance(decided, Rejected):
         return decided
     for event in decided:
-        evolve(catalogue, event)
+        catalogue.evolve(event)
     return [event.definition for event in decided]
 
 

@@ -12,7 +12,7 @@ from schemas.base import Message
 from schemas.events import FlowDefined, FlowDue, FlowMissed
 from services.scheduler import calendar
 from services.scheduler.domain import State, decide, evolve
-from tests.support import T0, due, flow, group, repository, schedule, sent, vm
+from tests.support import T0, due, flow, group, repository, schedule, sent, stored, vm
 
 HOURLY = {"schedule_id": "schedule-1"}
 
@@ -20,7 +20,7 @@ HOURLY = {"schedule_id": "schedule-1"}
 def given(*events: Message) -> State:
     state = State()
     for event in (vm(), group(), repository(), *events):
-        evolve(state, sent(event))
+        evolve(state, stored(sent(event), 1))
     return state
 
 
@@ -43,7 +43,7 @@ def test_an_occurrence_is_due_once() -> None:
     (first,) = said(state, at(1))
     assert first == due(at=at(1))
     assert said(state, at(1, 1)) == [first]  # said again until the log has it
-    evolve(state, sent(first))
+    evolve(state, stored(sent(first), 1))
     assert said(state, at(1, 1)) == []
     assert state.wake_at == at(2)
 
@@ -78,7 +78,7 @@ def test_enabling_never_runs_the_past() -> None:
 
 def test_a_changed_schedule_counts_from_the_change() -> None:
     state = given(schedule(), flow(**HOURLY))
-    evolve(state, sent(schedule(version=2, cron_expression="30 * * * *", armed_at=at(0.75))))
+    evolve(state, stored(sent(schedule(version=2, cron_expression="30 * * * *", armed_at=at(0.75))), 1))
     assert state.wake_at == at(1.5)
 
 
@@ -121,7 +121,7 @@ def test_every_occurrence_has_exactly_one_outcome(pauses: list[int], catch_up: s
             else:
                 outcomes += [event.first + timedelta(hours=hour) for hour in range(event.count)]
                 assert outcomes[-1] == event.last
-            evolve(state, sent(event))
+            evolve(state, stored(sent(event), 1))
     hours = int((now - T0).total_seconds() // 3600)
     assert outcomes == [at(hour) for hour in range(1, hours + 1)]
 
@@ -135,7 +135,7 @@ def test_flows_on_one_schedule_are_all_due() -> None:
 
 
 def edited(state: State, change: Message, hours: float, seconds: float = 0) -> None:
-    evolve(state, sent(change, time=at(hours, seconds)))
+    evolve(state, stored(sent(change, time=at(hours, seconds)), 1))
 
 
 @pytest.mark.parametrize("fired_before", [False, True], ids=["edit first", "fired first"])
@@ -156,12 +156,12 @@ def test_an_edit_in_the_second_of_an_occurrence(change: Message, then: datetime 
     state = given(schedule(), flow(**HOURLY))
     if fired_before:
         for event in said(state, at(1, 0.1)):
-            evolve(state, sent(event))
+            evolve(state, stored(sent(event), 1))
     edited(state, change, 1, 0.2)
     events = said(state, at(1, 0.3))
     assert events == ([] if fired_before else [due(at=at(1))])
     for event in events:
-        evolve(state, sent(event))
+        evolve(state, stored(sent(event), 1))
     assert said(state, at(1, 0.4)) == []
     assert state.wake_at == then
 
@@ -177,7 +177,7 @@ def test_a_command_that_was_slow_on_its_way_fires_nothing_twice() -> None:
     """It was given before the occurrence, and took effect after it had been fired."""
     state = given(schedule(), flow(**HOURLY))
     for event in said(state, at(1)):
-        evolve(state, sent(event))
+        evolve(state, stored(sent(event), 1))
     edited(state, schedule(version=2, cron_expression="0 * * * *", timezone="Etc/UTC", armed_at=at(1, -0.5)), 1, -0.5)
     assert said(state, at(1, 5)) == []
     assert state.wake_at == at(2)
@@ -220,7 +220,7 @@ def test_nothing_is_owed_from_before_the_horizon() -> None:
     """The log has forgotten what became of it."""
     state = State(horizon=at(10))
     for event in (vm(), group(), repository(), schedule(catch_up="all"), flow(**HOURLY)):
-        evolve(state, sent(event))
+        evolve(state, stored(sent(event), 1))
     assert said(state, at(12.5)) == [due(at=at(11)), due(at=at(12))]
 
 
@@ -235,5 +235,5 @@ def test_a_spread_delays_each_flow_by_its_own_time_and_keeps_the_occurrence() ->
     assert {event.flow_id for event in events} == {id_ for id_, offset in offsets.items() if at(1) + offset <= half}
     assert {event.occurrence for event in events if isinstance(event, FlowDue)} == {at(1)}
     for event in events:
-        evolve(state, sent(event))
+        evolve(state, stored(sent(event), 1))
     assert len(said(state, at(1, 1801))) == 100 - len(events)

@@ -47,7 +47,7 @@ def scheduled(world: World) -> Deadlines:
     """Return the deadlines that the scheduler sees on a world's log."""
     state = SchedulerState()
     for entry in world.entries:
-        schedule_evolve(state, entry.envelope)
+        schedule_evolve(state, entry)
         deadlines.evolve(state.deadlines, entry.envelope, state.catalogue)
     return state.deadlines
 

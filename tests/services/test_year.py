@@ -11,7 +11,7 @@ from schemas.events import FlowDue, FlowMissed
 from schemas.ids import instant
 from services.scheduler import calendar
 from services.scheduler.domain import State, decide, evolve
-from tests.support import flow, group, repository, schedule, sent, vm
+from tests.support import flow, group, repository, schedule, sent, stored, vm
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=365)
@@ -31,7 +31,7 @@ def state() -> State:
         flow(f"f{number}", schedule_id=schedules[number % len(schedules)].id, armed_at=START) for number in range(1000)
     ]
     for event in (vm(), group(), repository(), *schedules, *flows):
-        evolve(house, sent(event))
+        evolve(house, stored(sent(event), 1))
     return house
 
 
@@ -50,7 +50,7 @@ def test_every_occurrence_of_a_year_has_exactly_one_outcome() -> None:
                 else:
                     assert isinstance(event, FlowMissed)
                     missed[event.flow_id] += event.count
-                evolve(house, sent(event))
+                evolve(house, stored(sent(event), 1))
     assert set(fired.values()) == {1}
     # the enumeration, by the calendar alone
     digest = sha256()

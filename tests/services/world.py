@@ -8,7 +8,7 @@ from bus.envelope import Stored
 from schemas.base import Message
 from schemas.events import BackupCancelled, BackupCompleted, BackupFailed, BackupStarted
 from schemas.ids import backup_id, scheduled_execution_id
-from services.executor.decision import BATCH, Decision
+from services.decision import LIMIT, Decision
 from services.executor.domain import decide
 from services.executor.state import State, evolve
 from tests.support import T0, flow, group, history, repository, sent, stored, vm
@@ -44,7 +44,7 @@ class World:
         said: list[Any] = []
         while batches := self.decide():
             for batch in batches:
-                assert 0 < len(batch) <= BATCH
+                assert 0 < len(batch) <= LIMIT
                 said += [one.event for one in batch]
                 for one in batch:
                     event = sent(one.event, id=one.id, time=one.time, causationid=one.cause)

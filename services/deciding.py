@@ -1,0 +1,208 @@
+"""Deciding: how every service that decides follows the log, and appends what it decides (DESIGN, rules 2 and 3).
+
+The domain folds entries and says what is due; everything that can go wrong between the two is here, once:
+
+- A decision is guarded on the sequences that it was taken on. The guards know only what has been read.
+- After an append, nothing is decided until its own words have been read back.
+- After a refusal or an unknown outcome, all that is on the log is read before anything is decided again.
+- A message that has expired no longer counts for a guard; then the guard follows the log down, and only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Protocol
+
+from bus.clock import Clock, now
+from bus.envelope import Entry, Envelope, envelope
+from bus.errors import Conflict, TooLarge, Unavailable, Unknown
+from bus.log import BATCH_LIMIT, Log
+from bus.log import Batch as Page
+from bus.subjects import guard_at
+from bus.tasks import ended
+from services.decision import Batch, Decision
+
+log = logging.getLogger(__name__)
+
+RETRY_PAUSE = 1.0  # seconds before the log is asked again when it gave no answer
+PATIENCE = 2000  # entries that are folded without a look at what is due, while there is no end of them
+READ_AHEAD = 4  # pages
+ASKED_AT_ONCE = 100  # questions about guards under way at the same time
+
+
+class Domain(Protocol):
+    """What one service folds and decides. Nothing in it waits, or reads a clock."""
+
+    name: str
+    reads: Sequence[str]  # subject filters: all that it decides on, and all that its guards cover
+
+    def evolve(self, entry: Entry) -> None:
+        """Take in one message of the log."""
+        ...
+
+    def decide(self, at: datetime) -> Sequence[Batch]:
+        """Return what is to be on the log at `at` and is not, in order; each batch is atomic."""
+        ...
+
+    def wake_at(self, at: datetime) -> datetime | None:
+        """Return when there may be something to decide although nothing happens."""
+        ...
+
+
+class Decider:
+    """Follows the log for a domain, and appends what it decides.
+
+    `start`: what is before it has been folded. `before`: asked, with whether anything is due, before anything is
+    appended; it returns the seconds to hold back, or None to go on.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        domain: Domain,
+        *,
+        start: int,
+        clock: Clock = now,
+        before: Callable[[bool], Awaitable[float | None]] | None = None,
+    ) -> None:
+        self._log = log
+        self._domain = domain
+        self._clock = clock
+        self._before = before
+        self._position = start
+        self._guards: dict[str, int] = {}  # by filter: the last sequence read there; what is not in it is asked for
+        self._appended = 0  # the last own append: nothing is decided before it has been read back
+        self._folded = 0  # entries since the last look at what is due
+        self._most = BATCH_LIMIT  # messages that are appended together
+
+    @property
+    def position(self) -> int:
+        """The last sequence that has been folded."""
+        return self._position
+
+    async def run(self) -> None:
+        """Decide, whenever something has happened or the time has come, until cancelled."""
+        news: asyncio.Queue[Page | None] = asyncio.Queue(READ_AHEAD)
+        follower = asyncio.create_task(self._follow(news))
+        begun = ready = False  # nothing is decided before all has been read once
+        try:
+            while not follower.done():
+                pause = await self._advance() if ready and self._position >= self._appended else None
+                with suppress(TimeoutError):
+                    page = await asyncio.wait_for(news.get(), pause)
+                    if page is not None:
+                        self._take(page.entries)
+                        begun |= page.caught_up
+                        ready = page.caught_up or (begun and self._folded > PATIENCE)
+            follower.result()
+        finally:
+            await ended(follower)
+
+    async def _follow(self, news: asyncio.Queue[Page | None]) -> None:
+        try:
+            async for page in self._log.follow(self._domain.reads, after=self._position):
+                await news.put(page)
+        finally:
+            with suppress(asyncio.QueueFull):
+                news.put_nowait(None)  # wakes the one who waits: without news nothing is decided
+
+    def _take(self, entries: Sequence[Entry]) -> None:
+        """Fold what has not been folded."""
+        for entry in entries:
+            if entry.sequence > self._position:
+                self._position = entry.sequence
+                self._folded += 1
+                self._guards[guard_at(entry.subject)] = entry.sequence
+                self._domain.evolve(entry)
+
+    async def _advance(self) -> float | None:
+        """Append what is due; return the seconds to wait when nothing happens, None for ever."""
+        self._folded = 0
+        at = self._clock()
+        decided = self._domain.decide(at)
+        hold = await self._before(bool(decided)) if self._before is not None else None
+        if hold is not None:
+            return hold
+        for batch in _together(decided, self._most):
+            guards = sorted({decision.guard for decision in batch})
+            try:
+                expected = await self._expected(guards)
+                last = await self._log.append([self._envelope(one) for one in batch], expect=expected)
+            except Conflict:
+                # somebody else was first. With less at once, others' words stand less in the way
+                self._most = max(1, self._most // 4)
+                await self._read_back(guards)
+                return 0.0
+            except (Unavailable, Unknown) as error:
+                log.warning("%s", error, extra={"action": "append_retry", "part": self._domain.name})
+                await asyncio.sleep(RETRY_PAUSE)
+                await self._read_back(guards)
+                return 0.0
+            except TooLarge as error:
+                # it can never be said; the others must not wait for it
+                log.error("%s", error, extra={"action": "append_refused", "part": self._domain.name})  # noqa: TRY400
+                continue
+            for sequence, decision in enumerate(batch, start=last - len(batch) + 1):
+                self._guards[decision.guard] = sequence
+            self._appended = last
+            self._most = min(BATCH_LIMIT, 2 * self._most)
+        if self._appended > self._position:
+            return None  # its own words are on their way
+        wake_at = self._domain.wake_at(at)
+        return None if wake_at is None else max((wake_at - self._clock()).total_seconds(), 0.0)
+
+    async def _expected(self, guards: Sequence[str]) -> dict[str, int]:
+        """Return the sequences that an append with these guards expects. Raises `Conflict` when some are unread."""
+        unknown = [guard for guard in guards if guard not in self._guards]
+        for start in range(0, len(unknown), ASKED_AT_ONCE):
+            some = unknown[start : start + ASKED_AT_ONCE]
+            for guard, last in zip(some, await asyncio.gather(*map(self._log.last_sequence, some)), strict=True):
+                if last > self._position:
+                    raise Conflict(f"message {last} on {guard} has not been read yet")
+                self._guards[guard] = last
+        return {guard: self._guards[guard] for guard in guards}
+
+    async def _read_back(self, guards: Sequence[str]) -> None:
+        """Read all that is on the log now; lower the guards whose message has expired."""
+        while True:
+            try:
+                before = self._position
+                self._take(await self._log.read(self._domain.reads, after=self._position))
+                if self._position == before:
+                    for guard in guards:
+                        last = await self._log.last_sequence(guard)
+                        if last <= self._position:
+                            self._guards[guard] = last
+            except (Unavailable, Unknown) as error:
+                log.warning("%s", error, extra={"action": "read_retry", "part": self._domain.name})
+                await asyncio.sleep(RETRY_PAUSE)
+            else:
+                return
+
+    def _envelope(self, decision: Decision) -> Envelope:
+        return envelope(
+            decision.event,
+            id=decision.id,
+            source=self._domain.name,
+            time=decision.time,
+            actor=decision.actor,
+            correlationid=decision.belongs_to,
+            causationid=decision.cause,
+            decidedon=self._position,
+        )
+
+
+def _together(batches: Sequence[Batch], most: int) -> Iterator[Batch]:
+    """Yield the batches so that many small ones share an append, of `most` messages; one batch is never divided."""
+    gathered: Batch = []
+    for batch in batches:
+        if gathered and len(gathered) + len(batch) > most:
+            yield gathered
+            gathered = []
+        gathered.extend(batch)
+    if gathered:
+        yield gathered

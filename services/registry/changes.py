@@ -1,0 +1,310 @@
+"""What a command changes in a catalogue: `catalog.*` events, or one `rejected.*` that says why not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType, structs
+
+from schemas import commands as c
+from schemas import secrets
+from schemas.definitions import (
+    CALENDAR_FIELDS,
+    Definition,
+    Flow,
+    FlowSpec,
+    Freeze,
+    Group,
+    GroupSpec,
+    Kind,
+    Member,
+    Patch,
+    Policy,
+    PolicySpec,
+    Repository,
+    RepositorySpec,
+    Schedule,
+    ScheduleSpec,
+    Spec,
+    Vm,
+    VmSpec,
+    name_of,
+)
+from schemas.events import (
+    Defined,
+    FreezeDefined,
+    Rejected,
+    RejectionCode,
+)
+from schemas.ids import ENGINE, instant
+from services.catalogue import Catalogue, defined, tombstone
+from services.decision import LIMIT
+from services.scheduler import calendar
+
+LARGEST = 7 * 1024 * 1024  # bytes of one definition: it has to fit into one message of the log
+
+D = TypeVar("D", bound=Definition)
+
+_encoder = msgspec.json.Encoder()
+
+
+class _Refusal(Exception):
+    """A 'no' on its way out of a check."""
+
+    def __init__(self, code: RejectionCode, reason: str, field: str | None = None) -> None:
+        super().__init__(reason)
+        self.code: RejectionCode = code
+        self.reason = reason
+        self.field = field
+
+
+def changes(catalogue: Catalogue, command: c.Command, *, actor: str, time: datetime) -> Sequence[Defined] | Rejected:
+    """Return what a command changes (the same again when it asks for what is already so), or why it is refused.
+
+    `actor` and `time` are the command's own.
+    """
+    try:
+        events = _events(catalogue, command, actor, time)
+        _check_size(events)
+    except _Refusal as no:
+        entity, verb = c.entity_of(command), c.verb_of(command)
+        return Rejected(entity=entity, verb=verb, id=command.id, code=no.code, reason=no.reason, field=no.field)
+    return events
+
+
+def _check_size(events: Sequence[Defined]) -> None:
+    """Raise when a change does not fit into one atomic batch of messages."""
+    if len(events) > LIMIT:
+        reason = f"it would change {len(events)} definitions at once; at most {LIMIT} can change together"
+        raise _Refusal("invalid", reason)
+    for event in events:
+        if (size := len(_encoder.encode(event))) > LARGEST:
+            raise _Refusal("invalid", f"the definition has {size:,} bytes; at most {LARGEST:,} fit into one")
+
+
+def _events(catalogue: Catalogue, command: c.Command, actor: str, time: datetime) -> Sequence[Defined]:
+    if isinstance(command, c.SetFreeze | c.LiftFreeze):
+        return [_frozen(catalogue, command, actor, time)]
+    kind = c.kind_of(command)
+    match command:
+        case c.Create():
+            return [_create(catalogue, kind, command, actor, time)]
+        case c.Change():
+            return _change(catalogue, kind, command, _current(catalogue, kind, command), time)
+        case _:
+            raise TypeError(f"{command!r} is not about a definition")
+
+
+def _frozen(catalogue: Catalogue, command: c.SetFreeze | c.LiftFreeze, actor: str, time: datetime) -> FreezeDefined:
+    """Return the freeze as it is from here on. A new one replaces the one that is."""
+    version = catalogue.freeze_version + 1
+    if isinstance(command, c.LiftFreeze):
+        if catalogue.freeze is None or catalogue.freeze.until <= time:
+            raise _Refusal("not_found", "there is no freeze")
+        return FreezeDefined(id=ENGINE, version=version, definition=None)
+    if command.until <= time:
+        raise _Refusal("invalid", f"{instant(command.until)} has passed already", "until")
+    freeze = Freeze(since=time, until=command.until, reason=command.reason, created_by=actor)
+    return FreezeDefined(id=ENGINE, version=version, definition=freeze)
+
+
+def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, time: datetime) -> Defined:
+    if command.id in catalogue.of(kind):
+        field = "context_id" if kind == "vm" else "id"
+        raise _Refusal("conflict", f"there is a {kind} {command.id!r} already", field)
+    assert isinstance(
+        command, c.CreateVm | c.CreateGroup | c.CreateSchedule | c.CreateRepository | c.CreatePolicy | c.CreateFlow
+    )
+    born = _born(command.spec, command.id, actor, time)
+    _check(catalogue, kind, born)
+    return defined(born)
+
+
+def _born(spec: Spec, id: str, actor: str, time: datetime) -> Definition:  # noqa: A002
+    context: dict[str, Any] = {"id": id, "version": 1, "created_at": time, "updated_at": time, "created_by": actor}
+    match spec:
+        case VmSpec():
+            return Vm(**structs.asdict(spec), **context)
+        case GroupSpec():
+            return Group(**structs.asdict(spec), **context)
+        case ScheduleSpec():
+            return Schedule(**structs.asdict(spec), **context, armed_at=time)
+        case RepositorySpec():
+            return Repository(**structs.asdict(spec), **context)
+        case PolicySpec():
+            return Policy(**structs.asdict(spec), **context)
+        case FlowSpec():
+            return Flow(**structs.asdict(spec), **context, armed_at=time)
+
+
+def _current(catalogue: Catalogue, kind: Kind, command: c.Change) -> Definition:
+    current = catalogue.of(kind).get(command.id)
+    if current is None:
+        raise _Refusal("not_found", f"there is no {kind} {command.id!r}")
+    if command.if_version is not None and command.if_version != current.version:
+        raise _Refusal("version", f"{kind} {command.id!r} is at version {current.version}, not {command.if_version}")
+    return current
+
+
+def _change(
+    catalogue: Catalogue, kind: Kind, command: c.Change, current: Definition, time: datetime
+) -> Sequence[Defined]:
+    match command:
+        case c.Delete():
+            return _delete(catalogue, kind, command, current, time)
+        case c.EnableFlow(run_missed=True):
+            assert isinstance(current, Flow)
+            enabled = structs.replace(current, enabled=True)
+            if current.enabled:
+                return [defined(current)]
+            # it keeps the instant since when it is scheduled: so what passed meanwhile is owed
+            return [defined(structs.replace(enabled, version=current.version + 1, updated_at=time))]
+        case c.Enable():
+            changed = structs.replace(current, enabled=True)
+        case c.Disable():
+            changed = structs.replace(current, enabled=False)
+        case c.AddMember() | c.UpdateMember() | c.RemoveMember():
+            assert isinstance(current, Group)
+            changed = _regrouped(current, command)
+        case (
+            c.UpdateVm()
+            | c.UpdateGroup()
+            | c.UpdateSchedule()
+            | c.UpdateRepository()
+            | c.UpdatePolicy()
+            | c.UpdateFlow()
+        ):
+            changed = structs.replace(current, **_given(command.patch))
+        case _:
+            raise TypeError(f"{command!r} is not about a definition")
+    if changed == current:
+        return [defined(current)]  # said again, so that the command has its answer on the log
+    _check(catalogue, kind, changed)
+    return [defined(_revised(current, changed, time))]
+
+
+def _given(patch: Patch) -> dict[str, object]:
+    return {field: value for field, value in structs.asdict(patch).items() if value is not UNSET}
+
+
+def _revised(current: D, changed: D, time: datetime) -> D:
+    """Return the next version. What changes when a flow or schedule fires starts its calendar anew, from `time`."""
+    revised = structs.replace(changed, version=current.version + 1, updated_at=time)
+    match current, changed:
+        case (Flow(), Flow()):
+            rearmed = current.schedule_id != changed.schedule_id or (changed.enabled and not current.enabled)
+        case (Schedule(), Schedule()):
+            times = any(getattr(current, field) != getattr(changed, field) for field in CALENDAR_FIELDS)
+            rearmed = times or (changed.enabled and not current.enabled)
+        case _:
+            rearmed = False
+    return structs.replace(revised, armed_at=time) if rearmed else revised
+
+
+def _regrouped(group: Group, command: c.AddMember | c.UpdateMember | c.RemoveMember) -> Group:
+    context_id = command.member.context_id if isinstance(command, c.AddMember) else command.context_id
+    members = {member.context_id: member for member in group.members}
+    match command:
+        case c.AddMember():
+            if context_id in members:
+                raise _Refusal("conflict", f"VM {context_id!r} is in group {group.name!r} already", "context_id")
+            members[context_id] = command.member
+        case c.UpdateMember():
+            member = _member(group, members, context_id)
+            members[context_id] = structs.replace(
+                member, enabled=_or(command.enabled, member.enabled), priority=_or(command.priority, member.priority)
+            )
+        case c.RemoveMember():
+            _member(group, members, context_id)
+            del members[context_id]
+    return structs.replace(group, members=list(members.values()))
+
+
+T = TypeVar("T")
+
+
+def _or(value: T | UnsetType, default: T) -> T:
+    return default if isinstance(value, UnsetType) else value
+
+
+def _member(group: Group, members: dict[str, Member], context_id: str) -> Member:
+    if context_id not in members:
+        raise _Refusal("not_found", f"VM {context_id!r} is not in group {group.name!r}")
+    return members[context_id]
+
+
+def _delete(
+    catalogue: Catalogue, kind: Kind, command: c.Delete, current: Definition, time: datetime
+) -> Sequence[Defined]:
+    users = list(catalogue.users(kind, current.id))
+    events: list[Defined] = []
+    if command.detach and kind in {"schedule", "policy"}:
+        for _, flow in users:
+            assert isinstance(flow, Flow)
+            freed = structs.replace(flow, **{f"{kind}_id": None})
+            events.append(defined(_revised(flow, freed, time)))
+    elif users:
+        shown = ", ".join(f"{kind_} {name_of(user)!r}" for kind_, user in users[:5])
+        more = f" and {len(users) - 5} more" if len(users) > 5 else ""
+        raise _Refusal("in_use", f"{kind} {name_of(current)!r} is in use by {shown}{more}")
+    return [*events, tombstone(kind, current.id, current.version + 1)]
+
+
+def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
+    """Raise when a definition contradicts the catalogue or itself."""
+    holder = catalogue.named(kind, name_of(definition))
+    if holder is not None and holder != definition.id:
+        raise _Refusal("conflict", f"the name {name_of(definition)!r} is taken by another {kind}", "name")
+    if secret := secrets.fault(definition):
+        raise _Refusal("invalid", secret[1], secret[0])
+    match definition:
+        case Vm():
+            _unique([disk.disk_id for disk in definition.disks], "disks", "disk")
+            for disk in definition.disks:
+                if not disk.path.startswith("/"):
+                    raise _Refusal(
+                        "invalid", f"the path {disk.path!r} of disk {disk.disk_id!r} is not absolute", "disks"
+                    )
+        case Group():
+            _unique([member.context_id for member in definition.members], "members", "VM")
+            for member in definition.members:
+                _known(catalogue, "vm", member.context_id, "context_id")
+        case Schedule():
+            if fault := calendar.fault(definition):
+                raise _Refusal("invalid", fault.reason, fault.field)
+        case Repository():
+            if definition.type == "directory" and not definition.location.startswith("/"):
+                raise _Refusal("invalid", f"the folder {definition.location!r} is not an absolute path", "location")
+        case Flow():
+            _check_flow(catalogue, definition)
+        case Policy():
+            pass
+
+
+def _check_flow(catalogue: Catalogue, flow: Flow) -> None:
+    _known(catalogue, flow.target_type, flow.target_id, "target_id")
+    if flow.flow_type == "backup" and flow.repository_id is None:
+        raise _Refusal("invalid", "a backup flow needs a repository", "repository_id")
+    if flow.flow_type == "replication" and flow.destination_type is None:
+        raise _Refusal("invalid", "a replication flow needs a destination", "destination_type")
+    references: tuple[tuple[Kind, str | None], ...] = (
+        ("repository", flow.repository_id),
+        ("policy", flow.policy_id),
+        ("schedule", flow.schedule_id),
+    )
+    for kind, reference in references:
+        if reference is not None:
+            _known(catalogue, kind, reference, f"{kind}_id")
+
+
+def _known(catalogue: Catalogue, kind: Kind, id: str, field: str) -> None:  # noqa: A002
+    if id not in catalogue.of(kind):
+        raise _Refusal("invalid", f"there is no {kind} {id!r}", field)
+
+
+def _unique(ids: list[str], field: str, what: str) -> None:
+    if twice := {id_ for id_ in ids if ids.count(id_) > 1} if len(set(ids)) < len(ids) else set[str]():
+        raise _Refusal("invalid", f"{what} {min(twice)!r} is named twice", field)
