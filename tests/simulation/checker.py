@@ -386,7 +386,7 @@ class History:
                 outcomes = executed.get(at, 0) + passed
                 if at in owed and not outcomes:
                     yield Violation(rule="lost occurrence", text=f"{flow_id} at {at:%H:%M} has no outcome")
-                if executed.get(at, 0) and outcomes > 1:
+                if executed.get(at, 0) and passed:
                     yield Violation(rule="two outcomes", text=f"{flow_id} at {at:%H:%M} was executed and missed")
             for sequence, one in self.missed[flow_id]:
                 if one.first not in possible or one.last not in possible:

@@ -17,7 +17,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js import api
 
 from bus import log as real
-from bus.checkpoint import Note
+from bus.checkpoint import Checkpoint, Note
 from bus.envelope import Entry
 from bus.errors import LogError, TooLarge, Unavailable, Unknown
 from bus.stream import Queue
@@ -253,11 +253,19 @@ class SimulatedLog(real.Log):
         notes = self._server.notes
         return await self._question(lambda: {key: note for key, note in notes.items() if key.startswith(prefix)})
 
-    async def checkpoint(self, service: str) -> int:
-        return await self._question(lambda: self._server.checkpoints.get(service, 0))
+    async def checkpoint(self, service: str) -> Checkpoint:
+        none = Checkpoint(created=CREATED, position=0)
+        return await self._question(lambda: self._server.checkpoints.get(service, none))
 
-    async def save_checkpoint(self, service: str, position: int) -> None:
-        await self._question(lambda: self._server.checkpoints.__setitem__(service, position))
+    async def save_checkpoint(self, service: str, position: int, *, answered: int = 0) -> None:
+        found = Checkpoint(created=CREATED, position=position, answered=answered)
+        await self._question(lambda: self._server.checkpoints.__setitem__(service, found))
+
+    async def checkpoint_part(self, service: str, number: int) -> bytes:
+        return await self._question(lambda: self._server.parts.get((service, number), b""))
+
+    async def save_checkpoint_part(self, service: str, number: int, data: bytes) -> None:
+        await self._question(lambda: self._server.parts.__setitem__((service, number), data))
 
     async def pages(self, *, after: int, until: int, size: int) -> AsyncIterator[list[Entry]]:
         entries = [entry for entry in await self.read([">"], after=after, until=until)]

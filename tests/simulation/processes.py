@@ -10,17 +10,19 @@ import asyncio
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from typing import Any
+from unittest.mock import patch
 
 from api.gateway import Gateway, Outcome
 from bus.errors import LogError
 from bus.stream import Queue
 from schemas.commands import Command
 from schemas.events import BackupRequested
+from services import checkpoints, deciding
 from services.executor.app import Executor
 from services.hosting import Delivery
 from services.recorder.app import Recorder
@@ -37,6 +39,12 @@ HOUSE = ("services.", "api.", "bus.")
 LISTENING = 20.0  # seconds that a request waits for an API that has just started
 PATIENCE = 5.0  # seconds that the API waits for an outcome
 SIZE = 1 << 20
+# so that what happens after thousands of messages happens in a small world too
+SMALL = (
+    (checkpoints, "EVERY", 12),
+    (checkpoints, "PART", 3),
+    (deciding, "PATIENCE", 40),
+)
 
 Clock = Callable[[], datetime]
 
@@ -169,7 +177,9 @@ def now() -> datetime:
 @contextmanager
 def virtual_time() -> Iterator[None]:
     """Have the services, the API and the log read the simulated clock."""
-    with _everywhere("now", now):
+    with _everywhere("now", now), ExitStack() as stack:
+        for module, name, value in SMALL:
+            stack.enter_context(patch.object(module, name, value))
         yield
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from bus.checkpoint import Note
+from bus.checkpoint import Checkpoint, Note
 from bus.envelope import Entry, decode
 from bus.errors import Conflict, Duplicate
 from bus.stream import Queue
@@ -153,7 +153,8 @@ class Server:
         self.entries: list[Entry | None] = []  # None: expired
         self.seen: list[Entry] = []  # all that was ever stored, for whoever checks
         self.consumers: dict[str, Consumer] = {}
-        self.checkpoints: dict[str, int] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
+        self.parts: dict[tuple[str, int], bytes] = {}  # what is kept beside them
         self.notes: dict[str, Note] = {}
         self.down = False
         self.generation = 0  # counts restarts: consumers of followers do not survive one

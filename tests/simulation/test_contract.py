@@ -277,7 +277,7 @@ async def test_an_outsiders_message_is_there_for_readers_and_guards(backend: Bac
     await backend.inject("flow.due.a", b"\x00 not ours")
     entries = await log.read(["flow.due.*"])
     assert [type(entry) for entry in entries] == [Stored, Unreadable]
-    assert isinstance((await log.latest(["flow.due.*"]))[0], Unreadable)
+    assert [entry.sequence for entry in await log.latest(["flow.due.*"])] == [1]
     with pytest.raises(Conflict):
         await log.append([sent(due("a"))], expect={"flow.due.a": 1})
     assert await log.append([sent(due("a"))], expect={"flow.due.a": 2}) == 3
@@ -321,10 +321,14 @@ async def test_following_nothing_says_so_at_once(backend: Backend) -> None:
 
 async def test_notes_and_checkpoints(backend: Backend) -> None:
     log = backend.log
-    assert await log.checkpoint("executor") == 0
+    assert (await log.checkpoint("executor")).position == 0
     await log.append([sent(due("a"))], expect={})
-    await log.save_checkpoint("executor", 1)
-    assert await log.checkpoint("executor") == 1
+    await log.save_checkpoint("executor", 1, answered=3)
+    found = await log.checkpoint("executor")
+    assert (found.position, found.answered) == (1, 3)
+    assert await log.checkpoint_part("executor", 0) == b""
+    await log.save_checkpoint_part("executor", 0, b"part")
+    assert await log.checkpoint_part("executor", 0) == b"part"
     await log.note("clock.a", {"off": 3})
     await log.note("other", {})
     notes = await log.notes("clock.")
