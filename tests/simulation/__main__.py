@@ -91,9 +91,10 @@ def _run(seeds: int, first: int, schedules: int, jobs: int) -> int:
 def _show(seed: int, schedule: int, *, whole: bool) -> int:
     """Tell a seed's story; of one that fails, the smallest that fails in the same way."""
     given = scenario(seed, schedule)
-    rules = run(given).rules
-    if rules and not whole:
-        given = shrink(given, rules)
+    violations = run(given).violations
+    rules = {violation.rule for violation in violations}
+    if violations and not whole:
+        given = shrink(given, violations[0].rule)
     print(f"\n=== seed {seed}, schedule {schedule}: {', '.join(sorted(rules)) or 'all promises are kept'}")
     shown = structs.asdict(structs.replace(given, definitions=(), requests=(), faults=()))
     print("   ", {key: value for key, value in shown.items() if value})

@@ -12,8 +12,8 @@ from tests.simulation.scenario import Scenario
 MOST = 400  # runs
 
 
-def shrink(scenario: Scenario, rules: set[str], fails: Callable[[Scenario], set[str]] | None = None) -> Scenario:
-    """Return a smaller scenario that breaks one of the same promises: fewer faults, requests, replicas, minutes."""
+def shrink(scenario: Scenario, rule: str, fails: Callable[[Scenario], set[str]] | None = None) -> Scenario:
+    """Return a smaller scenario that breaks the same promise: fewer faults, requests, replicas, minutes."""
     fails = fails or (lambda one: run(one).rules)
     runs = 0
     smaller = True
@@ -23,7 +23,7 @@ def shrink(scenario: Scenario, rules: set[str], fails: Callable[[Scenario], set[
             runs += 1
             if runs > MOST:
                 return scenario
-            if fails(candidate) & rules:
+            if rule in fails(candidate):
                 scenario, smaller = candidate, True
                 break
     return scenario
