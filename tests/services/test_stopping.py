@@ -242,3 +242,24 @@ def test_a_flow_that_is_deleted_stops_its_executions() -> None:
     assert isinstance(end, FlowCompleted)
     assert (end.status, end.jobs_skipped) == ("cancelled", 2)
     assert backup_id(EXECUTION, "vm-0") not in world.state.in_flight.vms.values()
+
+
+@pytest.mark.parametrize("first", ["overdue", "due", "cancel"])
+def test_what_is_stopped_for_several_reasons_at_once_is_told_to_stop_once_for_each_who_asked(first: str) -> None:
+    """A newer execution takes its place and its time is up, in the same moment; somebody cancels it as well."""
+    world = World(TERMS, *house(due(), policy_id="policy-1", vms=1, overlap_policy="cancel_other"))
+    world.settle()
+    world.append(begun("vm-0"))
+    causes = {
+        "overdue": overdue("finish"),
+        "due": due(at=T0 + timedelta(hours=1)),
+        "cancel": CancelExecution(id=EXECUTION),
+    }
+    world.append(causes.pop(first), *causes.values())
+    decided = [one for batch in world.decide() for one in batch]
+    stops = [one for one in decided if isinstance(one.event, FlowCancelling)]
+    assert sorted(one.event.origin for one in stops) == ["asked", "overlap"]  # type: ignore[union-attr]
+    assert len({one.id for one in decided}) == len(decided)
+    world.settle()
+    ids = [entry.envelope.id for entry in world.entries]
+    assert len(ids) == len(set(ids))
