@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 CLOSINGS = 50  # awaits in the `finally` blocks of one coroutine that is thrown away
-TURNS = 2_000_000  # callbacks in one run, of which a few thousand are usual
+TURNS = 200_000  # callbacks in one run, of which some thousands are usual
 FEW = 64  # tasks of a process that are kept without looking which of them are done
 
 
