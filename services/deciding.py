@@ -128,7 +128,8 @@ class Decider:
         if hold is not None:
             return hold
         for batch in _together(decided, self._most):
-            guards = sorted({decision.guard for decision in batch})
+            each = [decision.guard for decision in batch]
+            guards = list(dict.fromkeys(each))
             try:
                 expected = await self._expected(guards)
                 last = await self._log.append([self._envelope(one) for one in batch], expect=expected)
@@ -146,8 +147,7 @@ class Decider:
                 # it can never be said; the others must not wait for it
                 log.error("%s", error, extra={"action": "append_refused", "part": self._domain.name})  # noqa: TRY400
                 continue
-            for sequence, decision in enumerate(batch, start=last - len(batch) + 1):
-                self._guards[decision.guard] = sequence
+            self._guards.update(zip(each, range(last - len(batch) + 1, last + 1), strict=True))
             self._appended = last
             self._most = min(BATCH_LIMIT, 2 * self._most)
         if self._appended > self._position:
