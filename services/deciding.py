@@ -17,11 +17,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
+from bus.appending import BATCH_LIMIT
 from bus.clock import Clock, now
 from bus.envelope import Entry, Envelope, envelope
 from bus.errors import Conflict, TooLarge, Unavailable, Unknown
-from bus.log import BATCH_LIMIT, Log
-from bus.log import Batch as Page
+from bus.log import Log
+from bus.reading import Page
 from bus.subjects import guard_at
 from bus.tasks import ended
 from services.decision import Batch, Decision
