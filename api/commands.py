@@ -66,6 +66,7 @@ class CommandClient:
         self._waiting: dict[str, set[asyncio.Future[Outcome | None]]] = {}  # by command
         self._heard: list[tuple[int, asyncio.Future[None]]] = []  # who waits until the tail is so far
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by subject: its guarded appends
+        self._crowded: set[str] = set()  # subjects on which a guarded append met others
         self.closed = False
 
     def hear(self, batch: Batch) -> None:
@@ -104,6 +105,9 @@ class CommandClient:
         waiting.add(future)  # before any look: an outcome cannot slip through between
         try:
             if not keyed:
+                if (subject := subject_of(command)) in self._crowded:
+                    async with self._turns[subject]:  # it has to get through
+                        pass
                 await self._log.ask(sent)
             elif (found := await self._append_once(sent)) is not None:
                 if not _same(command, await self._command_at(found.sequence)):
@@ -137,19 +141,24 @@ class CommandClient:
         subject = subject_of(sent.data)
         async with _soon(subject), self._turns[subject]:  # this process does not race with itself
             guard = self._tail.last(subject)
-            while True:
-                if guard is None:
-                    guard = await self._log.last_sequence(subject)
-                    await self._heard_up_to(guard)
-                if (found := await self._find(sent.id)) is not None:
-                    return found
-                try:
-                    await self._log.append([sent], expect={subject: guard})
-                except (Conflict, Unknown):
-                    # somebody else was first, or this very append: what is on the log now decides
-                    guard = None
-                else:
-                    return None
+            try:
+                while True:
+                    if guard is None:
+                        guard = await self._log.last_sequence(subject)
+                        await self._heard_up_to(guard)
+                    if (found := await self._find(sent.id)) is not None:
+                        return found
+                    try:
+                        await self._log.append([sent], expect={subject: guard})
+                    except Conflict:
+                        self._crowded.add(subject)
+                    except Unknown:
+                        pass
+                    else:
+                        return None
+                    guard = None  # somebody else was first, or this very append: what is on the log now decides
+            finally:
+                self._crowded.discard(subject)
 
     async def _find(self, command_id: str) -> Found | None:
         """Look for a command in the tail, in the tables, and in what lies between them."""

@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
-from api.broadcast import Broadcaster, SlowConsumer
-from api.listener import Listener
 
 from api import broadcast
+from api.broadcast import Broadcaster, SlowConsumer
+from api.listener import Listener
 from bus.envelope import Stored
 from bus.log import Log
 from bus.tasks import ended
