@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ PAGE = Page()
 IN = {"flow_id": "flow-1", "execution_id": "x"}
 
 
-def started(execution_id: str, jobs: int) -> e.FlowStarted:
+def started(execution_id: str, jobs: int, occurrence: datetime = T0) -> e.FlowStarted:
     return e.FlowStarted(
         flow_id="flow-1",
         execution_id=execution_id,
@@ -44,7 +44,7 @@ def started(execution_id: str, jobs: int) -> e.FlowStarted:
         flow_version=1,
         execution_type="scheduled",
         triggered_by="schedule-1",
-        occurrence=T0,
+        occurrence=occurrence,
         overlap_policy="allow",
         repository_id="repo-1",
         policy_id=None,
@@ -65,6 +65,24 @@ def completed(backup: str) -> e.BackupCompleted:
     return e.BackupCompleted(**about, bytes_read=20, bytes_transferred=10, snapshot_ref="there")
 
 
+REQUESTED = e.BackupRequested(
+    **IN,
+    backup_id="b1",
+    context_id="vm-1",
+    vm_name="b1",
+    disks=[],
+    repository_id="repo-1",
+    engine="simulated",
+    location="/x",
+    config={},
+    backup_type="full",
+    retry_attempts=0,
+    retry_delay_seconds=0,
+    timeout_seconds=None,
+    requested_at=T0,
+)
+
+
 BEFORE: list[Message] = [
     *(vm(f"vm-{number}") for number in (1, 2)),
     group(members=["vm-1", "vm-2"]),
@@ -74,6 +92,7 @@ BEFORE: list[Message] = [
     flow(schedule_id="schedule-1"),
     started("x", 2),
     planned("x", "b1", "b2"),
+    REQUESTED,
 ]
 # everything changes at once
 AFTER: list[Message] = [
@@ -91,11 +110,13 @@ AFTER: list[Message] = [
         bytes_transferred=20,
         error_message=None,
     ),
-    started("y", 1),
+    planned("x", "b3"),
+    started("y", 1, T0 + timedelta(hours=2)),
     planned("y", "c1"),
     vm("vm-3"),
     vm("vm-2", enabled=False, version=2),
     group(members=["vm-3", "vm-1", "vm-2"], version=2),
+    group("group-2"),
     repository(max_concurrent_jobs=None, version=2),
     policy(keep_last=9, version=2),
     UpdatePolicy(id="policy-1", patch=PolicyPatch(keep_last=9)),
@@ -106,13 +127,16 @@ AFTER: list[Message] = [
 ]
 
 
+COMMAND = len(BEFORE) + 1 + next(i for i, one in enumerate(AFTER) if isinstance(one, UpdatePolicy))
+
+
 def ask(name: str, *args: Any) -> Callable[[Reading], Awaitable[Any]]:
     """Return a question to the read model, `module.function`, with its arguments."""
     module, _, function = name.partition(".")
     return lambda reading: getattr(importlib.import_module(f"api.readmodel.{module}"), function)(reading, *args)
 
 
-async def metrics(reading: Reading) -> Any:
+async def several(reading: Reading) -> Any:
     async with reading.snapshot() as moment:
         return [await ask("executions.find", ExecutionFilter(), PAGE)(moment), await moment.position()]
 
@@ -139,8 +163,8 @@ QUESTIONS: dict[str, Callable[[Reading], Awaitable[Any]]] = {
     "explain": ask("explain.of_flow", "flow-1", None, NOW),
     "dry run": ask("dry_run.of_flow", "flow-1"),
     "audit": ask("audit.find", AuditFilter(), PAGE),
-    "one command": ask("audit.recorded", "m21"),
-    "a snapshot of several questions": metrics,
+    "one command": ask("audit.recorded", f"m{COMMAND}"),
+    "a snapshot of several questions": several,
 }
 
 
