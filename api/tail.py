@@ -56,7 +56,7 @@ class Tail:
         """Take in what comes next and return the outcomes that are new, by command."""
         told = [one for one in entries if isinstance(one, Stored) and isinstance(one.envelope.data, _Told)]
         changes = project(told)  # the first answer counts, here as in the tables
-        ends = {one.envelope.causationid: one.sequence for one in told}
+        ends = {one.envelope.causationid: _end(one) for one in told}
         new: dict[str, Outcome] = {}
         for entry in entries:
             if entry.subject.startswith("command."):
@@ -90,6 +90,12 @@ class Tail:
     def last(self, subject: str) -> int | None:
         """Return the last sequence heard on a subject of commands, None when nothing was heard on it."""
         return self._last.get(subject)
+
+
+def _end(entry: Stored) -> int:
+    """Return up to where what a message says goes on: an execution's plan follows its start, in one atomic batch."""
+    data = entry.envelope.data
+    return entry.sequence + (data.parts if isinstance(data, FlowStarted) else 0)
 
 
 def _outcome(row: dict[str, object], end: int) -> Outcome:

@@ -86,12 +86,15 @@ async def retry(desk: AtDesk, execution_id: PathId) -> Response[StartedExecution
     """Run the flow again over the VMs that failed, or never started, in this execution."""
     if isinstance(earlier := await desk.earlier(), c.RetryExecution):
         return await started(desk, earlier, earlier.flow_id)
-    execution = await _known(desk, execution_id)
+    async with desk.reading.snapshot() as reading:
+        execution = await executions.one(reading, execution_id)
+        failed = await executions.unsuccessful(reading, execution_id)
+    if execution is None:
+        raise not_found("execution", execution_id)
     if execution.completed_at is None:
         raise ApiError(409, f"execution {execution_id!r} is still running: there is nothing to retry yet")
     if execution.flow_id is None:
         raise ApiError(409, "a backup outside any flow has no flow to run again: ask for another one")
-    failed = await executions.unsuccessful(desk.reading, execution_id)
     if not failed:
         raise ApiError(409, f"every backup of execution {execution_id!r} succeeded: there is nothing to retry")
     command = c.RetryExecution(id=execution_id, flow_id=execution.flow_id, context_ids=failed)

@@ -22,6 +22,7 @@ from schemas.commands import CreatePolicy, ExecuteFlow
 from schemas.definitions import PolicySpec
 from schemas.events import FlowSkipped, Rejected
 from schemas.ids import manual_execution_id
+from tests.api.test_snapshots import started
 from tests.support import T0, eventually, sent, stored
 
 RUN = ExecuteFlow(id="f")
@@ -264,6 +265,13 @@ async def test_closing_lets_nobody_wait(log: Log) -> None:
         await eventually(lambda: client._waiting)
         client.close()
         assert await waiting is None
+
+
+def test_an_execution_is_waited_for_with_its_whole_plan() -> None:
+    """The follower's batch may end between the start and the plan."""
+    tail = Tail(4)
+    begun = stored(sent(started("x", 1), causationid="k"), 5)
+    assert tail.take([begun], 5) == {"k": Outcome(sequence=6, accepted=True)}
 
 
 def test_the_first_answer_counts_and_the_last_of_its_batch_is_waited_for() -> None:
