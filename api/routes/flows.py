@@ -65,6 +65,11 @@ FlowColumn = Literal[DefinitionColumn, "priority", "-priority", "last_execution_
 FlowSort = FromQuery[Annotated[FlowColumn | None, QueryParameter(description="a column; `-` before it: descending")]]
 
 NEXT_RUNS = 10
+RUN_NOW = (
+    "Run a flow now. 409 when it cannot run, with the reason. Sent again with its `Idempotency-Key`, it runs nothing and "
+    "answers with the first run as it is now. When the flow has been deleted since, the run is told from the log: how it "
+    "began and ended, although `GET /executions/{id}` does not know it any more."
+)
 MOST_FILLED = 1000  # occurrences in one backfill
 BULK_AT_ONCE = 50
 CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
@@ -148,13 +153,9 @@ async def list_flows(
     return await flows.find(desk.reading, wanted, sort, page(limit, offset), desk.now)
 
 
-@post("/{flow_id:str}/execute", status_code=202, responses=WRITE)
+@post("/{flow_id:str}/execute", status_code=202, responses=WRITE, description=RUN_NOW)
 async def execute_flow(desk: AtDesk, flow_id: PathId) -> Response[StartedExecution]:
-    """Run a flow now. 409 when it cannot run, with the reason.
-
-    Sent again with its `Idempotency-Key`, it runs nothing and answers with the first run as it is now; from the log
-    when its flow has been deleted since, and then what it says of the run's backups is not more than the log's.
-    """
+    """Run a flow now."""
     await required(FLOW, desk, flow_id)
     return await started(desk, c.ExecuteFlow(id=flow_id), flow_id)
 
