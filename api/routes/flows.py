@@ -66,9 +66,9 @@ FlowSort = FromQuery[Annotated[FlowColumn | None, QueryParameter(description="a 
 
 NEXT_RUNS = 10
 RUN_NOW = (
-    "Run a flow now. 409 when it cannot run, with the reason. Sent again with its `Idempotency-Key`, it runs nothing and "
-    "answers with the first run as it is now. When the flow has been deleted since, the run is told from the log: how it "
-    "began and ended, although `GET /executions/{id}` does not know it any more."
+    "Run a flow now. 409 when it cannot run, with the reason. Sent again with its `Idempotency-Key`, it runs nothing "
+    "and answers with the first run as it is now. When the flow has been deleted since, the run is told from the log: "
+    "how it began and ended, although `GET /executions/{id}` does not know it any more."
 )
 MOST_FILLED = 1000  # occurrences in one backfill
 BULK_AT_ONCE = 50
