@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -21,11 +22,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import auth, openapi, problems
 from api.asyncapi import asyncapi
 from api.auth import Tokens
+from api.broadcast import Broadcaster
+from api.commands import CommandClient
 from api.desk import Desk
-from api.feed import Feed
-from api.gateway import Gateway
+from api.listener import Listener
 from api.parts import AtParts, Parts
-from api.readmodel.reading import Reading
+from api.readmodel.audit import recorded
+from api.readmodel.reading import Tables
 from api.routes import (
     audit,
     backups,
@@ -41,6 +44,7 @@ from api.routes import (
     schedules,
     vms,
 )
+from bus.clock import now
 from bus.connection import connect
 from bus.errors import LogError
 from bus.log import Log
@@ -50,6 +54,7 @@ from services import database
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT = 1.5  # seconds: a client hears within two that the log does not answer
+GRACE = 2.0  # seconds in which requests may still be answered as usual when the process is to end
 MAX_BODY = 4 * 1024 * 1024  # bytes
 
 
@@ -60,27 +65,33 @@ def create_app(
     tokens: Tokens,
     total_limit: int | None = None,
     on_lost: Callable[[], Awaitable[None]] | None = None,
+    stopping: asyncio.Event | None = None,
 ) -> Litestar:
     """Return the application.
 
     `total_limit`: the executor's, to be shown. `on_lost` is awaited when the connection to the log is closed for good.
+    `stopping` is set by the server when the process is to end: live streams end at once, and requests that still wait
+    after `GRACE` seconds are told where their command's outcome will be.
     """
 
     @asynccontextmanager
     async def parts(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
-        reading = Reading(database.reader(database_url))
+        tables = Tables(database.reader(database_url))
         flows_log = await Log.open(client, answer_timeout=ANSWER_TIMEOUT)
-        gateway = Gateway(flows_log)
-        feed = Feed(flows_log)
-        listeners = [await _listening(one, on_lost) for one in (gateway, feed)]
-        app.state.parts = Parts(flows_log, gateway, reading, feed, total_limit)
+        end = (await flows_log.identity()).last_sequence
+        commands = CommandClient(flows_log, partial(recorded, tables), now, since=end)
+        broadcaster = Broadcaster(flows_log, since=end)
+        app.state.parts = Parts(flows_log, commands, tables, broadcaster, total_limit)
         app.state.tokens = tokens
+        tasks = [await _listening(Listener(flows_log, [commands.hear, broadcaster.hear], after=end), on_lost)]
+        if stopping is not None:
+            tasks.append(asyncio.create_task(_stop(stopping, app.state.parts)))
         try:
             yield
         finally:
-            await ended(*listeners)
-            await reading.close()
+            await ended(*tasks)
+            await tables.close()
             await client.close()
 
     app = Litestar(
@@ -105,18 +116,27 @@ def create_app(
     return app
 
 
-async def _listening(one: Gateway | Feed, on_lost: Callable[[], Awaitable[None]] | None) -> asyncio.Task[None]:
+async def _stop(stopping: asyncio.Event, parts: Parts) -> None:
+    """Let go of those who wait, once the process is to end."""
+    await stopping.wait()
+    parts.broadcaster.close()
+    await asyncio.sleep(GRACE)
+    parts.commands.close()
+    parts.reading.stop_waiting()
+
+
+async def _listening(listener: Listener, on_lost: Callable[[], Awaitable[None]] | None) -> asyncio.Task[None]:
     """Begin to listen; return once nothing can be missed."""
     listening = asyncio.Event()
-    task = asyncio.create_task(_listen(one, listening, on_lost))
+    task = asyncio.create_task(_listen(listener, listening, on_lost))
     await listening.wait()
     return task
 
 
-async def _listen(one: Gateway | Feed, listening: asyncio.Event, on_lost: Callable[[], Awaitable[None]] | None) -> None:
-    """Hear outcomes, or events. Without them nothing could be answered: when it fails, the process is to end."""
+async def _listen(listener: Listener, listening: asyncio.Event, on_lost: Callable[[], Awaitable[None]] | None) -> None:
+    """Hear the log. Without it nothing could be answered: when that fails, the process is to end."""
     try:
-        await one.run(listening)
+        await listener.run(listening)
     except Exception:
         log.exception("the API no longer hears the log", extra={"action": "listener_failed"})
         listening.set()
@@ -166,7 +186,7 @@ def _parts(state: State) -> Parts:
 
 
 def _desk(parts: AtParts, request: Request[Any, Any, Any]) -> Desk:
-    return Desk(parts.gateway, parts.reading, request)
+    return Desk(parts, request)
 
 
 def _page_assets() -> Router:

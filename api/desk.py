@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -10,15 +11,16 @@ import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
 
-from api.gateway import Gateway
-from api.problems import STATUS_OF, ApiError, FieldError, Pending, field_error
-from api.readmodel import audit, definitions
-from api.readmodel.reading import Reading
+from api.answers import ExecutionAnswer
+from api.commands import KeyReused
+from api.parts import Parts
+from api.problems import STATUS_OF, ApiError, FieldError, Pending, address, field_error, stopping
+from api.readmodel import audit, executions
 from bus.clock import now
+from bus.errors import Unknown
 from schemas import secrets
 from schemas.base import Value
 from schemas.commands import Command
-from schemas.events import FlowSkipped, Rejected
 from schemas.ids import derived
 
 PATIENCE = 5.0  # seconds to wait for an outcome, and for the tables, before 202
@@ -31,9 +33,10 @@ S = TypeVar("S", bound=Value)
 class Desk:
     """What a route needs. One for each request."""
 
-    def __init__(self, gateway: Gateway, reading: Reading, request: Request[Any, Any, Any]) -> None:
-        self.reading = reading
-        self._gateway = gateway
+    def __init__(self, parts: Parts, request: Request[Any, Any, Any]) -> None:
+        self.reading = parts.reading
+        self.log = parts.log
+        self._commands = parts.commands
         self._request = request
         self.actor: str = request.scope.get("user") or "unknown"
         self._keyed = "idempotency-key" in request.headers
@@ -78,41 +81,55 @@ class Desk:
         if found := secrets.fault(command):
             path = found[0].partition(".")[2]  # without the command's own field
             raise _refusal("invalid", found[1], path)
-        command_id = self.command_id if part is None else derived("command", self.command_id, part)
-        if self._keyed and await self._seen(command_id, command):
-            return command_id
-        outcome = await self._gateway.ask(command, id=command_id, actor=self.actor, patience=PATIENCE)
-        if outcome is None:
-            raise Pending(command_id)
-        there = await self.reading.reached(outcome.sequence, patience=PATIENCE)
-        match outcome.answer:
-            case Rejected() as no:
-                raise _refusal(no.code, no.reason, no.field)
-            case FlowSkipped() as no:
-                raise _refusal(no.reason, no.message, None)
-            case _ if not there:
-                raise Pending(command_id)
-            case _:
-                return command_id
-
-    async def _seen(self, command_id: str, command: Command) -> bool:
-        """Tell whether this very command was accepted before. Raises what it was answered with when it was not.
-
-        A key that was used for another request is 422.
-        """
-        before = await definitions.command(self.reading, command_id)
-        if before is None:
-            return False
-        asked = await audit.request(self.reading, await definitions.sequence_of(self.reading, command_id))
-        if asked != msgspec.to_builtins(command):
+        self.check_open()
+        command_id = self._id_of(part)
+        try:
+            outcome = await self._commands.submit(
+                command, id=command_id, actor=self.actor, keyed=self._keyed, patience=PATIENCE
+            )
+        except KeyReused:
             raise ApiError(
                 422,
                 "this Idempotency-Key was used for another request: use a new key for each new request",
                 errors=[FieldError(field="Idempotency-Key", message="used for another request")],
-            )
-        if before.outcome == "rejected":
-            raise _refusal(before.code, before.reason or "", before.field)
-        return before.outcome == "accepted"
+            ) from None
+        except Unknown as error:
+            raise Unknown(f"{error}. If the command is on the log, its outcome is at {address(command_id)}") from error
+        there = outcome is not None and await self.reading.reached(outcome.sequence, patience=PATIENCE)
+        if outcome is not None and not outcome.accepted:
+            raise _refusal(outcome.code, outcome.reason, outcome.field)
+        if not there:
+            self.check_open(command_id)
+            raise Pending(command_id)
+        return command_id
+
+    async def repeats(self, part: str | None = None) -> bool:
+        """Tell whether this request came before, with its key: then what was true at that time counts, not now."""
+        return self._keyed and await self._commands.find(self._id_of(part)) is not None
+
+    async def earlier(self) -> Command | None:
+        """Return the command of the first request with this key; None when there was none, or the log let go of it."""
+        return await self._commands.earlier(self.command_id) if self._keyed else None
+
+    async def from_log(self, command_id: str, flow_id: str, execution_id: str) -> ExecutionAnswer:
+        """Return the execution that an accepted command started, as the log tells it. Raises 404 once it forgot."""
+        command = await audit.recorded(self.reading, command_id)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                found = await executions.from_log(self.log, flow_id, execution_id, after=command.sequence or 0)
+        except TimeoutError:
+            raise Pending(command_id) from None
+        if found is None:
+            raise ApiError(404, f"execution {execution_id!r} was started as asked; its history is no longer kept")
+        return found
+
+    def check_open(self, command_id: str | None = None) -> None:
+        """Raise 503 when the process is to end. `command_id`: a command of this request that is on the log."""
+        if self._commands.closed:
+            raise stopping(command_id)
+
+    def _id_of(self, part: str | None) -> str:
+        return self.command_id if part is None else derived("command", self.command_id, part)
 
     def _command_id(self) -> str:
         key = self._request.headers.get("idempotency-key")

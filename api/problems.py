@@ -86,6 +86,23 @@ class Accepted(Value, frozen=True, kw_only=True):
     message: str
 
 
+def address(command_id: str) -> str:
+    """Return where a command and its outcome are."""
+    return f"/api/v1/commands/{command_id}"
+
+
+def stopping(command_id: str | None) -> ApiError:
+    """Return the 503 of a process that is to end. `command_id`: the command that the log already has."""
+    if command_id is None:
+        return ApiError(503, "this API process is stopping: ask again", headers={"Retry-After": "2"})
+    where = address(command_id)
+    detail = (
+        f"this API process is stopping. The command is on the log, and its outcome will be at {where}: ask there. "
+        "Sending the request again is safe with its Idempotency-Key, and without one asks for the same once more"
+    )
+    return ApiError(503, detail, headers={"Retry-After": "2", "Location": where})
+
+
 def not_found(what: str, id_: str) -> ApiError:
     """Return the 404 for something that is not there."""
     return ApiError(404, f"there is no {what} {id_!r}")
@@ -108,13 +125,13 @@ def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Pro
 
 
 def handle_pending(_: Request[Any, Any, Any], pending: Pending) -> Response[Accepted]:
-    address = f"/api/v1/commands/{pending.command_id}"
     body = Accepted(
         command_id=pending.command_id,
         status="pending",
         message="the command is on the log; its outcome is not known yet and will be at its address",
     )
-    return Response(body, status_code=202, media_type=MediaType.JSON, headers={"Location": address})
+    headers = {"Location": address(pending.command_id)}
+    return Response(body, status_code=202, media_type=MediaType.JSON, headers=headers)
 
 
 def handle_log_error(_: Request[Any, Any, Any], error: LogError) -> Response[Problem]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from functools import lru_cache
 from typing import Literal
 
 from schemas import commands as c
@@ -185,21 +184,21 @@ def type_of(message: Message) -> str:
 
 def subject_of(message: Message) -> str:
     """Return the subject that a message is appended to."""
-    return _filled(TABLE[tag_of(message)].subject, message)
+    return _SUBJECTS[tag_of(message)].filled(message)
 
 
 def guard_of(message: Message) -> str | None:
     """Return the subject filter whose last sequence guards the append of this message, if any does."""
-    guard = TABLE[tag_of(message)].guard
-    return guard and _filled(guard, message)
+    template = _GUARDS.get(tag_of(message))
+    return None if template is None else template.filled(message)
 
 
 def id_of(message: Message, cause: str = "") -> str:
     """Return the envelope's id of a message. Raises `ValueError` for one whose id is chosen by who appends it."""
-    template = TABLE[tag_of(message)].id
+    template = _IDS.get(tag_of(message))
     if template is None:
         raise ValueError(f"a {tag_of(message)} has no id of its own")
-    return _filled(template, message, cause)
+    return template.filled(message, cause)
 
 
 def guard_at(subject: str) -> str:
@@ -223,22 +222,24 @@ def matches(pattern: str, subject: str) -> bool:
     return len(wanted) == len(tokens)
 
 
-@lru_cache
-def _parts(template: str) -> list[tuple[str, str | None]]:
-    """Return a template as pairs of a literal and the field that follows it."""
-    pieces = re.split(r"\{(\w+)\}", template)
-    return [(pieces[i], pieces[i + 1] if i + 1 < len(pieces) else None) for i in range(0, len(pieces), 2)]
+class _Template:
+    """A text with fields of a message in it, taken apart once."""
+
+    def __init__(self, text: str) -> None:
+        pieces = re.split(r"\{(\w+)\}", text)
+        self._parts = list(zip(pieces[:-1:2], pieces[1::2], strict=True))  # pairs of a literal and the field after it
+        self._last = pieces[-1]
+
+    def filled(self, message: Message, cause: str = "") -> str:
+        text = ""
+        for literal, field in self._parts:
+            value = cause if field == "cause" else getattr(message, field)
+            if value is None:
+                continue
+            text += literal + (instant(value) if isinstance(value, datetime) else str(value))
+        return text + self._last
 
 
-def _filled(template: str, message: Message, cause: str = "") -> str:
-    text = ""
-    for literal, field in _parts(template):
-        if field is None:
-            text += literal
-            continue
-        value = cause if field == "cause" else getattr(message, field)
-        if isinstance(value, datetime):
-            value = instant(value)
-        if value is not None:
-            text += f"{literal}{value}"
-    return text
+_SUBJECTS = {tag: _Template(row.subject) for tag, row in TABLE.items()}
+_GUARDS = {tag: _Template(row.guard) for tag, row in TABLE.items() if row.guard is not None}
+_IDS = {tag: _Template(row.id) for tag, row in TABLE.items() if row.id is not None}

@@ -7,14 +7,14 @@ from datetime import datetime
 from rich.console import Console
 
 from api.readmodel import explain as explaining
-from api.readmodel.reading import Reading
+from api.readmodel.reading import Tables
 from bus.clock import now
 from services import database
 
 
 async def explain(url: str, flow: str, at: datetime | None, console: Console) -> None:
     """Print the explanation. Raises `ValueError` when there is no such flow."""
-    reading = Reading(database.reader(url))
+    reading = Tables(database.reader(url))
     try:
         flow_id = await explaining.flow_id_of(reading, flow)
         found = await explaining.of_flow(reading, flow_id, at, now()) if flow_id else None

@@ -100,12 +100,14 @@ async def _serve_api(settings: Settings, stop: asyncio.Event) -> None:
         if not stop.is_set():
             lost.set()
 
+    stopping = asyncio.Event()
     app = create_app(
         nats_url=settings.nats_url,
         database_url=_database(settings),
         tokens=Tokens.from_file(settings.admin_token_file),
         total_limit=settings.max_concurrent_jobs,
         on_lost=on_lost,
+        stopping=stopping,
     )
     config = uvicorn.Config(
         app,
@@ -121,6 +123,7 @@ async def _serve_api(settings: Settings, stop: asyncio.Event) -> None:
     serving = asyncio.create_task(server.serve())
     waits = [serving, asyncio.create_task(stop.wait()), asyncio.create_task(lost.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    stopping.set()
     server.should_exit = True
     await serving
     for task in waits[1:]:

@@ -17,11 +17,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
+from bus.appending import BATCH_LIMIT
 from bus.clock import Clock, now
 from bus.envelope import Entry, Envelope, envelope
 from bus.errors import Conflict, TooLarge, Unavailable, Unknown
-from bus.log import BATCH_LIMIT, Log
-from bus.log import Batch as Page
+from bus.log import Log
+from bus.reading import Page
 from bus.subjects import guard_at
 from bus.tasks import ended
 from services.decision import Batch, Decision
@@ -128,7 +129,8 @@ class Decider:
         if hold is not None:
             return hold
         for batch in _together(decided, self._most):
-            guards = sorted({decision.guard for decision in batch})
+            each = [decision.guard for decision in batch]
+            guards = list(dict.fromkeys(each))
             try:
                 expected = await self._expected(guards)
                 last = await self._log.append([self._envelope(one) for one in batch], expect=expected)
@@ -146,8 +148,7 @@ class Decider:
                 # it can never be said; the others must not wait for it
                 log.error("%s", error, extra={"action": "append_refused", "part": self._domain.name})  # noqa: TRY400
                 continue
-            for sequence, decision in enumerate(batch, start=last - len(batch) + 1):
-                self._guards[decision.guard] = sequence
+            self._guards.update(zip(each, range(last - len(batch) + 1, last + 1), strict=True))
             self._appended = last
             self._most = min(BATCH_LIMIT, 2 * self._most)
         if self._appended > self._position:

@@ -18,7 +18,8 @@ from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from bus.connection import options, without_password
 from bus.envelope import Entry
 from bus.errors import Unavailable
-from bus.log import Log, entry_of
+from bus.log import Log
+from bus.reading import entry_of
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from bus.tasks import ended

@@ -8,7 +8,9 @@ import msgspec
 from sqlalchemy import func, select
 
 from api.answers import AuditEntry, AuditList
-from api.readmodel.reading import Page, Reading, shaped
+from api.commands import Recorded
+from api.readmodel.reading import Page, Reading, consistent, shaped
+from api.tail import Outcome
 from schemas import tables as t
 from schemas.base import Value
 
@@ -23,6 +25,7 @@ class AuditFilter(Value, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
+@consistent
 async def find(reading: Reading, wanted: AuditFilter, page: Page) -> AuditList:
     """Return a page of commands, newest first."""
     c = t.commands
@@ -39,9 +42,23 @@ async def find(reading: Reading, wanted: AuditFilter, page: Page) -> AuditList:
     return AuditList(commands=entries, total=total)
 
 
-async def request(reading: Reading, sequence: int) -> dict[str, Any]:
-    """Return what the command at a sequence asked for: its message's data."""
-    return await _body(reading, sequence) or {}
+@consistent
+async def recorded(reading: Reading, command_id: str) -> Recorded:
+    """Return what became of a command, and up to where the tables hold the log."""
+    row = await reading.row(select(t.commands).where(t.commands.c.id == command_id))
+    position = await reading.position()
+    if row is None:
+        return Recorded(position=position)
+    outcome = None
+    if row["outcome"] != "pending":
+        outcome = Outcome(
+            sequence=row["outcome_sequence"],
+            accepted=row["outcome"] == "accepted",
+            code=row["code"],
+            reason=row["reason"] or "",
+            field=row["field"],
+        )
+    return Recorded(position=position, sequence=row["sequence"], outcome=outcome)
 
 
 async def _change(reading: Reading, row: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

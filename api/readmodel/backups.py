@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Select, func, select
 
 from api.answers import BackupAnswer, BackupList, BackupStats, Queue, RunningBackup, WaitingBackup
-from api.readmodel.reading import Page, Reading, shaped
+from api.readmodel.reading import Page, Reading, consistent, shaped
 from schemas import tables as t
 from schemas.base import Value
+from schemas.definitions import Repository
 from schemas.events import PlannedBackup
 from schemas.ids import AD_HOC
 from services.executor.admission import Claim, Limits, Obstacle, Slots, obstacle, urgency
@@ -66,6 +67,16 @@ async def stats(reading: Reading, wanted: BackupFilter) -> BackupStats:
     return shaped(BackupStats, {**row, "total_size_bytes": int(row["total_size_bytes"])})
 
 
+@consistent
+async def storage(reading: Reading, repository_id: str) -> tuple[Repository, BackupStats] | None:
+    """Return a repository with what backups take of it, None when there is none."""
+    row = await reading.row(select(t.repositories).where(t.repositories.c.id == repository_id))
+    if row is None:
+        return None
+    return shaped(Repository, row), await stats(reading, BackupFilter(repository_id=repository_id))
+
+
+@consistent
 async def queue(reading: Reading, total_limit: int | None) -> Queue:
     """Return what waits, in the order in which it is admitted, with what it waits for; what runs; and the limits."""
     j, e, r = t.backup_jobs, t.executions, t.repositories

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, func, select
 
 from api.answers import CalendarAnswer, CalendarEntry, FreezeAnswer, Outcome, OutcomeList
-from api.readmodel.reading import Reading, shaped
+from api.readmodel.reading import Reading, consistent, shaped
 from schemas import tables as t
 from schemas.definitions import CALENDAR_FIELDS, ScheduleSpec
 from schemas.events import FlowDue, FlowMissed, FlowSkipped
@@ -83,6 +83,7 @@ def _flows() -> Select[Any]:
     )
 
 
+@consistent
 async def over_all(reading: Reading, since: datetime, until: datetime, now: datetime) -> CalendarAnswer:
     """Return what will run from `since` (or now, if that is later) to `until`, over all flows."""
     frozen = await freeze(reading)
@@ -122,6 +123,7 @@ async def _durations(reading: Reading) -> dict[str, float]:
     return {row["flow_id"]: round(float(row["seconds"]), 3) for row in await reading.mappings(statement)}
 
 
+@consistent
 async def outcomes(
     reading: Reading, flow_id: str, since: datetime, until: datetime, now: datetime
 ) -> OutcomeList | None:
@@ -197,6 +199,7 @@ def _event(row: Mapping[str, Any]) -> FlowDue | FlowSkipped | FlowMissed:
     return msgspec.json.decode(row["body"], type=_Body).data
 
 
+@consistent
 async def to_fill(reading: Reading, flow_id: str, since: datetime, until: datetime, mode: str) -> list[datetime] | None:
     """Return the past occurrences of a flow's schedule that a backfill is to execute; None without a schedule.
 

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Select, Table, case, func, select
 
 from api.answers import CommandAnswer, GroupAnswer, GroupList, MemberAnswer, MemberList, VmAnswer, VmList
-from api.readmodel.reading import Page, Reading, containing, labelled, order, shaped
+from api.readmodel.reading import Page, Reading, consistent, containing, labelled, order, shaped
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import Disk
@@ -110,8 +110,11 @@ def _members(group_id: str) -> Select[*tuple[Any, ...]]:
     return select(*columns, *names).join(t.vms, t.vms.c.id == m.c.context_id).where(m.c.group_id == group_id)
 
 
-async def members(reading: Reading, group_id: str, page: Page) -> MemberList:
-    """Return a page of a group's members, in its order."""
+@consistent
+async def members(reading: Reading, group_id: str, page: Page) -> MemberList | None:
+    """Return a page of a group's members, in its order; None when there is no such group."""
+    if not await reading.rows(select(t.machine_groups.c.id).where(t.machine_groups.c.id == group_id)):
+        return None
     rows, total = await reading.page(_members(group_id).order_by(t.machine_group_members.c.position), page)
     return MemberList(vms=[shaped(MemberAnswer, row) for row in rows], total=total)
 
@@ -120,13 +123,6 @@ async def member(reading: Reading, group_id: str, context_id: str) -> MemberAnsw
     """Return one member, None when it is not in the group."""
     row = await reading.row(_members(group_id).where(t.machine_group_members.c.context_id == context_id))
     return None if row is None else shaped(MemberAnswer, row)
-
-
-async def sequence_of(reading: Reading, command_id: str) -> int:
-    """Return where on the log a command stands. It must be known."""
-    row = await reading.row(select(t.commands.c.sequence).where(t.commands.c.id == command_id))
-    assert row is not None
-    return int(row["sequence"])
 
 
 async def command(reading: Reading, command_id: str) -> CommandAnswer | None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Select, select
 
-from api.readmodel.reading import Reading, shaped
+from api.readmodel.reading import Reading, consistent, shaped
 from schemas import tables as t
 from schemas.definitions import Disk, Flow, Group, Member, Policy, Repository, Schedule, Vm
 from schemas.events import (
@@ -21,6 +21,7 @@ from schemas.events import (
 from services.catalogue import Catalogue
 
 
+@consistent
 async def of_flow(reading: Reading, flow_id: str) -> tuple[Catalogue, Flow] | None:
     """Return a flow with all that it refers to, None when there is no such flow."""
     row = await reading.row(select(t.protection_flows).where(t.protection_flows.c.id == flow_id))

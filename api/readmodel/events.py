@@ -8,13 +8,16 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, or_, select
 
 from api.answers import EventList, LoggedEvent
-from api.readmodel.reading import Page, Reading
+from api.readmodel.reading import Page, Reading, consistent
 from bus.selection import Filter
 from schemas import tables as t
 
 
-async def of_execution(reading: Reading, execution_id: str, page: Page) -> EventList:
-    """Return a page of all messages that belong to an execution, in the log's order."""
+@consistent
+async def of_execution(reading: Reading, execution_id: str, page: Page) -> EventList | None:
+    """Return a page of all messages that belong to an execution, in the log's order; None when there is none."""
+    if not await reading.rows(select(t.executions.c.id).where(t.executions.c.id == execution_id)):
+        return None
     return await _page(reading, _select().where(t.events.c.correlation == execution_id), page)
 
 

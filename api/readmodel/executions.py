@@ -10,10 +10,13 @@ import msgspec
 from sqlalchemy import func, select
 
 from api.answers import ExecutionAnswer, ExecutionList, JobAnswer, JobList
-from api.readmodel.reading import Page, Reading, shaped
+from api.readmodel.reading import Page, Reading, consistent, shaped
+from bus.envelope import Entry, Stored
+from bus.log import Log
 from schemas import tables as t
 from schemas.base import Value
-from schemas.events import ExcludedVm
+from schemas.events import ExcludedVm, ExecutionEvent, FlowCompleted
+from services.recorder.projection import project
 
 _COLUMN_OF = {
     "success": "jobs_completed",
@@ -34,6 +37,16 @@ class ExecutionFilter(Value, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
+@consistent
+async def of_flow(reading: Reading, wanted: ExecutionFilter, page: Page) -> ExecutionList | None:
+    """Return a page of a flow's executions, newest first; None when there is no such flow."""
+    f = t.protection_flows
+    if not await reading.rows(select(f.c.id).where(f.c.id == wanted.flow_id)):
+        return None
+    return await find(reading, wanted, page)
+
+
+@consistent
 async def find(reading: Reading, wanted: ExecutionFilter, page: Page) -> ExecutionList:
     """Return a page of executions, newest first."""
     e = t.executions
@@ -55,14 +68,18 @@ async def find(reading: Reading, wanted: ExecutionFilter, page: Page) -> Executi
     return ExecutionList(executions=await _answers(reading, rows), total=total)
 
 
+@consistent
 async def one(reading: Reading, execution_id: str) -> ExecutionAnswer | None:
     """Return an execution, None when there is none."""
     row = await reading.row(select(t.executions).where(t.executions.c.id == execution_id))
     return None if row is None else (await _answers(reading, [row]))[0]
 
 
-async def jobs(reading: Reading, execution_id: str, page: Page) -> JobList:
-    """Return a page of an execution's jobs, in the order of its plan."""
+@consistent
+async def jobs(reading: Reading, execution_id: str, page: Page) -> JobList | None:
+    """Return a page of an execution's jobs, in the order of its plan; None when there is no such execution."""
+    if not await reading.rows(select(t.executions.c.id).where(t.executions.c.id == execution_id)):
+        return None
     j = t.backup_jobs
     statement = select(j).where(j.c.execution_id == execution_id).order_by(j.c.position)
     rows, total = await reading.page(statement, page)
@@ -80,19 +97,42 @@ async def _answers(reading: Reading, rows: Sequence[Mapping[str, Any]]) -> list[
     """Return answers with their jobs' ids; the jobs of those that still run are counted now."""
     job_ids = await _job_ids(reading, [row["id"] for row in rows])
     counted = await _counts(reading, [row["id"] for row in rows if row["completed_at"] is None])
-    answers: list[ExecutionAnswer] = []
-    for row in rows:
-        values = {**row, **counted.get(row["id"], {})}
-        completed_at = values["completed_at"]
-        taken = (completed_at - values["started_at"]).total_seconds() if completed_at else None
-        values |= {
-            "execution_time_seconds": None if taken is None else max(0.0, taken),
-            "vms_processed": values["jobs_completed"] + values["jobs_failed"],
-            "created_job_ids": job_ids.get(values["id"], []),
-            "excluded": msgspec.convert(values["excluded"], list[ExcludedVm]),
-        }
-        answers.append(shaped(ExecutionAnswer, values))
-    return answers
+    return [_answer({**row, **counted.get(row["id"], {})}, job_ids.get(row["id"], [])) for row in rows]
+
+
+def _answer(row: Mapping[str, Any], job_ids: list[str]) -> ExecutionAnswer:
+    completed_at = row["completed_at"]
+    taken = (completed_at - row["started_at"]).total_seconds() if completed_at else None
+    values = {
+        **row,
+        "execution_time_seconds": None if taken is None else max(0.0, taken),
+        "vms_processed": row["jobs_completed"] + row["jobs_failed"],
+        "created_job_ids": job_ids,
+        "excluded": msgspec.convert(row["excluded"], list[ExcludedVm]),
+    }
+    return shaped(ExecutionAnswer, values)
+
+
+async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> ExecutionAnswer | None:
+    """Return an execution whose rows went with its flow, or were pruned, as the log tells it after a sequence.
+
+    None when the log has let go of it too.
+    """
+    about: list[Entry] = []
+    subjects = [f"flow.{event}.{flow_id}" for event in ("started", "planned", "completed")]
+    async for batch in log.follow(subjects, after=after):
+        found = [one for one in batch.entries if isinstance(one, Stored) and _execution_of(one) == execution_id]
+        about += found
+        if batch.caught_up or any(isinstance(one.envelope.data, FlowCompleted) for one in found):
+            break
+    changes = project(about)
+    row = changes.new_executions.get(execution_id)
+    return None if row is None else _answer(row, list(changes.new_jobs))
+
+
+def _execution_of(entry: Stored) -> str | None:
+    data = entry.envelope.data
+    return data.execution_id if isinstance(data, ExecutionEvent) else None
 
 
 async def _job_ids(reading: Reading, execution_ids: list[str]) -> dict[str, list[str]]:

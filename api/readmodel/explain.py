@@ -10,7 +10,7 @@ from sqlalchemy import func, or_, select
 
 from api.answers import Explanation, Outcome
 from api.readmodel import calendar
-from api.readmodel.reading import Reading
+from api.readmodel.reading import Reading, consistent
 from schemas import tables as t
 from schemas.ids import instant
 from services.scheduler import calendar as times
@@ -26,6 +26,7 @@ async def flow_id_of(reading: Reading, flow: str) -> str | None:
     return None if row is None else str(row["id"])
 
 
+@consistent
 async def of_flow(reading: Reading, flow_id: str, at: datetime | None, now: datetime) -> Explanation | None:
     """Return what became of a flow at an instant, or last; None when there is no such flow."""
     row = await reading.row(calendar.flows_of_any().where(t.protection_flows.c.id == flow_id))

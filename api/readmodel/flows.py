@@ -9,11 +9,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, select
 
-from api.answers import FlowAnswer, FlowList, FlowStatus, Summary
-from api.readmodel import calendar
-from api.readmodel.reading import Page, Reading, containing, labelled, order, shaped
+from api.answers import FlowAnswer, FlowList, FlowNow, FlowStatus, Summary
+from api.readmodel import calendar, executions
+from api.readmodel.executions import ExecutionFilter
+from api.readmodel.reading import Page, Reading, consistent, containing, labelled, order, shaped
 from schemas import tables as t
 from schemas.base import Value
+
+RUNNING = Page(limit=100)
 
 
 class FlowFilter(Value, frozen=True, kw_only=True):
@@ -50,6 +53,7 @@ def _select() -> Select[Any]:
     )
 
 
+@consistent
 async def find(reading: Reading, wanted: FlowFilter, sort: str | None, page: Page, now: datetime) -> FlowList:
     """Return a page of flows."""
     f = t.protection_flows
@@ -72,12 +76,32 @@ async def find(reading: Reading, wanted: FlowFilter, sort: str | None, page: Pag
     return FlowList(flows=[_answer(row, now, frozen) for row in rows], total=total)
 
 
+@consistent
 async def one(reading: Reading, flow_id: str, now: datetime) -> FlowAnswer | None:
     """Return a flow, None when there is none."""
     row = await reading.row(_select().where(t.protection_flows.c.id == flow_id))
     return None if row is None else _answer(row, now, await calendar.freeze(reading))
 
 
+@consistent
+async def at_present(reading: Reading, flow_id: str, now: datetime, count: int) -> FlowNow | None:
+    """Return a flow with its last execution, those that run, and its next `count` runs; None when there is none."""
+    flow = await one(reading, flow_id, now)
+    if flow is None:
+        return None
+    last = flow.status.last_execution_id
+    running = await executions.find(reading, ExecutionFilter(flow_id=flow_id, status="running"), RUNNING)
+    coming = await next_runs(reading, flow_id, now, count)
+    return FlowNow(
+        flow=flow,
+        last_execution=await executions.one(reading, last) if last else None,
+        running_executions=running.executions,
+        next_run=coming[0] if coming else None,
+        next_runs=coming,
+    )
+
+
+@consistent
 async def next_runs(reading: Reading, flow_id: str, now: datetime, count: int) -> list[datetime]:
     """Return when a flow will run next, by the scheduler's own calendar."""
     row = await reading.row(_select().where(t.protection_flows.c.id == flow_id))
@@ -85,6 +109,7 @@ async def next_runs(reading: Reading, flow_id: str, now: datetime, count: int) -
     return [] if row is None else _next_runs(row, now, count, frozen)
 
 
+@consistent
 async def summary(reading: Reading, midnight: datetime) -> Summary:
     """Return totals; executions since `midnight` are today's, each counted once, whatever flow they are of."""
     f, e = t.protection_flows, t.executions

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, Select, Table, func, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import Exclusion
+from services import database
 
 POLL = 0.005  # seconds between looks at the position, only while somebody waits
 
@@ -28,62 +30,54 @@ class Page(Value, frozen=True, kw_only=True):
 
 
 class Reading:
-    """Runs questions, and knows how far the projection is."""
+    """Runs questions. On `connection` all answers are of one moment; without, each is of its own."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, connection: AsyncConnection | None = None) -> None:
         self._engine = engine
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._watch: asyncio.Task[None] | None = None
+        self._connection = connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Reading]:
+        """Give a reader whose answers are all of one moment, whatever is written meanwhile."""
+        if self._connection is not None:
+            yield self
+        else:
+            async with database.snapshot(self._engine) as connection:
+                yield Reading(self._engine, connection)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        if self._connection is not None:
+            yield self._connection
+        else:
+            async with self._engine.connect() as connection:
+                yield connection
 
     async def rows(self, statement: Select[*tuple[Any, ...]]) -> Sequence[Row[Any]]:
-        async with self._engine.connect() as connection:
+        async with self._connected() as connection:
             return (await connection.execute(statement)).all()
 
     async def mappings(self, statement: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
-        async with self._engine.connect() as connection:
+        async with self._connected() as connection:
             return [dict(row) for row in (await connection.execute(statement)).mappings()]
 
     async def row(self, statement: Select[*tuple[Any, ...]]) -> dict[str, Any] | None:
-        async with self._engine.connect() as connection:
+        async with self._connected() as connection:
             row = (await connection.execute(statement)).mappings().one_or_none()
         return None if row is None else dict(row)
 
     async def page(self, statement: Select[*tuple[Any, ...]], page: Page) -> tuple[list[dict[str, Any]], int]:
         """Return one page of a statement's rows, and how many there are in all."""
-        async with self._engine.connect() as connection:
+        async with self.snapshot() as reading:
             count = select(func.count()).select_from(statement.order_by(None).subquery())
-            total = (await connection.execute(count)).scalar_one()
-            limited = statement.limit(page.limit).offset(page.offset)
-            rows = (await connection.execute(limited)).mappings().all()
-        return [dict(row) for row in rows], total
+            total = (await reading.rows(count))[0][0]
+            rows = await reading.mappings(statement.limit(page.limit).offset(page.offset))
+        return rows, total
 
     async def position(self) -> int:
         """Return the last sequence of the log that the tables hold."""
         rows = await self.rows(select(t.projection.c.position))
         return int(rows[0].position) if rows else 0
-
-    async def reached(self, sequence: int, *, patience: float) -> bool:
-        """Wait until the tables hold the log up to a sequence; tell whether they do within `patience` seconds."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((sequence, future))
-        if self._watch is None or self._watch.done():
-            self._watch = asyncio.create_task(self._watch_position())
-        try:
-            async with asyncio.timeout(patience):
-                await future
-        except TimeoutError:
-            return False
-        return True
-
-    async def _watch_position(self) -> None:
-        while self._waiters:
-            with suppress(SQLAlchemyError):  # the wait's own patience ends it
-                position = await self.position()
-                for sequence, future in self._waiters:
-                    if sequence <= position and not future.done():
-                        future.set_result(None)
-            self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
-            await asyncio.sleep(POLL)
 
     def seconds_between(self, begin: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return the seconds from one instant to another, in the database's own words."""
@@ -97,6 +91,47 @@ class Reading:
             return func.date(at)
         return func.to_char(func.timezone("UTC", at), "YYYY-MM-DD")
 
+
+class Tables(Reading):
+    """The read model as a whole: it knows how far the projection is, and is closed at the end."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
+        self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
+        self._watch: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    async def reached(self, sequence: int, *, patience: float) -> bool:
+        """Wait until the tables hold the log up to a sequence; tell whether they do within `patience` seconds."""
+        if self._stopped:
+            patience = 0
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiters.append((sequence, future))
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.create_task(self._watch_position())
+        try:
+            async with asyncio.timeout(patience):
+                return await future
+        except TimeoutError:
+            return False
+
+    async def _watch_position(self) -> None:
+        while self._waiters:
+            with suppress(SQLAlchemyError):  # the wait's own patience ends it
+                position = await self.position()
+                for sequence, future in self._waiters:
+                    if sequence <= position and not future.done():
+                        future.set_result(True)
+            self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
+            await asyncio.sleep(POLL)
+
+    def stop_waiting(self) -> None:
+        """Let nobody wait for the projection any longer: the process is to end."""
+        self._stopped = True
+        for _, future in self._waiters:
+            if not future.done():
+                future.set_result(False)
+
     async def close(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
@@ -106,6 +141,21 @@ class Reading:
 
 
 S = TypeVar("S", bound=Value)
+P = ParamSpec("P")
+A = TypeVar("A")
+
+
+def consistent(
+    question: Callable[Concatenate[Reading, P], Awaitable[A]],
+) -> Callable[Concatenate[Reading, P], Awaitable[A]]:
+    """Let all that a question reads be of one moment: for every answer that is made of several reads."""
+
+    @wraps(question)
+    async def asked(reading: Reading, *args: P.args, **kwargs: P.kwargs) -> A:
+        async with reading.snapshot() as moment:
+            return await question(moment, *args, **kwargs)
+
+    return asked
 
 
 def shaped(shape: type[S], row: Mapping[str, Any]) -> S:

@@ -18,6 +18,7 @@ from schemas import commands as c
 from schemas import tables as t
 from schemas.definitions import Policy, Repository
 from schemas.events import BackupStatus
+from schemas.ids import AD_HOC
 
 
 @get("/", responses=READ)
@@ -57,19 +58,20 @@ async def back_up(desk: AtDesk, data: JSONBody[BackupInput]) -> Response[Started
     """Back up one VM at once, outside any flow, with the same engine and on the same log."""
     reading = desk.reading
     data = await desk.strict(data)
-    if await definitions.vm(reading, data.context_id) is None:
-        raise _unknown("context_id", "vm", data.context_id)
-    if await definitions.one(reading, t.repositories, Repository, data.repository_id) is None:
-        raise _unknown("repository_id", "repository", data.repository_id)
-    if data.policy_id and await definitions.one(reading, t.policies, Policy, data.policy_id) is None:
-        raise _unknown("policy_id", "policy", data.policy_id)
+    if not await desk.repeats():
+        if await definitions.vm(reading, data.context_id) is None:
+            raise _unknown("context_id", "vm", data.context_id)
+        if await definitions.one(reading, t.repositories, Repository, data.repository_id) is None:
+            raise _unknown("repository_id", "repository", data.repository_id)
+        if data.policy_id and await definitions.one(reading, t.policies, Policy, data.policy_id) is None:
+            raise _unknown("policy_id", "policy", data.policy_id)
     command = c.BackupVm(
         id=desk.new_id("backup"),
         context_id=data.context_id,
         repository_id=data.repository_id,
         policy_id=data.policy_id,
     )
-    return await started(desk, command)
+    return await started(desk, command, AD_HOC)
 
 
 @get("/queue", responses=READ, tags=["Backups"])

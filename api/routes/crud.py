@@ -13,7 +13,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery, JSONBody
 
 from api.desk import AtDesk
-from api.problems import not_found
+from api.problems import ApiError, not_found
 from api.readmodel.reading import Reading
 from api.routes.parameters import READ, WRITE, PathId, tagged
 from schemas.base import Value
@@ -55,15 +55,25 @@ async def known(resource: Resource, desk: AtDesk, id_: str) -> Any:
     return found
 
 
-async def _answer(resource: Resource, desk: AtDesk, id_: str, status_code: int = 200) -> Response[Any]:
-    found = await known(resource, desk, id_)
+async def required(resource: Resource, desk: AtDesk, id_: str, *, part: str | None = None) -> None:
+    """Raise 404 for a change of what is not there, unless the change was asked for before, when it was."""
+    if not await desk.repeats(part):
+        await known(resource, desk, id_)
+
+
+async def changed(resource: Resource, desk: AtDesk, id_: str, status_code: int = 200) -> Response[Any]:
+    """Return a definition after an accepted change."""
+    found = await resource.read(desk.reading, id_)
+    if found is None:
+        raise ApiError(404, f"the change was made, and {resource.kind} {id_!r} has been deleted since")
     return tagged(found, found.version, status_code)
 
 
 def _read_routes(resource: Resource) -> list[BaseRouteHandler]:
     @get("/{id:str}", responses=READ, operation_id=f"get_{resource.kind}", summary=f"Return one {resource.kind}")
     async def one(desk: AtDesk, id: PathId) -> Response[resource.answer]:  # noqa: A002
-        return await _answer(resource, desk, id)
+        found = await known(resource, desk, id)
+        return tagged(found, found.version)
 
     return [one]
 
@@ -76,22 +86,22 @@ def _write_routes(resource: Resource) -> list[BaseRouteHandler]:
         data = await desk.strict(data)
         id_ = resource.new_id(desk, data) if resource.new_id else desk.new_id(kind)
         await desk.submit(resource.create(id=id_, spec=data))  # type: ignore[call-arg]
-        return await _answer(resource, desk, id_, 201)
+        return await changed(resource, desk, id_, 201)
 
     @put("/{id:str}", responses=WRITE, operation_id=f"update_{kind}", summary=f"Change the given fields of a {kind}")
     async def update(desk: AtDesk, id: PathId, data: JSONBody[resource.patch]) -> Response[resource.answer]:  # noqa: A002
-        await known(resource, desk, id)
+        await required(resource, desk, id)
         data = await desk.strict(data)
         await desk.submit(resource.update(id=id, patch=data, if_version=desk.if_version))  # type: ignore[call-arg]
-        return await _answer(resource, desk, id)
+        return await changed(resource, desk, id)
 
     into_use: dict[str, Any] = {"operation_id": f"enable_{kind}", "summary": f"Take a {kind} into use"}
 
     @patch("/{id:str}/enable", responses=WRITE, **into_use)
     async def enable_plain(desk: AtDesk, id: PathId) -> Response[resource.answer]:  # noqa: A002
-        await known(resource, desk, id)
+        await required(resource, desk, id)
         await desk.submit(resource.enable(id=id, if_version=desk.if_version))
-        return await _answer(resource, desk, id)
+        return await changed(resource, desk, id)
 
     @patch("/{id:str}/enable", responses=WRITE, **into_use)
     async def enable_missed(
@@ -99,23 +109,24 @@ def _write_routes(resource: Resource) -> list[BaseRouteHandler]:
         id: PathId,  # noqa: A002
         run_missed: FromQuery[bool] = False,
     ) -> Response[resource.answer]:
-        await known(resource, desk, id)
+        await required(resource, desk, id)
         command = resource.enable(id=id, if_version=desk.if_version, run_missed=run_missed)  # type: ignore[call-arg]
         await desk.submit(command)
-        return await _answer(resource, desk, id)
+        return await changed(resource, desk, id)
 
     enable = enable_missed if resource.resumable else enable_plain
 
     @patch("/{id:str}/disable", responses=WRITE, operation_id=f"disable_{kind}", summary=f"Take a {kind} out of use")
     async def disable(desk: AtDesk, id: PathId) -> Response[resource.answer]:  # noqa: A002
-        await known(resource, desk, id)
+        await required(resource, desk, id)
         await desk.submit(resource.disable(id=id, if_version=desk.if_version))
-        return await _answer(resource, desk, id)
+        return await changed(resource, desk, id)
 
     async def remove(desk: AtDesk, id_: str, *, detach: bool = False, force: bool = False) -> None:
-        await known(resource, desk, id_)
-        if resource.before_delete:
-            await resource.before_delete(desk, id_, force)
+        if not await desk.repeats():
+            await known(resource, desk, id_)
+            if resource.before_delete:
+                await resource.before_delete(desk, id_, force)
         await desk.submit(resource.delete(id=id_, if_version=desk.if_version, detach=detach))
 
     options: dict[str, Any] = {"operation_id": f"delete_{kind}", "summary": f"Delete a {kind}", "responses": WRITE}

@@ -50,8 +50,10 @@ async def get_execution(desk: AtDesk, execution_id: PathId) -> ExecutionAnswer:
 @get("/{execution_id:str}/jobs", responses=READ)
 async def execution_jobs(desk: AtDesk, execution_id: PathId, limit: Limit = 50, offset: Offset = 0) -> JobList:
     """List an execution's backups, one for each VM, in the order of its plan."""
-    await _known(desk, execution_id)
-    return await executions.jobs(desk.reading, execution_id, page(limit, offset))
+    found = await executions.jobs(desk.reading, execution_id, page(limit, offset))
+    if found is None:
+        raise not_found("execution", execution_id)
+    return found
 
 
 async def _known(desk: AtDesk, execution_id: str) -> ExecutionAnswer:
@@ -64,14 +66,17 @@ async def _known(desk: AtDesk, execution_id: str) -> ExecutionAnswer:
 @get("/{execution_id:str}/events", responses=READ)
 async def execution_events(desk: AtDesk, execution_id: PathId, limit: Limit = 50, offset: Offset = 0) -> EventList:
     """List the log's own messages of an execution, in order."""
-    await _known(desk, execution_id)
-    return await events.of_execution(desk.reading, execution_id, page(limit, offset))
+    found = await events.of_execution(desk.reading, execution_id, page(limit, offset))
+    if found is None:
+        raise not_found("execution", execution_id)
+    return found
 
 
 @post("/{execution_id:str}/cancel", status_code=202, responses=WRITE)
 async def cancel(desk: AtDesk, execution_id: PathId, data: JSONBody[CancelInput | None] = None) -> ExecutionAnswer:
     """Stop an execution, or one VM of it. What runs is ended by its worker, what waits is skipped."""
-    await _known(desk, execution_id)
+    if not await desk.repeats():
+        await _known(desk, execution_id)
     await desk.submit(c.CancelExecution(id=execution_id, context_id=data.context_id if data else None))
     return await _known(desk, execution_id)
 
@@ -79,15 +84,21 @@ async def cancel(desk: AtDesk, execution_id: PathId, data: JSONBody[CancelInput 
 @post("/{execution_id:str}/retry", status_code=202, responses=WRITE)
 async def retry(desk: AtDesk, execution_id: PathId) -> Response[StartedExecution]:
     """Run the flow again over the VMs that failed, or never started, in this execution."""
-    execution = await _known(desk, execution_id)
+    if isinstance(earlier := await desk.earlier(), c.RetryExecution):
+        return await started(desk, earlier, earlier.flow_id)
+    async with desk.reading.snapshot() as reading:
+        execution = await executions.one(reading, execution_id)
+        failed = await executions.unsuccessful(reading, execution_id)
+    if execution is None:
+        raise not_found("execution", execution_id)
     if execution.completed_at is None:
         raise ApiError(409, f"execution {execution_id!r} is still running: there is nothing to retry yet")
     if execution.flow_id is None:
         raise ApiError(409, "a backup outside any flow has no flow to run again: ask for another one")
-    failed = await executions.unsuccessful(desk.reading, execution_id)
     if not failed:
         raise ApiError(409, f"every backup of execution {execution_id!r} succeeded: there is nothing to retry")
-    return await started(desk, c.RetryExecution(id=execution_id, flow_id=execution.flow_id, context_ids=failed))
+    command = c.RetryExecution(id=execution_id, flow_id=execution.flow_id, context_ids=failed)
+    return await started(desk, command, execution.flow_id)
 
 
 ROUTER = Router(

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from litestar import Response, get, post
 from litestar.params import FromQuery, JSONBody, QueryParameter
+from msgspec import structs
 
 from api.answers import (
     BackfillAnswer,
@@ -35,7 +36,7 @@ from api.readmodel.executions import ExecutionFilter
 from api.readmodel.flows import FlowFilter
 from api.readmodel.reading import Page, Reading
 from api.routes.calendar import LONGEST, period
-from api.routes.crud import Resource, known, router
+from api.routes.crud import Resource, changed, known, required, router
 from api.routes.parameters import (
     READ,
     WRITE,
@@ -51,7 +52,6 @@ from api.routes.parameters import (
     Until,
     moment,
     page,
-    tagged,
 )
 from bus.clock import now
 from bus.errors import LogError
@@ -64,8 +64,12 @@ from services.executor import starting as executor
 FlowColumn = Literal[DefinitionColumn, "priority", "-priority", "last_execution_time", "-last_execution_time"]
 FlowSort = FromQuery[Annotated[FlowColumn | None, QueryParameter(description="a column; `-` before it: descending")]]
 
-RUNNING = Page(limit=100)
 NEXT_RUNS = 10
+RUN_NOW = (
+    "Run a flow now. 409 when it cannot run, with the reason. Sent again with its `Idempotency-Key`, it runs nothing "
+    "and answers with the first run as it is now. When the flow has been deleted since, the run is told from the log: "
+    "how it began and ended, although `GET /executions/{id}` does not know it any more."
+)
 MOST_FILLED = 1000  # occurrences in one backfill
 BULK_AT_ONCE = 50
 CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
@@ -81,8 +85,9 @@ async def _not_running(desk: AtDesk, flow_id: str, force: bool = False) -> None:
     deadline = asyncio.get_running_loop().time() + CANCEL_PATIENCE
     cancelled: set[str] = set()
     while True:
+        desk.check_open()
         wanted = ExecutionFilter(flow_id=flow_id, status="running")
-        running = (await executions.find(desk.reading, wanted, RUNNING)).executions
+        running = (await executions.find(desk.reading, wanted, flows.RUNNING)).executions
         if not running:
             return
         if not force:
@@ -148,19 +153,21 @@ async def list_flows(
     return await flows.find(desk.reading, wanted, sort, page(limit, offset), desk.now)
 
 
-@post("/{flow_id:str}/execute", status_code=202, responses=WRITE)
+@post("/{flow_id:str}/execute", status_code=202, responses=WRITE, description=RUN_NOW)
 async def execute_flow(desk: AtDesk, flow_id: PathId) -> Response[StartedExecution]:
-    """Run a flow now. 409 when it cannot run, with the reason."""
-    await known(FLOW, desk, flow_id)
-    return await started(desk, c.ExecuteFlow(id=flow_id))
+    """Run a flow now."""
+    await required(FLOW, desk, flow_id)
+    return await started(desk, c.ExecuteFlow(id=flow_id), flow_id)
 
 
-async def started(desk: AtDesk, command: c.Command) -> Response[StartedExecution]:
-    """Submit a command that starts an execution, and return 202 with it and its address."""
-    execution_id = manual_execution_id(await desk.submit(command))
+async def started(desk: AtDesk, command: c.Command, flow_id: str) -> Response[StartedExecution]:
+    """Submit a command that starts an execution of a flow, and return 202 with it and its address."""
+    command_id = await desk.submit(command)
+    execution_id = manual_execution_id(command_id)
     execution = await executions.one(desk.reading, execution_id)
     if execution is None:
-        raise not_found("execution", execution_id)
+        # its rows went with its flow, or were pruned: the log remembers longer
+        execution = await desk.from_log(command_id, flow_id, execution_id)
     values = {field: getattr(execution, field) for field in execution.__struct_fields__}
     message = f"started {execution.jobs_created} backups" if execution.jobs_created else "nothing to back up"
     body = StartedExecution(**values, execution_id=execution_id, message=message)
@@ -179,7 +186,6 @@ async def flow_executions(
     until: Until = None,
 ) -> ExecutionList:
     """List a flow's executions, newest first."""
-    await known(FLOW, desk, flow_id)
     wanted = ExecutionFilter(
         flow_id=flow_id,
         status=status,
@@ -187,23 +193,19 @@ async def flow_executions(
         since=moment("from", since),
         until=moment("to", until),
     )
-    return await executions.find(desk.reading, wanted, page(limit, offset))
+    found = await executions.of_flow(desk.reading, wanted, page(limit, offset))
+    if found is None:
+        raise not_found("flow", flow_id)
+    return found
 
 
 @get("/{flow_id:str}/status", responses=READ)
 async def flow_status(desk: AtDesk, flow_id: PathId) -> FlowNow:
     """Return how a flow is doing now, and when it runs next."""
-    flow: FlowAnswer = await known(FLOW, desk, flow_id)
-    last = flow.status.last_execution_id
-    running = await executions.find(desk.reading, ExecutionFilter(flow_id=flow_id, status="running"), RUNNING)
-    next_runs = await flows.next_runs(desk.reading, flow_id, desk.now, NEXT_RUNS)
-    return FlowNow(
-        flow=flow,
-        last_execution=await executions.one(desk.reading, last) if last else None,
-        running_executions=running.executions,
-        next_run=next_runs[0] if next_runs else None,
-        next_runs=next_runs,
-    )
+    found = await flows.at_present(desk.reading, flow_id, desk.now, NEXT_RUNS)
+    if found is None:
+        raise not_found("flow", flow_id)
+    return found
 
 
 @get("/{flow_id:str}/occurrences", responses=READ)
@@ -242,8 +244,10 @@ async def statistics_of_all(
 @post("/{flow_id:str}/backfill", status_code=202, responses=WRITE)
 async def backfill(desk: AtDesk, flow_id: PathId, data: JSONBody[BackfillInput]) -> BackfillAnswer:
     """Execute past occurrences of a flow's schedule now, so many at a time, whatever its overlap policy."""
-    await known(FLOW, desk, flow_id)
     data = await desk.strict(data)
+    if isinstance(earlier := await desk.earlier(), c.CreateBackfill):
+        return await _backfilled(desk, data, earlier)
+    await known(FLOW, desk, flow_id)
     if data.to > desk.now or data.from_ >= data.to or data.to - data.from_ > LONGEST:
         message = f"the range must lie in the past, end after it begins, and be {LONGEST.days} days long at most"
         raise ApiError(422, message, errors=[FieldError(field="to", message=message)])
@@ -257,15 +261,21 @@ async def backfill(desk: AtDesk, flow_id: PathId, data: JSONBody[BackfillInput])
         return BackfillAnswer(backfill_id=None, flow_id=flow_id, occurrences=found, message=message)
     id_ = desk.new_id("backfill")
     command = c.CreateBackfill(id=id_, flow_id=flow_id, occurrences=found, max_concurrent=data.max_concurrent)
-    await desk.submit(command)
+    return await _backfilled(desk, data, command)
+
+
+async def _backfilled(desk: AtDesk, data: BackfillInput, command: c.CreateBackfill) -> BackfillAnswer:
+    """Submit a backfill. A request that comes again fills what the first one did, whatever is missing by now."""
+    found = [at for at in command.occurrences if data.from_ <= at < data.to]
+    await desk.submit(structs.replace(command, occurrences=found, max_concurrent=data.max_concurrent))
     message = f"{len(found)} occurrences are executed, {data.max_concurrent} at a time"
-    return BackfillAnswer(backfill_id=id_, flow_id=flow_id, occurrences=found, message=message)
+    return BackfillAnswer(backfill_id=command.id, flow_id=command.flow_id, occurrences=found, message=message)
 
 
 @post("/{flow_id:str}/backfill/{backfill_id:str}/cancel", status_code=202, responses=WRITE)
 async def cancel_backfill(desk: AtDesk, flow_id: PathId, backfill_id: PathId) -> ExecutionList:
     """Stop a backfill: what waits is skipped, what runs is stopped."""
-    await known(FLOW, desk, flow_id)
+    await required(FLOW, desk, flow_id)
     await desk.submit(c.CancelBackfill(id=backfill_id, flow_id=flow_id))
     return await executions.find(desk.reading, ExecutionFilter(backfill_id=backfill_id), Page(limit=500))
 
@@ -291,12 +301,13 @@ async def summary(
 @post("/{flow_id:str}/test", status_code=200, responses=READ)
 async def dry_run(desk: AtDesk, flow_id: PathId) -> DryRun:
     """Say what running a flow now would do, by the executor's own decisions. Nothing is appended."""
-    found = await dry_runs.of_flow(desk.reading, flow_id)
+    async with desk.reading.snapshot() as reading:
+        found = await dry_runs.of_flow(reading, flow_id)
+        next_runs = await flows.next_runs(reading, flow_id, desk.now, NEXT_RUNS)
     if found is None:
         raise not_found("flow", flow_id)
     known_now, flow = found
     preview = executor.preview(known_now, flow)
-    next_runs = await flows.next_runs(desk.reading, flow_id, desk.now, NEXT_RUNS)
     without_disks = [one.vm_name for one in preview.planned if not known_now.vms[one.context_id].disks]
     warnings = [f"VM {name!r} has no disks: its backup will fail" for name in without_disks]
     if not preview.planned:
@@ -316,15 +327,18 @@ async def dry_run(desk: AtDesk, flow_id: PathId) -> DryRun:
 @post("/{flow_id:str}/clone", responses=WRITE)
 async def clone(desk: AtDesk, flow_id: PathId, data: JSONBody[CloneInput]) -> Response[FlowAnswer]:
     """Make another flow like this one, disabled."""
-    found = await dry_runs.of_flow(desk.reading, flow_id)
-    if found is None:
-        raise not_found("flow", flow_id)
-    fields = {field: getattr(found[1], field) for field in FlowSpec.__struct_fields__}
+    if isinstance(earlier := await desk.earlier(), c.CreateFlow):
+        original = earlier.spec
+    else:
+        found = await dry_runs.of_flow(desk.reading, flow_id)
+        if found is None:
+            raise not_found("flow", flow_id)
+        original = found[1]
+    fields = {field: getattr(original, field) for field in FlowSpec.__struct_fields__}
     copy_id = desk.new_id("flow")
     spec = FlowSpec(**{**fields, "name": data.name, "enabled": False})
     await desk.submit(c.CreateFlow(id=copy_id, spec=spec))
-    copy: FlowAnswer = await known(FLOW, desk, copy_id)
-    return tagged(copy, copy.version, 201)
+    return await changed(FLOW, desk, copy_id, 201)
 
 
 Bulk = Callable[[str], c.Command]
@@ -363,9 +377,10 @@ async def _bulk(
         """Return why a flow was not changed, None when it was."""
         async with gate:
             try:
-                await known(FLOW, desk, flow_id)
-                if check is not None:
-                    await check(desk, flow_id)
+                if not await desk.repeats(flow_id):
+                    await known(FLOW, desk, flow_id)
+                    if check is not None:
+                        await check(desk, flow_id)
                 if not dry_run:
                     await desk.submit(command(flow_id), part=flow_id)
             except (ApiError, LogError) as error:

@@ -8,10 +8,10 @@ from litestar.params import JSONBody
 from api.answers import GroupAnswer, GroupList, MemberAnswer, MemberList
 from api.desk import AtDesk
 from api.inputs import GroupInput, GroupPatchInput, MemberInput, MemberPatch
-from api.problems import ApiError
+from api.problems import ApiError, not_found
 from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
-from api.routes.crud import Resource, known, router
+from api.routes.crud import Resource, known, required, router
 from api.routes.parameters import READ, WRITE, Enabled, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 
@@ -42,14 +42,16 @@ async def list_groups(
 @get("/{group_id:str}/vms", responses=READ)
 async def list_members(desk: AtDesk, group_id: PathId, limit: Limit = 50, offset: Offset = 0) -> MemberList:
     """List a group's members, in its order."""
-    await known(GROUP, desk, group_id)
-    return await definitions.members(desk.reading, group_id, page(limit, offset))
+    found = await definitions.members(desk.reading, group_id, page(limit, offset))
+    if found is None:
+        raise not_found("group", group_id)
+    return found
 
 
 @post("/{group_id:str}/vms", responses=WRITE)
 async def add_member(desk: AtDesk, group_id: PathId, data: JSONBody[MemberInput]) -> MemberAnswer:
     """Put a VM into a group."""
-    await known(GROUP, desk, group_id)
+    await required(GROUP, desk, group_id)
     data = await desk.strict(data)
     await desk.submit(c.AddMember(id=group_id, member=data, if_version=desk.if_version))
     return await _member(desk, group_id, data.context_id)
@@ -60,7 +62,8 @@ async def update_member(
     desk: AtDesk, group_id: PathId, context_id: PathId, data: JSONBody[MemberPatch]
 ) -> MemberAnswer:
     """Change a VM's place in a group."""
-    await _member(desk, group_id, context_id)
+    if not await desk.repeats():
+        await _member(desk, group_id, context_id)
     data = await desk.strict(data)
     change = c.UpdateMember(
         id=group_id, context_id=context_id, enabled=data.enabled, priority=data.priority, if_version=desk.if_version
@@ -72,7 +75,8 @@ async def update_member(
 @delete("/{group_id:str}/vms/{context_id:str}", responses=WRITE)
 async def remove_member(desk: AtDesk, group_id: PathId, context_id: PathId) -> None:
     """Take a VM out of a group."""
-    await _member(desk, group_id, context_id)
+    if not await desk.repeats():
+        await _member(desk, group_id, context_id)
     await desk.submit(c.RemoveMember(id=group_id, context_id=context_id, if_version=desk.if_version))
 
 

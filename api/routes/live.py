@@ -11,8 +11,8 @@ from litestar.params import FromHeader, FromQuery, HeaderParameter, QueryParamet
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.answers import EventList
+from api.broadcast import Broadcaster, SlowConsumer
 from api.desk import AtDesk
-from api.feed import Cut, Feed
 from api.parts import AtParts
 from api.problems import ApiError
 from api.readmodel import events
@@ -66,14 +66,19 @@ async def live_events(
     if after > last:
         raise ApiError(400, f"Last-Event-ID is {after}, but the log ends at {last}: it is not of this log")
     wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type)
-    return ServerSentEvent(_stream(parts.feed, after, wanted))
+    return ServerSentEvent(_stream(parts.broadcaster, after, wanted))
 
 
-async def _stream(feed: Feed, after: int | None, wanted: EventFilter) -> AsyncIterator[ServerSentEventMessage]:
-    """Yield messages as they come, and a comment when none has for a while. It ends when the client is too slow."""
+async def _stream(
+    broadcaster: Broadcaster, after: int | None, wanted: EventFilter
+) -> AsyncIterator[ServerSentEventMessage]:
+    """Yield messages as they come, and a comment when none has for a while.
+
+    It ends when the client is too slow, and when the process is to end.
+    """
     yield ServerSentEventMessage(comment="connected", data=None)
-    with suppress(Cut):  # the client comes again, with its last id
-        async for entry in feed.look(wanted.takes, after=after, ping=PING):
+    with suppress(SlowConsumer):  # the client comes again, with its last id
+        async for entry in broadcaster.subscribe(wanted.takes, after=after, ping=PING):
             if entry is None:
                 yield ServerSentEventMessage(comment="ping", data=None)
             else:

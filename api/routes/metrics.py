@@ -23,18 +23,19 @@ async def metrics(parts: AtParts) -> Response[bytes]:
     lag.set(max(0, last - position))
     off = Gauge("flows_schedulers_refusing", "Schedulers that fire nothing, as their clock is off", registry=registry)
     off.set(len(await refusing(parts)))
-    executions = Gauge("flows_executions", "Executions by status", ["status"], registry=registry)
-    for row in await parts.reading.rows(
-        select(t.executions.c.status.label("value"), func.count().label("number")).group_by(t.executions.c.status)
-    ):
-        executions.labels(row.value).set(row.number)
-    backups = Gauge("flows_backups", "Backups by status", ["status"], registry=registry)
-    for row in await parts.reading.rows(
-        select(t.backup_jobs.c.status.label("value"), func.count().label("number")).group_by(t.backup_jobs.c.status)
-    ):
-        backups.labels(row.value).set(row.number)
-    flows = Gauge("flows_flows", "Flows by whether they are enabled", ["enabled"], registry=registry)
-    enabled = t.protection_flows.c.enabled
-    for row in await parts.reading.rows(select(enabled.label("value"), func.count().label("number")).group_by(enabled)):
-        flows.labels(str(bool(row.value)).lower()).set(row.number)
+    async with parts.reading.snapshot() as reading:
+        executions = Gauge("flows_executions", "Executions by status", ["status"], registry=registry)
+        for row in await reading.rows(
+            select(t.executions.c.status.label("value"), func.count().label("number")).group_by(t.executions.c.status)
+        ):
+            executions.labels(row.value).set(row.number)
+        backups = Gauge("flows_backups", "Backups by status", ["status"], registry=registry)
+        for row in await reading.rows(
+            select(t.backup_jobs.c.status.label("value"), func.count().label("number")).group_by(t.backup_jobs.c.status)
+        ):
+            backups.labels(row.value).set(row.number)
+        flows = Gauge("flows_flows", "Flows by whether they are enabled", ["enabled"], registry=registry)
+        enabled = t.protection_flows.c.enabled
+        for row in await reading.rows(select(enabled.label("value"), func.count().label("number")).group_by(enabled)):
+            flows.labels(str(bool(row.value)).lower()).set(row.number)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -11,11 +11,11 @@ from litestar import get
 from api.answers import RepositoryList, Storage
 from api.desk import AtDesk
 from api.inputs import RepositoryInput, RepositoryPatchInput
+from api.problems import not_found
 from api.readmodel import backups, definitions
-from api.readmodel.backups import BackupFilter
 from api.readmodel.definitions import DefinitionFilter
 from api.readmodel.reading import Reading
-from api.routes.crud import Resource, known, router
+from api.routes.crud import Resource, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 from schemas import tables as t
@@ -55,8 +55,10 @@ async def list_repositories(
 @get("/{repository_id:str}/storage", responses=READ)
 async def storage(desk: AtDesk, repository_id: PathId) -> Storage:
     """Return a repository's space, as far as this machine can see it, and what backups take of it."""
-    repository: Repository = await known(REPOSITORY, desk, repository_id)
-    used = await backups.stats(desk.reading, BackupFilter(repository_id=repository_id))
+    found = await backups.storage(desk.reading, repository_id)
+    if found is None:
+        raise not_found("repository", repository_id)
+    repository, used = found
     space = None
     if repository.type == "directory":
         with suppress(OSError):

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from msgspec import structs
-
 from schemas.events import (
     BackupRequested,
     BackupSkipped,
@@ -55,17 +53,13 @@ def _stopping(batches: Iterable[Batch]) -> set[tuple[str, str | None]]:
 def _requests_anew(state: State) -> list[Batch]:
     """Return the requests of backups whose last one nobody holds, and nobody will be given."""
     assert state.time is not None
-    anew = [
-        Decision(
-            event=structs.replace(request.event, round=request.event.round + 1),
-            time=state.time,
-            cause=request.abandoned,
-        )
-        for execution in state.executions.values()
-        for backup_id, request in execution.requests.items()
-        # what is to stop and was not begun ends without any worker
-        if request.abandoned and (backup_id in execution.begun or not execution.stopping)
-    ]
+    anew: Batch = []
+    for backup_id, abandoned in state.abandoned.items():
+        execution = state.executions[abandoned.execution_id]
+        if execution.stopping and backup_id not in execution.begun:
+            continue  # it ends without any worker
+        event = _request(state.catalogue, execution, execution.in_flight[backup_id], state.time)
+        anew.append(Decision(event=event, time=state.time, cause=abandoned.cause))
     return [anew[start : start + LIMIT] for start in range(0, len(anew), LIMIT)]
 
 
@@ -115,6 +109,7 @@ def _request(
     if not vm.enabled or not repository.enabled:
         off = (("VM", vm.enabled), ("repository", repository.enabled))
         return skipped(execution, backup, _meanwhile("disabled", (name for name, it in off if not it)))
+    last = execution.requests.get(backup.backup_id)
     return BackupRequested(
         flow_id=started.flow_id,
         execution_id=started.execution_id,
@@ -130,7 +125,8 @@ def _request(
         retry_attempts=policy.retry_attempts if policy else 0,
         retry_delay_seconds=policy.retry_delay_seconds if policy else 30,
         timeout_seconds=policy.timeout_seconds if policy else None,
-        requested_at=time,
+        requested_at=last.requested_at if last else time,  # all attempts at a backup bear the same time
+        round=last.round + 1 if last else 1,
     )
 
 

@@ -111,14 +111,18 @@ class Stop(Value, frozen=True, kw_only=True):
 
 
 class Request(Value, frozen=True, kw_only=True):
-    """The newest request of a backup in flight, and where on the log it stands.
-
-    `abandoned`: the id of the message that says that nobody holds it, and nobody will be given it.
-    """
+    """The newest request of a backup in flight: where on the log it stands, and when the first one was made."""
 
     sequence: int
-    event: BackupRequested
-    abandoned: str | None = None
+    round: int
+    requested_at: datetime
+
+
+class Abandoned(Value, frozen=True, kw_only=True):
+    """That nobody holds the newest request of a backup, and nobody will be given it. `cause`: the message's id."""
+
+    execution_id: str
+    cause: str
 
 
 class Ended(Value, frozen=True, kw_only=True):
@@ -204,6 +208,7 @@ class State:
         self.executions: dict[str, Execution] = {}
         self.running: dict[str, set[str]] = {}  # by flow, or by backfill: its executions
         self.in_flight = Slots()
+        self.abandoned: dict[str, Abandoned] = {}  # by backup
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an answer
         self.answered = Answered()  # commands, and executions that no schedule asked for
         self.versions = Versions()
@@ -260,8 +265,8 @@ def evolve(state: State, entry: Stored) -> State:
         case BackupAbandoned() as abandoned:
             execution = state.executions.get(abandoned.execution_id)
             request = execution.requests.get(abandoned.backup_id) if execution else None
-            if execution and request and request.sequence == abandoned.request:
-                execution.requests[abandoned.backup_id] = structs.replace(request, abandoned=sent.id)
+            if request and request.sequence == abandoned.request:
+                state.abandoned[abandoned.backup_id] = Abandoned(execution_id=abandoned.execution_id, cause=sent.id)
         case BackupStarted() as begun:
             execution = state.executions.get(begun.execution_id)
             if execution and begun.backup_id in execution.in_flight:
@@ -372,9 +377,12 @@ def _requested(state: State, entry: Stored, event: BackupRequested) -> None:
     if backup := execution.waiting.pop(event.backup_id, None):
         execution.in_flight[backup.backup_id] = backup
         state.in_flight.add(event.flow_id, event.repository_id, backup)
-    elif event.backup_id not in execution.in_flight or event.round <= execution.requests[event.backup_id].event.round:
+    elif event.backup_id not in execution.in_flight or event.round <= execution.requests[event.backup_id].round:
         return
-    execution.requests[event.backup_id] = Request(sequence=entry.sequence, event=event)
+    state.abandoned.pop(event.backup_id, None)
+    execution.requests[event.backup_id] = Request(
+        sequence=entry.sequence, round=event.round, requested_at=event.requested_at
+    )
 
 
 def group_of(one: FlowStarted | Trigger) -> str:
@@ -506,6 +514,7 @@ def _end(
     backup = execution.in_flight.pop(event.backup_id, None)
     execution.begun.pop(event.backup_id, None)
     execution.requests.pop(event.backup_id, None)
+    state.abandoned.pop(event.backup_id, None)
     if backup is not None:
         state.in_flight.remove(execution.started.flow_id, execution.started.repository_id, backup)
     execution.ended[event.backup_id] = ended

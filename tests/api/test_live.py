@@ -16,8 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api import feed as feed_module
-from api.feed import Cut, Feed
+from api import broadcast
+from api.broadcast import Broadcaster, SlowConsumer
+from api.listener import Listener
 from bus.envelope import Stored
 from bus.log import Log
 from bus.tasks import ended
@@ -137,13 +138,13 @@ def test_many_look_on_and_one_comes_back_while_much_happens(running: Running, ap
 
 
 async def test_one_who_is_too_slow_is_cut_and_holds_up_nobody(log: Log) -> None:
-    feed, listening = Feed(log), asyncio.Event()
-    running = asyncio.create_task(feed.run(listening))
+    broadcaster, listening = Broadcaster(log, since=0), asyncio.Event()
+    running = asyncio.create_task(Listener(log, [broadcaster.hear], after=0).run(listening))
     await listening.wait()
-    slow, quick = (feed.look(lambda _: True, after=None, ping=5) for _ in range(2))
+    slow, quick = (broadcaster.subscribe(lambda _: True, after=None, ping=5) for _ in range(2))
     waiting = [asyncio.ensure_future(anext(one)) for one in (slow, quick)]
     await asyncio.sleep(0)
-    number = feed_module.WAITING + 100
+    number = broadcast.WAITING + 100
     events = [sent(due(at=T0 + timedelta(seconds=one)), id=f"e{one}") for one in range(number)]
     await log.append(events[:1], expect={})
     assert [entry.sequence for entry in await asyncio.gather(*waiting) if entry is not None] == [1, 1]
@@ -153,11 +154,11 @@ async def test_one_who_is_too_slow_is_cut_and_holds_up_nobody(log: Log) -> None:
         await asyncio.sleep(0.2)
     assert await reading == list(range(2, number + 1))
     seen = [1]
-    with pytest.raises(Cut):
+    with pytest.raises(SlowConsumer):
         await collect(slow, seen)
     assert seen == list(range(1, len(seen) + 1))  # what it got has no gap
     assert len(seen) < number
-    again = feed.look(lambda _: True, after=seen[-1], ping=5)
+    again = broadcaster.subscribe(lambda _: True, after=seen[-1], ping=5)
     assert await take(again, number - seen[-1]) == list(range(seen[-1] + 1, number + 1))
     for one in (slow, quick, again):
         await one.aclose()

@@ -11,11 +11,13 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, FetchTimeoutError
 
-from bus import log as log_module
+from bus import appending
+from bus.appending import BATCH_LIMIT
 from bus.connection import connect
 from bus.envelope import Stored, Unreadable
 from bus.errors import Conflict, TooLarge, Unavailable, Unknown
-from bus.log import BATCH_LIMIT, Batch, Log
+from bus.log import Log
+from bus.reading import Page
 from bus.server import Server
 from bus.subjects import STREAM
 from bus.tasks import ended
@@ -77,7 +79,7 @@ async def test_messages_asked_at_once_share_batches(log: Log) -> None:
 async def test_a_message_over_the_limit_is_refused_before_it_closes_the_connection(
     log: Log, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "HEADERS_SIZE", client.max_payload - 300)
+    monkeypatch.setattr(appending, "HEADERS_SIZE", client.max_payload - 300)
     with pytest.raises(TooLarge, match=r"catalog\.vm\.a"):
         await log.append([sent(vm("a", description="x" * 1000))], expect={})
     sequences = await asyncio.gather(
@@ -90,7 +92,7 @@ async def test_a_message_over_the_limit_is_refused_before_it_closes_the_connecti
 
 async def test_following_sees_old_and_new_in_order_and_says_when_it_has_caught_up(log: Log) -> None:
     await log.append([sent(due("a")) for _ in range(700)], expect={})
-    seen: list[Batch] = []
+    seen: list[Page] = []
 
     async def follow() -> None:
         async for batch in log.follow(["flow.*.*"], after=100):
@@ -109,7 +111,7 @@ async def test_following_sees_old_and_new_in_order_and_says_when_it_has_caught_u
 
 async def test_following_an_empty_log_says_so_at_once(log: Log) -> None:
     async for batch in log.follow(["flow.*.*"], after=0):
-        assert batch == Batch(entries=[], position=0, caught_up=True)
+        assert batch == Page(entries=[], position=0, caught_up=True)
         break
 
 

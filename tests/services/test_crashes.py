@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bus.appending import Guards
 from bus.connection import connect
 from bus.envelope import Envelope
-from bus.log import Guards, Log
+from bus.log import Log
 from bus.server import Server
 from bus.tasks import ended
 from schemas import commands as c

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from bus.appending import Guards
 from bus.clock import now
 from bus.envelope import Envelope
 from bus.errors import Unknown
-from bus.log import Guards, Log
+from bus.log import Log
 from schemas import commands as c
 from schemas.definitions import FlowPatch
 from services import deciding

@@ -1,0 +1,108 @@
+"""The tail: the commands at the end of the log and their outcomes, as the tables will have them. No I/O."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+from bus.envelope import Entry, Stored
+from schemas.base import Value
+from schemas.commands import Command
+from schemas.events import (
+    Defined,
+    FlowBackfillCancelled,
+    FlowBackfilling,
+    FlowCancelling,
+    FlowSkipped,
+    FlowStarted,
+    Rejected,
+)
+from services.recorder.projection import project
+
+REMEMBERED = 20_000  # commands and outcomes
+SUBJECTS = (
+    *("command.*.*", "catalog.*.*", "rejected.*.*", "flow.started.*", "flow.skipped.*", "flow.cancelling.*"),
+    *("flow.backfilling.*", "flow.backfill_cancelled.*"),
+)
+
+_Told = (
+    Command | Defined | Rejected | FlowStarted | FlowSkipped | FlowCancelling | FlowBackfilling | FlowBackfillCancelled
+)
+
+
+class Outcome(Value, frozen=True, kw_only=True):
+    """What became of a command. `sequence`: when the tables are there, they have all that it led to at once."""
+
+    sequence: int
+    accepted: bool
+    code: str | None = None
+    reason: str = ""
+    field: str | None = None
+
+
+class Tail:
+    """What the log holds after `since`, up to `position`. It lets go of the oldest and then begins later."""
+
+    def __init__(self, since: int = 0, *, most: int | None = REMEMBERED) -> None:
+        self.since = since
+        self.position = since
+        self._most = most
+        self._commands: OrderedDict[str, int] = OrderedDict()  # by id: the sequence of the first with it
+        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()  # by command
+        self._order: deque[tuple[int, OrderedDict[str, int] | OrderedDict[str, Outcome], str]] = deque()
+        self._last: dict[str, int] = {}  # by subject of commands
+
+    def take(self, entries: Sequence[Entry], position: int) -> dict[str, Outcome]:
+        """Take in what comes next and return the outcomes that are new, by command."""
+        told = [one for one in entries if isinstance(one, Stored) and isinstance(one.envelope.data, _Told)]
+        changes = project(told)  # the first answer counts, here as in the tables
+        ends = {one.envelope.causationid: _end(one) for one in told}
+        new: dict[str, Outcome] = {}
+        for entry in entries:
+            if entry.subject.startswith("command."):
+                self._last[entry.subject] = entry.sequence  # one that is unreadable counts for the guard too
+        for id_, row in changes.new_commands.items():
+            if id_ not in self._commands:
+                self._commands[id_] = row["sequence"]
+                self._order.append((row["sequence"], self._commands, id_))
+        for id_, row in changes.answers.items():
+            if id_ not in self._outcomes:
+                new[id_] = self._outcomes[id_] = _outcome(row, ends[id_])
+                self._order.append((row["outcome_sequence"], self._outcomes, id_))
+        self.position = position
+        self._let_go()
+        return new
+
+    def _let_go(self) -> None:
+        while self._most is not None and len(self._order) > self._most:
+            sequence, held, id_ = self._order.popleft()
+            del held[id_]
+            self.since = max(self.since, sequence)
+
+    def command(self, command_id: str) -> int | None:
+        """Return where a command stands, None when it is not in the tail."""
+        return self._commands.get(command_id)
+
+    def outcome(self, command_id: str) -> Outcome | None:
+        """Return a command's outcome, None when it is not in the tail."""
+        return self._outcomes.get(command_id)
+
+    def last(self, subject: str) -> int | None:
+        """Return the last sequence heard on a subject of commands, None when nothing was heard on it."""
+        return self._last.get(subject)
+
+
+def _end(entry: Stored) -> int:
+    """Return up to where what a message says goes on: an execution's plan follows its start, in one atomic batch."""
+    data = entry.envelope.data
+    return entry.sequence + (data.parts if isinstance(data, FlowStarted) else 0)
+
+
+def _outcome(row: dict[str, object], end: int) -> Outcome:
+    return Outcome(
+        sequence=end,
+        accepted=row["outcome"] == "accepted",
+        code=row["code"],  # type: ignore[arg-type]
+        reason=row["reason"] or "",  # type: ignore[arg-type]
+        field=row["field"],  # type: ignore[arg-type]
+    )

@@ -1,0 +1,224 @@
+"""Reading: all of it, what is new, or the last word on each subject; always in order and without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import UTC
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext, api
+
+from bus.envelope import Entry, Stored, decode
+from bus.errors import Unavailable
+from bus.refusals import SILENCE
+from bus.subjects import STREAM
+from schemas.base import Value
+
+FETCH = 500  # messages asked for at once by a follower
+FILTERS = 100  # subjects that one consumer is asked for by name
+IDLE = 5.0  # seconds that a fetch waits in the server; also the longest a follower is blind after a server restart
+RETRY_PAUSE = 0.5  # seconds before a follower makes a new consumer after an error
+
+
+class Page(Value, frozen=True, kw_only=True):
+    """Some entries of the log, in order. `caught_up`: nothing more was there when they were read.
+
+    `position` is the sequence of the last entry read so far; with no entries it is the follower's starting position.
+    """
+
+    entries: list[Entry]
+    position: int
+    caught_up: bool
+
+
+class Reader:
+    """Reads the stream over an open connection."""
+
+    def __init__(self, client: Client, js: JetStreamContext) -> None:
+        self._client = client
+        self._js = js
+
+    async def read(self, subjects: Sequence[str], *, after: int = 0, until: int | None = None) -> list[Entry]:
+        """Return what is on these subject filters now, after a sequence and up to one."""
+        entries: list[Entry] = []
+        async for batch in self.follow(subjects, after=after):
+            entries += [entry for entry in batch.entries if until is None or entry.sequence <= until]
+            if batch.caught_up or (until is not None and batch.position >= until):
+                break
+        return entries
+
+    async def pages(self, *, after: int, until: int, size: int) -> AsyncIterator[list[Entry]]:
+        """Yield all that is on the log after a sequence and up to one, in lists of `size` (the last one: of the rest).
+
+        For whole histories: the server pushes, which is three times as fast as fetching.
+        """
+        position = after
+        while position < until:
+            try:
+                async for page in self._pushed(position, until, size):
+                    position = page[-1].sequence
+                    yield page
+                break  # what is between the last message and `until` has expired
+            except (_Gap, *SILENCE):
+                if self._client.is_closed:
+                    raise Unavailable("the connection to NATS is closed for good") from None
+                await asyncio.sleep(RETRY_PAUSE)
+
+    async def _pushed(self, after: int, until: int, size: int) -> AsyncIterator[list[Entry]]:
+        """Yield pages from a consumer that the server pushes to. Raises `_Gap` when it falls silent or out of order."""
+        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        inbox = self._client.new_inbox()
+
+        async def take(message: Msg) -> None:
+            arrived.put_nowait(message)
+
+        # the server's flow control bounds what is on its way
+        subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+            inbox, cb=take, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        config = api.ConsumerConfig(
+            deliver_subject=inbox,
+            deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=after + 1,
+            ack_policy=api.AckPolicy.NONE,
+            flow_control=True,
+            idle_heartbeat=IDLE,
+            mem_storage=True,
+            num_replicas=1,
+            inactive_threshold=60,
+        )
+        info = await self._js.add_consumer(STREAM, config)  # pyright: ignore[reportUnknownMemberType]
+        try:
+            if not info.num_pending and not (info.delivered and info.delivered.consumer_seq):
+                return
+            page: list[Entry] = []
+            delivered = 0
+            while True:
+                try:
+                    waits = arrived.empty()
+                    message = await asyncio.wait_for(arrived.get(), 3 * IDLE) if waits else arrived.get_nowait()
+                except TimeoutError:
+                    raise _Gap from None
+                if not message.data and message.headers is not None and "Status" in message.headers:
+                    if message.reply:  # the server asks whether to go on
+                        await self._client.publish(message.reply)
+                    continue
+                metadata = message.metadata
+                delivered += 1
+                if metadata.sequence.consumer != delivered:
+                    raise _Gap
+                if metadata.sequence.stream <= until:
+                    page.append(entry_of(message))
+                over = metadata.sequence.stream >= until or not metadata.num_pending
+                if page and (len(page) >= size or over):
+                    yield page
+                    page = []
+                if over:
+                    return
+        finally:
+            with suppress(Exception):
+                await subscription.unsubscribe()
+                await self._js.delete_consumer(STREAM, info.name)
+
+    async def latest(self, subjects: Sequence[str], *, until: int | None = None) -> list[Entry]:
+        """Return the last readable message of each subject that matches, in order: the catalogue in one quick pass.
+
+        `until`: as it was at that sequence. A subject whose messages are all unreadable is left out.
+        """
+        found: list[Entry] = []
+        again: list[str] = []  # subjects whose last message is not the one that is asked for
+        async for batch in self._consume(subjects, api.DeliverPolicy.LAST_PER_SUBJECT, after=0):
+            for entry in batch.entries:
+                if isinstance(entry, Stored) and (until is None or entry.sequence <= until):
+                    found.append(entry)
+                else:
+                    again.append(entry.subject)
+            if batch.caught_up:
+                break
+        for start in range(0, len(again), FILTERS):
+            earlier: dict[str, Entry] = {}
+            for entry in await self.read(again[start : start + FILTERS], until=until):
+                if isinstance(entry, Stored):
+                    earlier[entry.subject] = entry
+            found += earlier.values()
+        return sorted(found, key=lambda entry: entry.sequence)
+
+    async def follow(
+        self, subjects: Sequence[str], *, after: int, ready: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[Page]:
+        """Yield what is on these subject filters after a sequence, and all that comes, in order and without a gap.
+
+        The consumer lives in the server without acknowledgements. When anything goes wrong it is re-made from the last
+        position, so the sequence never ends of itself. The first batch may be empty: then nothing was there.
+        """
+        position = after
+        while True:
+            try:
+                async for batch in self._consume(subjects, api.DeliverPolicy.BY_START_SEQUENCE, after=position):
+                    position = batch.position
+                    if ready is not None:
+                        await ready()
+                        ready = None
+                    yield batch
+            except (_Gap, *SILENCE):
+                if self._client.is_closed:
+                    raise Unavailable("the connection to NATS is closed for good") from None
+                await asyncio.sleep(RETRY_PAUSE)
+
+    async def _consume(self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int) -> AsyncIterator[Page]:
+        """Yield batches from a fresh ephemeral consumer until it fails. Raises `_Gap` when some came out of order."""
+        config = api.ConsumerConfig(
+            deliver_policy=policy,
+            opt_start_seq=after + 1 if policy is api.DeliverPolicy.BY_START_SEQUENCE else None,
+            ack_policy=api.AckPolicy.NONE,
+            filter_subjects=list(subjects),
+            mem_storage=True,
+            num_replicas=1,
+            inactive_threshold=60,
+        )
+        subscription = await self._js.pull_subscribe("", stream=STREAM, config=config)
+        info = await subscription.consumer_info()
+        try:
+            position, delivered = after, 0
+            if not info.num_pending and not info.delivered.consumer_seq:  # type: ignore[union-attr]
+                yield Page(entries=[], position=position, caught_up=True)
+            while True:
+                try:
+                    messages = await subscription.fetch(FETCH, timeout=IDLE)
+                except TimeoutError:  # nats-py raises its own, and asyncio's: the second is the first one's base
+                    # nothing came, or the consumer is gone: its own word decides
+                    await subscription.consumer_info()
+                    continue
+                entries: list[Entry] = []
+                pending = 0
+                for message in messages:
+                    metadata = message.metadata
+                    delivered += 1
+                    if metadata.sequence.consumer != delivered:
+                        raise _Gap
+                    position, pending = metadata.sequence.stream, metadata.num_pending
+                    entries.append(entry_of(message))
+                if entries:
+                    yield Page(entries=entries, position=position, caught_up=pending == 0)
+        finally:
+            with suppress(Exception):
+                await subscription.unsubscribe()
+                await self._js.delete_consumer(STREAM, info.name)
+
+
+class _Gap(Exception):
+    """A consumer did not deliver in order."""
+
+
+def entry_of(message: Msg) -> Entry:
+    """Return the entry that a delivered message holds."""
+    metadata = message.metadata
+    return decode(
+        sequence=metadata.sequence.stream,
+        subject=message.subject,
+        stored_at=metadata.timestamp.astimezone(UTC),
+        body=message.data,
+    )
