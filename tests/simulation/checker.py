@@ -97,6 +97,7 @@ class History:
         self.total_limit = total_limit
         self.violations: list[Violation] = []
         self.commands: dict[str, tuple[int, c.Command]] = {}
+        self.asked: dict[str, list[int]] = defaultdict(list)  # by command: where it stands
         self.answers: dict[str, list[int]] = defaultdict(list)  # by command: the first of each group of outcomes
         self.starts: dict[str, list[int]] = defaultdict(list)  # by execution
         self.skips: dict[str, list[tuple[int, e.FlowSkipped]]] = defaultdict(list)
@@ -133,6 +134,7 @@ class History:
         self._outcome(entry)
         match data:
             case c.Command():
+                self.asked[sent.id].append(entry.sequence)
                 self.commands.setdefault(sent.id, (entry.sequence, data))
                 if isinstance(data, c.ExecuteFlow | c.RetryExecution | c.BackupVm):
                     self.expected.setdefault(manual_execution_id(sent.id), entry.sequence)
@@ -412,6 +414,14 @@ class History:
                 yield Violation(rule="dead letter", text=text, sequence=entry.sequence)
 
 
+def _asked(world: World, history: History) -> Iterator[Violation]:
+    """Yield commands that stand on the log twice, though their client looks whether they do."""
+    careless = {request.id for request in world.scenario.requests if request.careless}
+    for id_, sequences in history.asked.items():
+        if len(sequences) > 1 and id_ not in careless:
+            yield Violation(rule="asked twice", text=f"the command {id_} stands at {sequences}", sequence=sequences[1])
+
+
 def unfinished(world: World) -> list[Violation]:
     """Return what is not over yet in a world: on its log, and in its queues."""
     history = History(world.entries, total_limit=world.scenario.total_limit)
@@ -454,7 +464,7 @@ def check(world: World) -> list[Violation]:
     found = [*history.violations, *history.once(), *history.occurrences(until), *history.dead_letters()]
     if not world.quiet:
         found += [*history.unfinished(), *_queues(world)]
-    found += [*_fences(world), *_alive(world), *_tables(world), *_replayed(history.entries)]
+    found += [*_asked(world, history), *_fences(world), *_alive(world), *_tables(world), *_replayed(history.entries)]
     return sorted(found, key=lambda one: GRAVE.index(one.rule) if one.rule in GRAVE else len(GRAVE))
 
 

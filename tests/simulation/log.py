@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js import api
 
+from bus import appending, reading
 from bus import log as real
 from bus.checkpoint import Checkpoint, Note
 from bus.envelope import Entry
@@ -114,10 +115,9 @@ class SimulatedLog(real.Log):
         meddle: Meddle = _leave_alone,
         process: Process | None = None,
     ) -> None:
-        self._client: Any = _Client(link)
-        self._answer_timeout = answer_timeout
-        self._group = []
-        self._flushing = None
+        nothing: Any = None  # JetStream's own client is never asked
+        appending.Appender.__init__(self, _Client(link), nothing, answer_timeout)  # type: ignore[arg-type]
+        reading.Reader.__init__(self, self._client, nothing)
         self.link = link
         self._server = link.server
         self._meddle = meddle
@@ -148,7 +148,7 @@ class SimulatedLog(real.Log):
             # what is late overtakes nothing, and is overtaken: it comes by another way
             delay = loss.late + link.delay() if loss.late else link.there()
             server.later(delay, server.receive, do)
-        timer = loop.call_later(self._answer_timeout, _expire, future)
+        timer = loop.call_later(self._timeout, _expire, future)
         try:
             return await future
         finally:
@@ -166,7 +166,7 @@ class SimulatedLog(real.Log):
 
     async def _publish(self, messages: list[tuple[str, bytes, dict[str, str]]]) -> int:
         for subject, body, _ in messages:
-            if len(body) > MAX_PAYLOAD - real.HEADERS_SIZE:
+            if len(body) > MAX_PAYLOAD - appending.HEADERS_SIZE:
                 raise TooLarge(f"a message for {subject} has {len(body):,} bytes")
         self.link.published += 1
         loss = await self._meddle(self, messages[0][0])
@@ -180,7 +180,7 @@ class SimulatedLog(real.Log):
 
     async def _consume(
         self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int
-    ) -> AsyncIterator[real.Batch]:
+    ) -> AsyncIterator[reading.Page]:
         server, link = self._server, self.link
         loop = asyncio.get_running_loop()
         generation = server.generation
@@ -191,12 +191,12 @@ class SimulatedLog(real.Log):
         selected = await self._call(lambda: server.selected(subjects))
         if latest:
             found = await self._call(lambda: _latest(server, selected.sequences))
-            yield real.Batch(entries=found, position=found[-1].sequence if found else 0, caught_up=True)
+            yield reading.Page(entries=found, position=found[-1].sequence if found else 0, caught_up=True)
             return
         first = True
         while True:
             if server.generation != generation:
-                await asyncio.sleep(real.IDLE * link.rng.random())  # the fetch that was under way waits out its time
+                await asyncio.sleep(reading.IDLE * link.rng.random())  # the fetch that was under way waits out its time
                 raise TimeoutError  # the consumer is gone
             now = server.time()
             if link.cut or link.blind_until > now or server.down:
@@ -207,11 +207,11 @@ class SimulatedLog(real.Log):
             sequences = selected.sequences
             if start < len(sequences) or first:
                 # in most cases all there is; now and then a fetch ends in the middle
-                most = real.FETCH if link.rng.random() < 0.8 else 1 + int(4 * link.rng.random())
+                most = reading.FETCH if link.rng.random() < 0.8 else 1 + int(4 * link.rng.random())
                 end = min(start + most, len(sequences))
                 entries = [entry for seq in sequences[start:end] if (entry := server.entry(seq)) is not None]
                 before, position = position, sequences[end - 1] if end > start else position
-                batch = real.Batch(entries=entries, position=position, caught_up=end >= len(sequences))
+                batch = reading.Page(entries=entries, position=position, caught_up=end >= len(sequences))
                 first = False
                 await asyncio.sleep(link.back())
                 if link.cut or link.blind_until > server.time():

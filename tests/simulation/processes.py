@@ -17,7 +17,9 @@ from hashlib import sha256
 from typing import Any
 from unittest.mock import patch
 
-from api.gateway import Gateway, Outcome
+from api.commands import CommandClient, Recorded
+from api.listener import Listener
+from api.tail import Outcome
 from bus.errors import LogError
 from bus.stream import Queue
 from schemas.commands import Command
@@ -96,24 +98,46 @@ class Api:
 
     name = "api"
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, database: Database | None) -> None:
+        self._clock = clock
+        self._database = database
         self._listening = asyncio.Event()
 
     async def open(self, log: SimulatedLog, subscribe: Any) -> None:
         del subscribe
-        self._gateway = Gateway(log)
+        self._log = log
+        end = (await log.identity()).last_sequence
+        self._commands = CommandClient(log, self._recorded, self._clock, since=end)
+        self._listener = Listener(log, [self._commands.hear], after=end)
 
     async def run(self) -> None:
-        await self._gateway.run(self._listening)
+        await self._listener.run(self._listening)
 
-    async def ask(self, command: Command, id: str) -> Outcome | None:
-        """Return a command's outcome, None when there is none yet or it is not known whether it was taken."""
+    async def ask(self, command: Command, id: str, *, careless: bool) -> Outcome | None:
+        """Return a command's outcome, None when there is none yet or it is not known whether it was taken.
+
+        `careless`: as a client does that only relies on the log's duplicate window.
+        """
         try:
             async with asyncio.timeout(LISTENING):
                 await self._listening.wait()
-            return await self._gateway.ask(command, id=id, actor="admin", patience=PATIENCE)
+            return await self._commands.submit(command, id=id, actor="admin", keyed=not careless, patience=PATIENCE)
         except (LogError, TimeoutError):
             return None
+
+    async def _recorded(self, command_id: str) -> Recorded:
+        """Look into the recorder's tables, which lag as they do."""
+        await asyncio.sleep(0.001)
+        if self._database is None:
+            return Recorded(position=0)
+        row = self._database.tables["commands"].get((command_id,))
+        if row is None:
+            return Recorded(position=self._database.position)
+        outcome = None
+        if row["outcome"] != "pending":
+            accepted = row["outcome"] == "accepted"
+            outcome = Outcome(sequence=row["outcome_sequence"], accepted=accepted, code=row["code"])
+        return Recorded(position=self._database.position, sequence=row["sequence"], outcome=outcome)
 
 
 def service(
@@ -126,7 +150,7 @@ def service(
         "executor": partial(Executor, total_limit=total_limit),
         "worker": partial(Worker, slots=2, engines={"simulated": engine}),
         "recorder": partial(Recorder, "", store=None if database is None else MemoryStore(database)),
-        "api": Api,
+        "api": partial(Api, database=database),
     }
     make = makers[kind]
     if _takes_a_clock(kind, makers[kind]):

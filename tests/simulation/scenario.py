@@ -31,7 +31,10 @@ FaultKind = Literal[
 
 
 class Request(Value, frozen=True, kw_only=True):
-    """Something that somebody asks for at `at` (seconds), and asks again with the same key after each of `again`."""
+    """Something that somebody asks for at `at` (seconds), and asks again with the same key after each of `again`.
+
+    `careless`: by a client that does not look whether the key was used before.
+    """
 
     id: str
     at: float
@@ -39,6 +42,7 @@ class Request(Value, frozen=True, kw_only=True):
     target: str = ""
     argument: str = ""
     again: tuple[float, ...] = ()
+    careless: bool = False
 
 
 class Fault(Value, frozen=True, kw_only=True):
@@ -82,7 +86,7 @@ def scenario(seed: int, schedule_seed: int = 0) -> Scenario:
         "executor": _few(rng, 3),
         "worker": _few(rng, 2),
         "recorder": 2 if rng.random() < 0.15 else 1,
-        "api": 1,
+        "api": _few(rng, 2),
     }
     definitions = _definitions(rng)
     targets = [f"{kind}-{number}" for kind, count in replicas.items() for number in range(count)]
@@ -201,7 +205,7 @@ def _requests(rng: random.Random, definitions: tuple[Message, ...], seconds: flo
     for number in range(rng.choice((0, 2, 4, 4, 6, 10))):
         make = rng.choices([one for _, one in choices], weights=[weight for weight, _ in choices])[0]
         again = rng.choice(((), (), (), (1.0,), (WINDOW + 65.0,), (0.0, 30.0)))
-        found.append(Request(id=f"request-{number}", at=_moment(rng, seconds), again=again, **make()))
+        found.append(Request(id=f"request-{number}", at=_moment(rng, seconds), again=again, careless=rng.random() < 0.3, **make()))
     return tuple(sorted(found, key=lambda one: one.at))
 
 

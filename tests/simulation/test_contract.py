@@ -17,11 +17,12 @@ from faststream import AckPolicy
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
-from bus import log as log_module
+from bus import appending
 from bus.connection import connect, options
 from bus.envelope import Stored, Unreadable, encode
 from bus.errors import Conflict, TooLarge, Unknown
-from bus.log import Batch, Log
+from bus.log import Log
+from bus.reading import Page
 from bus.server import Server as RealServer
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
@@ -210,7 +211,7 @@ async def test_of_rivals_with_the_same_guard_one_wins(backend: Backend) -> None:
 
 
 async def test_a_message_that_is_too_large_is_refused(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_module, "HEADERS_SIZE", (8 << 20) - 300)
+    monkeypatch.setattr(appending, "HEADERS_SIZE", (8 << 20) - 300)
     with pytest.raises(TooLarge):
         await backend.log.append([sent(vm("a", description="x" * 1000))], expect={})
 
@@ -294,7 +295,7 @@ async def test_reading_a_stretch(backend: Backend) -> None:
 async def test_following_is_in_order_without_a_gap_and_says_when_it_has_caught_up(backend: Backend) -> None:
     log = backend.log
     await log.append([sent(due("a")) for _ in range(120)], expect={})
-    batches: list[Batch] = []
+    batches: list[Page] = []
 
     async def follow() -> None:
         async for batch in log.follow(["flow.*.*"], after=20):
@@ -315,7 +316,7 @@ async def test_following_is_in_order_without_a_gap_and_says_when_it_has_caught_u
 
 async def test_following_nothing_says_so_at_once(backend: Backend) -> None:
     async for batch in backend.log.follow(["flow.*.*"], after=0):
-        assert batch == Batch(entries=[], position=0, caught_up=True)
+        assert batch == Page(entries=[], position=0, caught_up=True)
         break
 
 

@@ -67,6 +67,7 @@ class World:
         self.places: dict[str, Place] = {}
         self.healed_at = 0.0
         self._loop = SimulatedLoop()
+        self._people = random.Random(f"people/{scenario.seed}/{scenario.schedule}")
         self._by_publish: dict[tuple[str, int], list[Fault]] = {}
         self._by_message: dict[int, list[Fault]] = {}
 
@@ -164,7 +165,7 @@ class World:
                 name=place.name,
                 clock=process.clock,  # type: ignore[attr-defined]
                 engine=self._engine,
-                database=self.databases.get(place.name),
+                database=self.databases.get("recorder-0" if place.kind == "api" else place.name),
                 total_limit=self.scenario.total_limit,
             )
             await processes.host(place.service, log)
@@ -190,19 +191,19 @@ class World:
         if command is None:
             return
         self._note(f"somebody asks: {request.verb} {request.target} {request.argument} (id {request.id})")
-        await self._ask(command, request.id, times=100)
+        await self._ask(command, request, times=100)
         for pause in request.again:
             await asyncio.sleep(pause)
-            await self._ask(command, request.id, times=2)
+            await self._ask(command, request, times=2)
 
-    async def _ask(self, command: Any, id_: str, *, times: int) -> None:
+    async def _ask(self, command: Any, request: Request, *, times: int) -> None:
         """Ask until there is an outcome, always with the same id."""
         for _ in range(times):
-            place = self.places["api-0"]
+            place = self.places[f"api-{int(self._people.random() * self.scenario.replicas['api'])}"]
             process, service = place.process, place.service
             if process is not None and not process.dead and service is not None:
                 heard: asyncio.Future[Any] = self._loop.create_future()
-                process.spawn(_hear(service, command, id_, heard))
+                process.spawn(_hear(service, command, request, heard))
                 done, _ = await asyncio.wait([heard], timeout=ASKED_AGAIN)
                 if done and heard.result() is not None:
                     return
@@ -386,8 +387,8 @@ class World:
         return self.server.now() + timedelta(seconds=when - self._loop.time())
 
 
-async def _hear(service: Any, command: Any, id_: str, heard: asyncio.Future[Any]) -> None:
-    outcome = await service.ask(command, id_)
+async def _hear(service: Any, command: Any, request: Request, heard: asyncio.Future[Any]) -> None:
+    outcome = await service.ask(command, request.id, careless=request.careless)
     if not heard.done():
         heard.set_result(outcome)
 
