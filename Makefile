@@ -5,7 +5,7 @@ DATA ?= flows-data
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export CUSTOM_COMPILE_COMMAND := make lock
 
-.PHONY: run test quick check format docs fuzz bench lock clean
+.PHONY: run test quick check format docs fuzz simulate bench lock clean
 
 run: .venv/ready  ## everything on this machine, with a demo, on http://127.0.0.1:8082
 	$(BIN)/flows up --demo --data $(DATA)
@@ -30,6 +30,10 @@ docs: .venv/ready  ## write docs/openapi.json and docs/asyncapi.json
 
 fuzz: .venv/ready  ## the served OpenAPI against a running engine, 200 examples for each operation
 	$(BIN)/python -m tests.fuzz 200
+
+SEEDS ?= 1000
+simulate: .venv/ready  ## the services on a simulated log, clock and network: SEEDS=1000 worlds, or as many as you like
+	$(BIN)/python -m tests.simulation $(SEEDS)
 
 bench: .venv/ready  ## benchmarks, side by side
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation SEEDS [--from N] [--schedules 3] [--jobs 2] [--show SEED]`: run seeds, shrink what fails."""
+"""`python -m tests.simulation SEEDS [--from N] [--schedules 3] [--show SEED]`: run seeds, shrink what fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from functools import partial
 from msgspec import structs
 
 from tests.simulation.defects import DEFECTS
-from tests.simulation.run import Result, run, told
+from tests.simulation.run import Result, run, story_of
 from tests.simulation.scenario import scenario
 from tests.simulation.shrink import shrink
 
@@ -25,7 +25,11 @@ PROGRESS = 5.0  # seconds
 def main() -> int:
     if os.environ.get("PYTHONHASHSEED") != "0":
         # the order of a set of strings is the interpreter's, unless it is told
-        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606, E501
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
+            {**os.environ, "PYTHONHASHSEED": "0"},
+        )
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("seeds", type=int, nargs="?", default=1000, help="how many scenarios")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
@@ -33,7 +37,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes")
     parser.add_argument("--show", type=int, help="tell one seed, shrunk if it fails")
     parser.add_argument("--schedule", type=int, default=0, help="with --show: which interleaving")
-    parser.add_argument("--whole", action="store_true", help="with --show: do not shrink")
+    parser.add_argument("--unshrunk", action="store_true", help="do not shrink what fails")
     parser.add_argument("--digest", action="store_true", help="print a digest of each history, and nothing else")
     parser.add_argument("--defect", choices=sorted(DEFECTS), help="with a defect put back in")
     given = parser.parse_args()
@@ -41,10 +45,10 @@ def main() -> int:
         if given.defect:
             stack.enter_context(DEFECTS[given.defect].restored())
         if given.show is not None:
-            return _show(given.show, given.schedule, whole=given.whole)
+            return _show(given.show, given.schedule, shrunk=not given.unshrunk)
         if given.digest:
             return _digests(given.seeds, given.first, given.schedules, given.jobs)
-        return _run(given.seeds, given.first, given.schedules, given.jobs)
+        return _run(given.seeds, given.first, given.schedules, given.jobs, told=0 if given.unshrunk else SHOWN)
 
 
 def _one(schedules: int, number: int) -> Result:
@@ -59,7 +63,7 @@ def _digests(seeds: int, first: int, schedules: int, jobs: int) -> int:
     return 0
 
 
-def _run(seeds: int, first: int, schedules: int, jobs: int) -> int:
+def _run(seeds: int, first: int, schedules: int, jobs: int, *, told: int) -> int:
     """Run seeds over processes, and say how it goes."""
     began = said = time.monotonic()
     failed: list[Result] = []
@@ -83,17 +87,17 @@ def _run(seeds: int, first: int, schedules: int, jobs: int) -> int:
     )
     for rule, count in Counter(rule for result in failed for rule in result.rules).most_common():
         print(f"  {count:6,}  {rule}")
-    for result in sorted(failed, key=lambda one: (one.seed, one.schedule))[:SHOWN]:
-        _show(result.seed, result.schedule, whole=False)
+    for result in sorted(failed, key=lambda one: (one.seed, one.schedule))[:told]:
+        _show(result.seed, result.schedule, shrunk=True)
     return 1 if failed else 0
 
 
-def _show(seed: int, schedule: int, *, whole: bool) -> int:
+def _show(seed: int, schedule: int, *, shrunk: bool) -> int:
     """Tell a seed's story; of one that fails, the smallest that fails in the same way."""
     given = scenario(seed, schedule)
     violations = run(given).violations
     rules = {violation.rule for violation in violations}
-    if violations and not whole:
+    if violations and shrunk:
         given = shrink(given, violations[0].rule)
     print(f"\n=== seed {seed}, schedule {schedule}: {', '.join(sorted(rules)) or 'all promises are kept'}")
     shown = structs.asdict(structs.replace(given, definitions=(), requests=(), faults=()))
@@ -101,7 +105,7 @@ def _show(seed: int, schedule: int, *, whole: bool) -> int:
     for part in (*given.requests, *given.faults):
         fields = structs.asdict(part)
         print("   ", type(part).__name__.lower(), {key: value for key, value in fields.items() if value})
-    for line in told(given):
+    for line in story_of(given):
         print(line)
     return 1 if rules else 0
 

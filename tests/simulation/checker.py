@@ -9,6 +9,7 @@ import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from bus.envelope import Entry, Stored
@@ -201,7 +202,9 @@ class History:
             if definition is None:
                 self._flows.pop(event.id, None)
             else:
-                twin = next((f.id for f in self._flows.values() if f.name == definition.name and f.id != event.id), None)
+                twin = next(
+                    (f.id for f in self._flows.values() if f.name == definition.name and f.id != event.id), None
+                )
                 if twin is not None:
                     self._wrong("names", f"flows {event.id!r} and {twin!r} have one name", entry)
                 self._flows[event.id] = definition
@@ -244,9 +247,9 @@ class History:
             self._wrong("unasked", f"{started.flow_id} at {at} was executed without being due", entry)
             return
         for span in self.spans[started.flow_id]:
-            if span.since < due and span.after < at and at.minute % span.every == 0:
-                if not span.ended or span.ended > due or (span.until is not None and at <= span.until):
-                    return
+            matches = span.since < due and span.after < at and at.minute % span.every == 0
+            if matches and (not span.ended or span.ended > due or (span.until is not None and at <= span.until)):
+                return
         self._wrong(
             "fired though not scheduled",
             f"{started.flow_id} at {at:%H:%M:%S} was executed; it was due (message {due}) after its schedule had been "
@@ -334,10 +337,11 @@ class History:
     def unfinished(self) -> Iterator[Violation]:
         """Yield what should have ended by now."""
         for id_, (sequence, command) in self.commands.items():
-            if not isinstance(command, c.PruneHistory) and not self.answers.get(id_):
-                if manual_execution_id(id_) not in self.starts and manual_execution_id(id_) not in self.skips:
-                    kind = type(command).__name__
-                    yield Violation(rule="no outcome", text=f"{kind} {id_} has no outcome", sequence=sequence)
+            execution_id = manual_execution_id(id_)
+            answered = self.answers.get(id_) or execution_id in self.starts or execution_id in self.skips
+            if not answered and not isinstance(command, c.PruneHistory):
+                text = f"{type(command).__name__} {id_} has no outcome"
+                yield Violation(rule="no outcome", text=text, sequence=sequence)
         for id_, sequence in self.expected.items():
             if id_ not in self.starts and id_ not in self.skips:
                 yield Violation(rule="no outcome", text=f"execution {id_} was asked for", sequence=sequence)
@@ -379,9 +383,7 @@ class History:
                 executed[one] = len(self.starts.get(id_, ())) + len(counted)
             owed = {at for span in spans for at in self._owed(span, until)}
             possible = {
-                at
-                for span in spans
-                for at in span.occurrences(span.after, min(until, (span.closed or until) + SLACK))
+                at for span in spans for at in span.occurrences(span.after, min(until, (span.closed or until) + SLACK))
             }
             for at in sorted(owed | set(executed)):
                 passed = sum(first <= at <= last for first, last in missed)
@@ -452,7 +454,14 @@ def _queues(world: World) -> Iterator[Violation]:
 
 # the gravest first: what a failing seed is named after, and what shrinking keeps
 GRAVE = (
-    *("started twice", "fired though not scheduled", "fence", "two outcomes", "lost occurrence", "forgotten definition"),
+    *(
+        "started twice",
+        "fired though not scheduled",
+        "fence",
+        "two outcomes",
+        "lost occurrence",
+        "forgotten definition",
+    ),
     *("ended twice", "limit", "counters", "stays running", "no outcome", "replay", "said twice"),
 )
 
@@ -474,7 +483,7 @@ def _fences(world: World) -> Iterable[Violation]:
     for run in world.runs:
         by_backup[id(run.process), run.backup_id].append(run)
     for (_, backup_id), runs in by_backup.items():
-        for one, other in zip(runs, runs[1:], strict=False):
+        for one, other in pairwise(runs):
             if one.ended is None or one.ended > other.begun:
                 name = one.process.name if one.process else "?"
                 text = f"attempts {one.attempt} and {other.attempt} at backup {backup_id} ran at once in {name}"
@@ -483,7 +492,7 @@ def _fences(world: World) -> Iterable[Violation]:
 
 def _alive(world: World) -> Iterator[Violation]:
     """Yield services that go on failing when nothing goes wrong any more."""
-    from tests.simulation.world import CALM  # noqa: PLC0415
+    from tests.simulation.world import CALM
 
     for place in world.places.values():
         late = [reason for at, reason in place.restarts if at > world.healed_at + CALM / 2]
@@ -494,8 +503,8 @@ def _alive(world: World) -> Iterator[Violation]:
 
 def _tables(world: World) -> Iterator[Violation]:
     """Yield rows of a recorder that are not what the log says."""
-    from services.recorder.projection import project  # noqa: PLC0415
-    from tests.simulation.store import Database  # noqa: PLC0415
+    from services.recorder.projection import project
+    from tests.simulation.store import Database
 
     right = Database()
     try:
@@ -519,7 +528,7 @@ def _tables(world: World) -> Iterator[Violation]:
 
 def _replayed(entries: Sequence[Entry]) -> Iterator[Violation]:
     """Yield decisions of the executor that its own code does not take again."""
-    from services.executor.replay import replay  # noqa: PLC0415
+    from services.executor.replay import replay
 
     stored = [entry for entry in entries if isinstance(entry, Stored)]
     for one in replay(stored, complete=False):
@@ -528,6 +537,3 @@ def _replayed(entries: Sequence[Entry]) -> Iterator[Violation]:
             assert entry is not None
             text = f"{entry.envelope.id} is not decided again"
             yield Violation(rule="replay", text=text, sequence=entry.sequence)
-
-
-

@@ -92,19 +92,19 @@ DEFECTS: dict[str, Defect] = {
     "decides-again-unread": Defect(
         what="an execution is started twice after a time-out in the middle of a pass",
         restored=_decides_again_unread,
-        seeds=(),
+        seeds=(163, 167, 263),
         rules=frozenset({"started twice", "two outcomes"}),
     ),
     "trusts-every-due": Defect(
         what="a scheduler that was paused, or lags, fires what has been disabled or changed",
         restored=_trusts_every_due,
-        seeds=(),
+        seeds=(51, 155, 297),
         rules=frozenset({"fired though not scheduled"}),
     ),
     "forgets-commands": Defect(
         what="the same key after two minutes runs the execution again",
         restored=_forgets_commands,
-        seeds=(),
+        seeds=(11, 36, 51),
         rules=frozenset({"started twice", "two outcomes"}),
     ),
     "stops-for-two-reasons": Defect(
@@ -116,7 +116,7 @@ DEFECTS: dict[str, Defect] = {
     "takes-the-unreadable": Defect(
         what="an unreadable message makes a restarted scheduler repeat occurrences, and a registry forget definitions",
         restored=_takes_the_unreadable,
-        seeds=(),
+        seeds=(18, 59),
         rules=frozenset({"said twice", "forgotten definition", "two outcomes", "names"}),
     ),
 }

@@ -11,6 +11,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import copy_context
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from nats.errors import TimeoutError as NatsTimeout
@@ -268,7 +269,7 @@ class SimulatedLog(real.Log):
         await self._question(lambda: self._server.parts.__setitem__((service, number), data))
 
     async def pages(self, *, after: int, until: int, size: int) -> AsyncIterator[list[Entry]]:
-        entries = [entry for entry in await self.read([">"], after=after, until=until)]
+        entries = await self.read([">"], after=after, until=until)
         for start in range(0, len(entries), size):
             yield entries[start : start + size]
 
@@ -282,7 +283,9 @@ class SimulatedLog(real.Log):
 
         def take(sequence: int, number: int) -> None:
             if not link.cut:
-                loop.call_later(link.back(), _give, future.set_result, (sequence, number), future, context=self._context)
+                loop.call_later(
+                    link.back(), _give, future.set_result, (sequence, number), future, context=self._context
+                )
 
         def alive() -> bool:
             """Tell whether the server thinks that somebody is there: also for a second after a process stands still."""
@@ -298,9 +301,7 @@ class SimulatedLog(real.Log):
             if generation != server.generation or waiter not in consumer.waiting:
                 generation = server.generation
                 waiter = Waiter(take, alive)
-                new = waiter
-                if not link.cut:
-                    server.later(link.there(), server.receive, lambda: server.consumer(queue).ask(new))
+                self.tell(partial(_ask, server, queue, waiter))
             done, _ = await asyncio.wait([future], timeout=30 * POLL)
             if done:
                 break
@@ -340,6 +341,10 @@ class Message:
     @property
     def _consumer(self) -> Any:
         return self._log._server.consumer(self._queue)
+
+
+def _ask(server: Server, queue: Queue, waiter: Waiter) -> None:
+    server.consumer(queue).ask(waiter)
 
 
 def _latest(server: Server, sequences: Sequence[int]) -> list[Entry]:

@@ -82,7 +82,7 @@ def _close(task: asyncio.Task[Any]) -> None:
     for _ in range(CLOSINGS):
         try:
             work.close()
-        except BaseException:  # noqa: BLE001, S112  whatever a dead process raises
+        except BaseException:  # noqa: BLE001  whatever a dead process raises
             continue
         return
 

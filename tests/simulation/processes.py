@@ -46,6 +46,7 @@ SMALL = (
     (checkpoints, "EVERY", 12),
     (checkpoints, "PART", 3),
     (deciding, "PATIENCE", 40),
+    (deciding, "BATCH_LIMIT", 3),
 )
 
 Clock = Callable[[], datetime]
@@ -188,7 +189,7 @@ async def _slot(log: SimulatedLog, queue: Queue, handler: Callable[[Delivery], A
         delivery = await log.take(queue)
         try:
             await handler(delivery)
-        except Exception:  # noqa: BLE001, S112  as FastStream does with a handler that answers by itself
+        except Exception:  # noqa: BLE001  as FastStream does with a handler that answers by itself
             continue
 
 
@@ -230,4 +231,3 @@ def _patches(name: str, real: object) -> list[Any]:
         modules = [module for key, module in sorted(sys.modules.items()) if key.startswith(HOUSE)]
         _found[name] = [module for module in modules if getattr(module, name, None) is real]
     return _found[name]
-

@@ -110,6 +110,3 @@ def _planned(entries: list[Entry], execution_id: str) -> list[str]:
         if entry.envelope.data.execution_id == execution_id
         for backup in entry.envelope.data.backups
     ]
-
-
-

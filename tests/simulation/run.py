@@ -56,7 +56,7 @@ def fingerprint(world: World) -> str:
     return digest.hexdigest()[:16]
 
 
-def told(scenario: Scenario) -> list[str]:
+def story_of(scenario: Scenario) -> list[str]:
     """Return the story of a run as lines, with what was wrong at its end."""
     world = World(scenario)
     world.run()

@@ -9,12 +9,14 @@ from typing import Any, Literal
 from msgspec import structs
 
 from schemas.base import Message, Value
-from schemas.definitions import Member
+from schemas.definitions import Flow, Member, Policy, Schedule
+from schemas.events import FlowDefined, PolicyDefined, ScheduleDefined
 from tests.simulation.server import BEGINNING
 from tests.support import flow, group, policy, repository, schedule, vm
 
 OVERLAPS = ("skip", "buffer_one", "buffer_all", "cancel_other", "allow")
 TICK = 60.0  # seconds between two instants at which a schedule may fire
+CROWDED = 0.05  # of all scenarios
 WINDOW = 120.0  # seconds after which the log no longer knows a message's id
 
 Verb = Literal[
@@ -91,7 +93,7 @@ def scenario(seed: int, schedule_seed: int = 0) -> Scenario:
     definitions = _definitions(rng)
     targets = [f"{kind}-{number}" for kind, count in replicas.items() for number in range(count)]
     requests = _requests(rng, definitions, seconds)
-    return Scenario(
+    found = Scenario(
         seed=seed,
         schedule=schedule_seed,
         seconds=seconds,
@@ -102,6 +104,38 @@ def scenario(seed: int, schedule_seed: int = 0) -> Scenario:
         definitions=definitions,
         requests=requests,
         faults=_faults(rng, targets, definitions, requests, seconds),
+    )
+    return _crowded(found, rng) if rng.random() < CROWDED else found
+
+
+def _crowded(found: Scenario, rng: random.Random) -> Scenario:
+    """Return a scenario in which executions take too long, overlap, and are decided on late."""
+    definitions: list[Message] = []
+    for one in found.definitions:
+        match one:
+            case FlowDefined(definition=Flow() as flow_):
+                changed = structs.replace(
+                    flow_, overlap_policy="cancel_other", policy_id="policy-0", schedule_id="schedule-0"
+                )
+                definitions.append(structs.replace(one, definition=changed))
+            case PolicyDefined(definition=Policy() as policy_):
+                slow = structs.replace(
+                    policy_, execution_timeout_seconds=60, timeout_seconds=None, start_deadline_seconds=None
+                )
+                definitions.append(structs.replace(one, definition=slow))
+            case ScheduleDefined(definition=Schedule() as schedule_):
+                definitions.append(
+                    structs.replace(one, definition=structs.replace(schedule_, cron_expression=every(1)))
+                )
+            case _:
+                definitions.append(one)
+    late = [
+        Fault(kind="pause", target=f"executor-{number}", at=TICK * tick - rng.uniform(0, 1), seconds=rng.uniform(1, 9))
+        for tick in range(1, int(found.seconds / TICK))
+        for number in range(found.replicas["executor"])
+    ]
+    return structs.replace(
+        found, definitions=tuple(definitions), faults=(*found.faults, *late), total_limit=rng.choice((1, 1, 2))
     )
 
 
@@ -132,7 +166,7 @@ def _definitions(rng: random.Random) -> tuple[Message, ...]:
                 retry_attempts=rng.choice((0, 0, 1, 2)),
                 retry_delay_seconds=rng.choice((1, 5, 20)),
                 timeout_seconds=rng.choice((None, 20, 45)),
-                execution_timeout_seconds=rng.choice((None, None, 30, 90)),
+                execution_timeout_seconds=rng.choice((None, None, 30, 60, 60, 90)),
                 start_deadline_seconds=rng.choice((None, None, 10, 45)),
                 **born,
             )
@@ -205,7 +239,11 @@ def _requests(rng: random.Random, definitions: tuple[Message, ...], seconds: flo
     for number in range(rng.choice((0, 2, 4, 4, 6, 10))):
         make = rng.choices([one for _, one in choices], weights=[weight for weight, _ in choices])[0]
         again = rng.choice(((), (), (), (1.0,), (WINDOW + 65.0,), (0.0, 30.0)))
-        found.append(Request(id=f"request-{number}", at=_moment(rng, seconds), again=again, careless=rng.random() < 0.3, **make()))
+        found.append(
+            Request(
+                id=f"request-{number}", at=_moment(rng, seconds), again=again, careless=rng.random() < 0.3, **make()
+            )
+        )
     return tuple(sorted(found, key=lambda one: one.at))
 
 
@@ -218,6 +256,7 @@ def _moment(rng: random.Random, seconds: float) -> float:
 
 
 BETWEEN = {"crash", "pause", "cut", "blind", "server_pause", "server_restart"}
+APART = {"pause", "cut", "blind"}
 DECIDERS = ("registry", "scheduler", "executor", "worker")
 
 
@@ -280,6 +319,11 @@ def _faults(
             # in the middle of things: between the awaits of those who react to a message
             first = len(definitions)
             last = structs.replace(last, message=first + rng.randint(1, 60), at=round(rng.expovariate(1 / 0.004), 5))
+        if last.kind in APART and rng.random() < 0.3:
+            # a worker that loses touch in more than one way is thought dead, and is not
+            last = structs.replace(last, target=rng.choice([one for one in targets if one.startswith("worker")]))
+            again = structs.replace(last, kind=rng.choice(sorted(APART)), seconds=stretch())
+            found.append(structs.replace(again, at=round((last.at or 0.0) + rng.choice((0.005, 1.0, 20.0)), 3)))
         found.append(last)
         if last.kind == "unreadable" and rng.random() < 0.7 and last.at is not None:
             # it matters to those who read the log anew
@@ -290,7 +334,3 @@ def _faults(
         if last.kind in {"unanswered", "unsent", "late"} and rng.random() < 0.3:
             found.append(structs.replace(last, op=(last.op or 0) + 1))
     return tuple(found)
-
-
-def without(scenario: Scenario, **changes: Any) -> Scenario:
-    return structs.replace(scenario, **changes)

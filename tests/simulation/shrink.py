@@ -48,7 +48,13 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         yield change(scenario, skews={})
     if scenario.total_limit is not None:
         yield change(scenario, total_limit=None)
-    last = max([0.0, *(one.at for one in scenario.requests), *(one.at or 0.0 for one in scenario.faults if one.message is None)])
+    last = max(
+        [
+            0.0,
+            *(one.at for one in scenario.requests),
+            *(one.at or 0.0 for one in scenario.faults if one.message is None),
+        ]
+    )
     for seconds in (scenario.seconds / 2, scenario.seconds - 60):
         if seconds >= max(60.0, last):
             yield change(scenario, seconds=seconds)

@@ -56,5 +56,7 @@ def _compare(sql: dict[str, dict[tuple[Any, ...], dict[str, Any]]], memory: Data
             if one is None or other is None:
                 yield f"{table} {key}: only {'in SQL' if one is None else 'in memory'}"
             elif one != other:
-                columns = [f"{column}: {one[column]!r} / {other[column]!r}" for column in one if one[column] != other[column]]
+                columns = [
+                    f"{column}: {one[column]!r} / {other[column]!r}" for column in one if one[column] != other[column]
+                ]
                 yield f"{table} {key}: {'; '.join(columns)}"

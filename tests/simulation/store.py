@@ -18,9 +18,7 @@ Key = tuple[Any, ...]
 DEFAULTS: dict[str, Row] = {
     table.name: {
         column.name: (
-            None
-            if column.server_default is None
-            else column.type.python_type(column.server_default.arg)  # type: ignore[attr-defined]
+            None if column.server_default is None else column.type.python_type(column.server_default.arg)  # type: ignore[attr-defined]
         )
         for column in table.columns
     }

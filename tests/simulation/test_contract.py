@@ -86,9 +86,7 @@ class Real:
 
     async def serve(self, handler: Handler) -> None:
         settings = options("serve")
-        broker = NatsBroker(
-            self._server.url, **settings, apply_types=False, logger=None, ack_policy=AckPolicy.MANUAL
-        )
+        broker = NatsBroker(self._server.url, **settings, apply_types=False, logger=None, ack_policy=AckPolicy.MANUAL)
         subscribe(broker, QUEUE, handler, slots=1)
         await broker.start()
         self.open.append(broker)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.defects import DEFECTS
+
 ROOT = Path(__file__).parents[2]
 SEEDS = 400
 
@@ -32,3 +34,17 @@ def test_the_same_seed_is_the_same_history_byte_for_byte() -> None:
     one, other = (simulate("30", "--jobs", "2", "--digest", hash_seed=seed).stdout for seed in ("0", "123"))
     assert one.count("\n") == 30
     assert one == other
+
+
+@pytest.mark.parametrize("name", sorted(DEFECTS))
+def test_a_defect_that_is_put_back_is_seen(name: str) -> None:
+    defect = DEFECTS[name]
+    for seed in defect.seeds:
+        without, broken = (
+            simulate("1", "--from", str(seed), "--jobs", "1", "--unshrunk", *given)
+            for given in ((), ("--defect", name))
+        )
+        assert without.returncode == 0, without.stdout
+        assert broken.returncode == 1, broken.stdout + broken.stderr
+        assert any(f"  {rule}\n" in broken.stdout for rule in defect.rules), broken.stdout
+    assert defect.seeds, f"no seed is known for {name}"

@@ -214,14 +214,12 @@ class World:
     async def _end_of_schedules(self) -> None:
         """Disable all schedules, so that the world can become quiet."""
         ids = sorted({entry.subject.split(".")[2] for entry in self.entries if entry.subject.startswith("catalog.sch")})
-        requests = [
-            Request(id=f"end-{id_}", at=self._loop.time(), verb="disable_schedule", target=id_) for id_ in ids
-        ]
+        requests = [Request(id=f"end-{id_}", at=self._loop.time(), verb="disable_schedule", target=id_) for id_ in ids]
         await asyncio.gather(*(self._ask_for(request) for request in requests))
 
     def _is_quiet(self) -> bool:
         """Tell whether nothing is left to do, and has been for a little while."""
-        from tests.simulation.checker import unfinished  # noqa: PLC0415  it looks at a world
+        from tests.simulation.checker import unfinished
 
         now = self._loop.time()
         last = self.entries[-1].stored_at if self.entries else self.server.now()
@@ -359,7 +357,7 @@ class World:
         What would not be older than the scheduler's horizon in the real world stays: the last word on each flow's
         occurrences.
         """
-        from tests.simulation.checker import settled_up_to  # noqa: PLC0415  it looks at a world
+        from tests.simulation.checker import settled_up_to
 
         if any(place.stands_still(self.server.time()) for place in self.places.values()):
             return  # nobody is that far behind: what expires is older than a year
