@@ -126,6 +126,6 @@ async def _serve_api(settings: Settings, stop: asyncio.Event) -> None:
     for task in waits[1:]:
         task.cancel()
     if lost.is_set() and not stop.is_set():
-        raise RuntimeError("the connection to the log is closed for good")
+        raise RuntimeError("the connection to the log is closed for good: the lines above say why")
     if not stop.is_set():
         raise RuntimeError("the API did not start, or ended by itself: the lines above say why")
