@@ -156,9 +156,13 @@ class Cluster:
         await eventually(led, within=READY)
 
     @property
-    def js(self) -> JetStreamContext:
+    def client(self) -> Connection:
         assert self._client
-        return self._client.jetstream(timeout=2)
+        return self._client
+
+    @property
+    def js(self) -> JetStreamContext:
+        return self.client.jetstream(timeout=2)
 
     async def leader(self, stream: str = STREAM) -> Member | None:
         """Return who leads a stream just now, nobody when there is no leader or no answer."""
