@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from sqlalchemy import func, select, update
 
 from bus.log import Log
-from bus.stream import REGISTRY_QUEUE, WORKER_QUEUE
+from bus.stream import WORKER_QUEUE
 from bus.subjects import STREAM
 from schemas import tables as t
 from services import database
@@ -24,9 +24,8 @@ async def restore(log: Log, url: str) -> AsyncIterator[tuple[int, int]]:
     identity = await log.identity()
     if identity.last_sequence:
         raise ValueError(f"the log is not empty: it holds messages up to {identity.last_sequence:,}")
-    for queue in (WORKER_QUEUE, REGISTRY_QUEUE):
-        if (await log.queue(queue)).listeners:
-            raise ValueError(f"a {queue.name} is running: stop all services, as half a log must not be acted on")
+    if (await log.queue(WORKER_QUEUE)).listeners:
+        raise ValueError("a worker is running: stop all services, as half a log must not be acted on")
     tables = database.writer(url)
     try:
         async with tables.connect() as connection:

@@ -14,12 +14,11 @@ from sqlalchemy import Connection, text
 from schemas import tables as t
 from services import database
 from services.database import WrongRevision, bring_up_to_date, prepare, state, upgrade
-from services.recorder.projection import project
-from services.recorder.store import Store
+from services.recorder.store import Tables
 from tests.services.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, STARTED, STREAM
 from tests.support import history
 
-REVISIONS = ["0001", "0002"]
+REVISIONS = ["0001", "0002", "0003"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -63,9 +62,9 @@ def test_all_the_way_up_and_down_again(url: str) -> None:
 
 async def test_data_survives(url: str) -> None:
     upgrade(url)
-    store = Store(database.writer(url))
+    store = Tables(url)
     entries = history(*HOUSE, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED)
-    await store.apply(project(entries), STREAM, len(entries))
+    await store.apply(entries, STREAM)
     await store.close()
     before = run(url, "SELECT id, status, started_at FROM protection_flow_executions")
     upgrade(url, "0001")

@@ -29,7 +29,7 @@ from schemas.events import (
 )
 from services import database
 from services.recorder.projection import project
-from services.recorder.store import Store
+from services.recorder.store import Tables as Store
 from tests.support import T0, flow, group, history, repository, sent, stored, vm
 
 STREAM = Identity(created="then", last_sequence=1_000_000)
@@ -92,13 +92,12 @@ HOUSE = [vm(), group(members=["vm-1"]), repository(), flow()]
 class Tables:
     def __init__(self, url: str) -> None:
         self.url = url
-        self.store = Store(database.writer(url))
+        self.store = Store(url)
 
     async def take(self, entries: Sequence[Stored], size: int) -> None:
         """Project entries in batches of a size."""
         for start in range(0, len(entries), size):
-            batch = entries[start : start + size]
-            await self.store.apply(project(batch), STREAM, batch[-1].sequence)
+            await self.store.apply(entries[start : start + size], STREAM)
 
     async def rows(self, table: Any) -> list[dict[str, Any]]:
         reader = database.reader(self.url)
@@ -162,15 +161,3 @@ async def test_what_a_deleted_flow_still_says_has_no_place(tables: Tables, size:
     assert await tables.rows(t.backup_jobs) == []
 
 
-@pytest.mark.parametrize("size", [1, 100])
-async def test_a_batch_is_written_whole_or_not_at_all(tables: Tables, size: int) -> None:
-    entries = history(*HOUSE, STARTED)
-    await tables.take(entries[:4], 4)
-    broken = project(entries[4:])
-    broken.events.append(broken.events[0])  # the same message twice in one batch cannot be
-    with pytest.raises(Exception, match=r"(?i)unique"):
-        await tables.store.apply(broken, STREAM, 5)
-    assert await tables.rows(t.executions) == []
-    assert await tables.store.position(STREAM) == 4
-    await tables.take(entries[4:], size)
-    assert len(await tables.rows(t.executions)) == 1
