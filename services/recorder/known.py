@@ -31,6 +31,8 @@ from schemas.events import (
 )
 from schemas.ids import AD_HOC, instant
 
+Row = dict[str, Any]
+
 ANSWERS = Rejected | FlowStarted | FlowSkipped | FlowCancelling | FlowBackfilling | FlowBackfillCancelled
 
 
@@ -41,26 +43,6 @@ class Execution(Struct, kw_only=True):
     ended: bool
 
 
-class Job(Struct, kw_only=True):
-    """A job that has a row: as much of it as decides what the next event changes."""
-
-    status: str = "pending"
-    attempt: int = 0
-    round: int = 0
-    progress: int = 0
-    blamed: bool = False  # it has a first error
-    ended: bool = False
-
-    def evolve(self, values: dict[str, Any]) -> None:
-        """Take in changes of its row."""
-        self.status = values.get("status", self.status)
-        self.attempt = values.get("attempt", self.attempt)
-        self.round = values.get("round", self.round)
-        self.progress = values.get("progress_percent", self.progress)
-        self.blamed |= values.get("first_error") is not None
-        self.ended |= values.get("completed_at") is not None
-
-
 class Known:
     """What is known, by id. The projection keeps it up with what it projects."""
 
@@ -68,7 +50,7 @@ class Known:
         self.identities: dict[str, int] = {}  # a definition's: the version
         self.flows: set[str] = set()
         self.executions: dict[str, Execution] = {}
-        self.jobs: dict[tuple[str, str], Job] = {}  # by execution and backup
+        self.jobs: dict[tuple[str, str], Row] = {}  # by execution and backup: as much as decides what comes next
         self.commands: dict[str, bool] = {}  # whether it waits for its outcome
 
 
@@ -84,7 +66,12 @@ class Subjects:
         self.commands: set[str] = set()
         for entry in entries:
             if isinstance(entry, Stored):
-                self._add(entry.envelope)
+                data = entry.envelope.data
+                if isinstance(data, BackupEvent):  # most of a log
+                    self.jobs[data.backup_id] = data.execution_id
+                else:
+                    self._add(entry.envelope)
+        self.executions.update(self.jobs.values())
 
     def _add(self, sent: Envelope) -> None:
         data = sent.data
@@ -94,9 +81,7 @@ class Subjects:
             self.identities.add(identity_of(sent, data))
         elif isinstance(data, ExecutionEvent):
             self.executions.add(data.execution_id)
-            if isinstance(data, BackupEvent):
-                self.jobs[data.backup_id] = data.execution_id
-            elif isinstance(data, FlowStarted):
+            if isinstance(data, FlowStarted):
                 self.started.add(data.execution_id)
                 if data.flow_id != AD_HOC:
                     self.flows.add(data.flow_id)
@@ -126,7 +111,7 @@ def identity_of(sent: Envelope, event: Defined) -> str:
 
 def clipped(text: str, length: int) -> str:
     """Return a text that fits into a column."""
-    return text[:length].replace("\x00", "?")
+    return text if len(text) <= length and "\x00" not in text else text[:length].replace("\x00", "?")
 
 
 def bounded(at: datetime) -> datetime:
@@ -134,15 +119,13 @@ def bounded(at: datetime) -> datetime:
     return at if 1 < at.year < 9999 else at.replace(year=min(max(at.year, 2), 9998), day=1)
 
 
-_LENGTHS = {
-    table.name: {column.name: column.type.length for column in table.columns if isinstance(column.type, String)}
-    for table in t.metadata.sorted_tables
-}
-_BITS = {
+_LIMITS = {
     table.name: {
-        column.name: 63 if isinstance(column.type, BigInteger) else 31
+        column.name: column.type.length
+        if isinstance(column.type, String)
+        else 2 ** (63 if isinstance(column.type, BigInteger) else 31)
         for column in table.columns
-        if isinstance(column.type, Integer)
+        if isinstance(column.type, String | Integer)
     }
     for table in t.metadata.sorted_tables
 }
@@ -150,20 +133,19 @@ _BITS = {
 
 def misfit(table: Table, row: dict[str, Any]) -> str | None:
     """Return what is wrong with values of a row for some database that it may be written to; None when nothing is."""
-    lengths, bits = _LENGTHS[table.name], _BITS[table.name]
+    limits = _LIMITS[table.name]
     for name, value in row.items():
-        if isinstance(value, str):
-            length = lengths.get(name)
-            if length is not None and len(value) > length:
-                return f"{name} has {len(value)} characters; {length} can be kept"
+        kind = type(value)
+        if kind is str:
+            limit = limits.get(name)
+            if limit is not None and len(value) > limit:
+                return f"{name} has {len(value)} characters; {limit} can be kept"
             if "\x00" in value:
                 return f"{name} has a NUL in it"
-        elif isinstance(value, bool) or value is None:
-            continue
-        elif isinstance(value, int):
-            if name in bits and not -(1 << bits[name]) <= value < 1 << bits[name]:
+        elif kind is int:
+            limit = limits[name]
+            if limit is not None and not -limit <= value < limit:
                 return f"{name} is too large a number: {value}"
-        elif isinstance(value, datetime):
-            if not 1 < value.year < 9999:
-                return f"{name} is in the year {value.year}"
+        elif kind is datetime and not 1 < value.year < 9999:
+            return f"{name} is in the year {value.year}"
     return None

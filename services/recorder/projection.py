@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from msgspec import structs, to_builtins
 from sqlalchemy import Table
@@ -48,9 +47,7 @@ from schemas.events import (
 )
 from schemas.ids import AD_HOC
 from services.catalogue import kind_of
-from services.recorder.known import Execution, Job, Known, bounded, clipped, identity_of, misfit
-
-Row = dict[str, Any]
+from services.recorder.known import Execution, Known, Row, bounded, clipped, identity_of, misfit
 
 TABLE_OF: dict[Kind, Table] = {
     "vm": t.vms,
@@ -70,7 +67,7 @@ class Aside(Value, frozen=True, kw_only=True):
     error: str
 
 
-class SetAside(Exception):  # noqa: N818  not an error of ours
+class SetAside(Exception):
     """The message at hand is to change nothing."""
 
     def __init__(self, reason: DeadReason, error: str) -> None:
@@ -138,15 +135,15 @@ def refuse(entry: Entry, error: str) -> Changes:
 
 def _raw(entry: Entry) -> Row:
     """Return the row of `events`: the second copy of the log. Whatever is on the log has one."""
-    readable = isinstance(entry, Stored)
-    time = entry.envelope.time if readable else entry.stored_at
+    sent = entry.envelope if isinstance(entry, Stored) else None
+    correlation = sent.correlationid if sent else None
     return {
         "sequence": entry.sequence,
         "subject": clipped(entry.subject, 255),
-        "type": clipped(entry.envelope.type, 64) if readable else "unreadable",
-        "time": bounded(time),
-        "key": clipped(entry.envelope.subject, 64) if readable else "",
-        "correlation": clipped(entry.envelope.correlationid, 64) if readable and entry.envelope.correlationid else None,
+        "type": clipped(sent.type, 64) if sent else "unreadable",
+        "time": bounded(sent.time if sent else entry.stored_at),
+        "key": clipped(sent.subject, 64) if sent else "",
+        "correlation": None if correlation is None else clipped(correlation, 64),
         # a body that is no UTF-8, or holds a NUL, is kept readable rather than refused by the database
         "body": entry.body.decode(errors="backslashreplace").replace("\x00", "\\x00"),
     }
@@ -155,6 +152,8 @@ def _raw(entry: Entry) -> Row:
 def _project(changes: Changes, entry: Stored) -> None:
     sent = entry.envelope
     match sent.data:
+        case BackupEvent() as event:  # first: most of a log is about backups
+            _backup(changes, sent, event)
         case Command() as command:
             _command(changes, entry, command)
         case Rejected() as rejected:
@@ -172,8 +171,6 @@ def _project(changes: Changes, entry: Stored) -> None:
             _planned(changes, sent, planned)
         case FlowCompleted() as completed:
             _completed(changes, completed)
-        case BackupEvent() as event:
-            _backup(changes, sent, event)
         case event if isinstance(event, Defined):
             _defined(changes, entry, event)
         case _:
@@ -347,7 +344,7 @@ def _started(changes: Changes, entry: Stored, event: FlowStarted) -> None:
     ad_hoc = event.flow_id == AD_HOC
     if not ad_hoc and f"flow/{event.flow_id}" not in known.identities:
         raise SetAside("unusable", f"there has never been a flow {event.flow_id}")
-    row = {
+    row: Row = {
         "id": event.execution_id,
         "flow_id": None if ad_hoc else event.flow_id,
         "flow_name": event.flow_name,
@@ -400,7 +397,7 @@ def _planned(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
     if identity in changes.known.identities:
         raise SetAside("repeated", f"part {event.part} of the plan of execution {event.execution_id} is there already")
     offset = (event.part - 1) * 1_000_000  # positions need only be in order
-    rows = [
+    rows: list[Row] = [
         {
             "id": backup.backup_id,
             "execution_id": event.execution_id,
@@ -434,8 +431,7 @@ def _planned(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
     for row in rows:
         key = event.execution_id, row["id"]
         if key not in changes.known.jobs:
-            changes.known.jobs[key] = Job()
-            changes.new_jobs[key] = row
+            changes.known.jobs[key] = changes.new_jobs[key] = row
     changes.identify(identity)
 
 
@@ -473,50 +469,54 @@ def _completed(changes: Changes, event: FlowCompleted) -> None:
 
 def _backup(changes: Changes, sent: Envelope, event: BackupEvent) -> None:
     """Change a job's row, unless it has ended, or a newer attempt has begun: then a straggler changes nothing."""
-    job = changes.known.jobs.get((event.execution_id, event.backup_id))
+    key = event.execution_id, event.backup_id
+    job = changes.known.jobs.get(key)
     if job is None:
         if _execution(changes, event) is not None:
             raise SetAside("unusable", f"backup {event.backup_id} is in no plan of execution {event.execution_id}")
         return
     if error := _repeats(job, event):
         raise SetAside("repeated", error)
-    if job.ended or (isinstance(event, AttemptEvent) and event.attempt < job.attempt):
+    if job["completed_at"] is not None or _late(job, event):
         return
     values = _values(sent, event)
-    if not values or (isinstance(event, BackupProgressed) and event.percent <= job.progress and not _newer(job, event)):
+    if not values:
         return
     if isinstance(event, AttemptEvent):
         values["attempt"] = event.attempt
-    if job.blamed:
+    if job["first_error"] is not None:
         values.pop("first_error", None)
     _fitting(t.backup_jobs, values)
-    job.evolve(values)
-    row = changes.new_jobs.get((event.execution_id, event.backup_id))
-    if row is None:
-        row = changes.job_changes.setdefault(event.backup_id, {})
-    row.update(values)
+    job.update(values)
+    if key not in changes.new_jobs:
+        changes.job_changes.setdefault(event.backup_id, {}).update(values)
 
 
-def _newer(job: Job, event: AttemptEvent) -> bool:
-    return event.attempt > job.attempt
+def _late(job: Row, event: BackupEvent) -> bool:
+    """Tell whether more is known already: of a newer attempt, or of this one's progress."""
+    if not isinstance(event, AttemptEvent) or event.attempt > job["attempt"]:
+        return False
+    return event.attempt < job["attempt"] or (
+        isinstance(event, BackupProgressed) and event.percent <= job["progress_percent"]
+    )
 
 
-def _repeats(job: Job, event: BackupEvent) -> str | None:
+def _repeats(job: Row, event: BackupEvent) -> str | None:
     """Return what an event says once more, None when it says something new, or is late."""
     match event:
-        case BackupRequested() if event.round <= job.round:
-            return f"backup {event.backup_id} has been requested in round {job.round} before"
-        case BackupStarted() if event.attempt == job.attempt:
+        case BackupRequested() if event.round <= job["round"]:
+            return f"backup {event.backup_id} has been requested in round {job['round']} before"
+        case BackupStarted() if event.attempt == job["attempt"]:
             return f"attempt {event.attempt} at backup {event.backup_id} has begun before"
-        case BackupRetrying() if event.attempt == job.attempt and job.status == "queued":
+        case BackupRetrying() if event.attempt == job["attempt"] and job["status"] == "queued":
             return f"attempt {event.attempt} at backup {event.backup_id} has failed before"
-        case BackupCompleted() | BackupFailed() | BackupCancelled() if event.attempt == job.attempt:
-            same = job.ended and job.status == _END[type(event)]
+        case BackupCompleted() | BackupFailed() | BackupCancelled() if event.attempt == job["attempt"]:
+            same = job["completed_at"] is not None and job["status"] == _END[type(event)]
         case BackupSkipped():
-            same = job.status == "skipped"
+            same = job["status"] == "skipped"
         case _:
             same = False
-    return f"backup {event.backup_id} has ended before, as {job.status}" if same else None
+    return f"backup {event.backup_id} has ended before, as {job['status']}" if same else None
 
 
 _END: dict[type[BackupEvent], BackupStatus] = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Protocol
 
-from sqlalchemy import Table, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Dialect, Table, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,8 +19,8 @@ from bus.subjects import STREAM
 from schemas import tables as t
 from schemas.ids import AD_HOC
 from services import database
-from services.recorder.known import Execution, Job, Known, Subjects
-from services.recorder.projection import Aside, Changes, Row, batches, project, refuse
+from services.recorder.known import Execution, Known, Row, Subjects
+from services.recorder.projection import Aside, Changes, batches, project, refuse
 
 MOST_KEYS = 500  # ids in one IN (…)
 
@@ -85,9 +86,7 @@ class Tables:
                 await self.apply(batch[:middle], stream, say)
                 await self.apply(batch[middle:], stream, say)
 
-    async def _apply(
-        self, entries: Sequence[Entry], stream: Identity, say: Say, *, refused: str | None = None
-    ) -> None:
+    async def _apply(self, entries: Sequence[Entry], stream: Identity, say: Say, *, refused: str | None = None) -> None:
         async with self._engine.begin() as connection:
             position = await _locked_position(connection, stream)
             entries = [entry for entry in entries if entry.sequence > position]
@@ -128,10 +127,13 @@ def _cause(error: Exception) -> str:
 
 async def _locked_position(connection: AsyncConnection, stream: Identity) -> int:
     """Return the position. No other recorder moves it before this transaction ends."""
-    row = {"stream": STREAM, "stream_created": stream.created, "position": 0}
-    await connection.execute(_insert(connection, t.projection).on_conflict_do_nothing(), row)
-    position = select(t.projection.c.position).where(t.projection.c.stream == STREAM).with_for_update()
-    return int((await connection.execute(position)).scalar_one())
+    locked = select(t.projection.c.position).where(t.projection.c.stream == STREAM).with_for_update()
+    position = (await connection.execute(locked)).scalar()
+    if position is None:
+        row = {"stream": STREAM, "stream_created": stream.created, "position": 0}
+        await connection.execute(_insert(connection, t.projection).on_conflict_do_nothing(), row)
+        position = (await connection.execute(locked)).scalar_one()
+    return int(position)
 
 
 def _insert(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -146,26 +148,17 @@ async def _known(connection: AsyncConnection, about: Subjects) -> Known:
     known, f, e, j, c = Known(), t.protection_flows, t.executions, t.backup_jobs, t.commands
     executions = {f"execution/{id_}": id_ for id_ in about.executions}
     identities = [t.identities.c.id, t.identities.c.number]
-    known.identities = {
-        id_: number for id_, number in await _rows(connection, identities, {*about.identities, *executions})
-    }
+    known.identities = dict(await _rows(connection, identities, {*about.identities, *executions}))
     # what begins among these very entries has no rows yet
     old = {id_ for identity, id_ in executions.items() if id_ not in about.started or identity in known.identities}
     known.flows = {id_ for (id_,) in await _rows(connection, [f.c.id], about.flows)}
     for id_, flow_id, completed_at in await _rows(connection, [e.c.id, e.c.flow_id, e.c.completed_at], old):
         known.executions[id_] = Execution(flow_id=flow_id or AD_HOC, ended=completed_at is not None)
-    columns = [j.c.id, j.c.execution_id, j.c.status, j.c.attempt, j.c.round, j.c.progress_percent]
+    columns = [j.c.id, j.c.execution_id, j.c.status, j.c.attempt, j.c.round]
+    columns += [j.c.progress_percent, j.c.first_error, j.c.completed_at]
     jobs = {id_ for id_, execution_id in about.jobs.items() if execution_id in old}
-    for row in await _rows(connection, [*columns, j.c.first_error, j.c.completed_at], jobs):
-        id_, execution_id, status, attempt, round_, progress, first_error, completed_at = row
-        known.jobs[execution_id, id_] = Job(
-            status=status,
-            attempt=attempt,
-            round=round_,
-            progress=progress,
-            blamed=first_error is not None,
-            ended=completed_at is not None,
-        )
+    for row in await _rows(connection, columns, jobs):
+        known.jobs[row.execution_id, row.id] = dict(row._mapping)  # noqa: SLF001  its public name
     for id_, outcome in await _rows(connection, [c.c.id, c.c.outcome], about.commands):
         known.commands[id_] = outcome == "pending"
     return known
@@ -244,16 +237,24 @@ async def _update_all(connection: AsyncConnection, table: Table, changes: dict[s
 
 async def _insert_events(connection: AsyncConnection, rows: Sequence[Row]) -> None:
     """Insert messages past SQLAlchemy's own binding, which takes longer than the rest: each message is a row here."""
-    if not rows:
-        return
-    dialect = connection.dialect
-    compiled = insert(t.events).compile(dialect=dialect)
-    types = [(column.name, column.type.dialect_impl(dialect).bind_processor(dialect)) for column in t.events.columns]
-    if dialect.name == "sqlite":
-        bound = [tuple(process(row[name]) if process else row[name] for name, process in types) for row in rows]
-        await connection.exec_driver_sql(str(compiled), bound)
+    if connection.dialect.name == "sqlite":
+        statement, processes = _events_on(connection.dialect)
+        for name, process in processes:
+            for row in rows:
+                row[name] = process(row[name])
+        # the projection's rows have their values in the order of the columns
+        await connection.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
     else:
         await connection.execute(insert(t.events), list(rows))
+
+
+@cache
+def _events_on(dialect: Dialect) -> tuple[str, list[tuple[str, Any]]]:
+    """Return the statement that inserts messages, and how values are bound, of those columns that need it."""
+    processes = [
+        (column.name, column.type.dialect_impl(dialect).bind_processor(dialect)) for column in t.events.columns
+    ]
+    return str(insert(t.events).compile(dialect=dialect)), [one for one in processes if one[1] is not None]
 
 
 async def _count(connection: AsyncConnection, ends: list[Row]) -> None:
