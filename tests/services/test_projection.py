@@ -251,7 +251,7 @@ async def test_what_the_log_says_again_changes_no_row(tables: Tables, other: Tab
     once = await projected(other, numbered(story), 3)
     assert await projected(tables, numbered(sorted([*story, *repeats], key=itemgetter(0))), size) == once
     retrying = RUN[4][1]  # an attempt that is over when it comes again at the end is late, not repeated
-    expected = [(n, "repeated") for n, again in repeats if not (late and again in {retrying, BEGUN, RUN[3][1]})]
+    expected = [(n, "repeated") for n, again in repeats if not (late and again in [retrying, RUN[3][1]])]
     assert tables.aside == expected
     assert other.aside == []
     assert len(await tables.rows(t.events)) == len(story) + len(repeats)
@@ -321,13 +321,13 @@ STRANGE: list[tuple[str, Message]] = [
 @pytest.mark.parametrize("size", [1, 3, 100])
 async def test_nothing_on_the_log_stops_the_recorder(tables: Tables, other: Tables, size: int) -> None:
     run = [*HOUSE, STARTED, PLANNED, REQUESTED, BEGUN]
-    story = [(10 * n, message) for n, message in enumerate([*run, DONE, COMPLETED], start=1)]
-    strange = [(10 * len(run) + n, message) for n, (_, message) in enumerate(STRANGE, start=1)]
-    once = await projected(other, numbered([*story[: len(run)], (99, HALF), *story[len(run) :]]), 3)
-    mixed = sorted([*story, *strange, (99, HALF)], key=itemgetter(0))
+    story = [(100 * n, message) for n, message in enumerate([*run, DONE, COMPLETED], start=1)]
+    strange = [(100 * len(run) + n, message) for n, (_, message) in enumerate(STRANGE, start=1)]
+    once = await projected(other, numbered([*story[: len(run)], (899, HALF), *story[len(run) :]]), 3)
+    mixed = sorted([*story, *strange, (899, HALF)], key=itemgetter(0))
     assert await projected(tables, numbered(mixed), size) == once
     said = dict(tables.aside)
-    assert [what for n, (what, _) in enumerate(STRANGE, start=1) if said.pop(80 + n, "") != "unusable"] == []
+    assert [what for n, (what, _) in enumerate(STRANGE, start=1) if said.pop(800 + n, "") != "unusable"] == []
     assert said == {}
     assert len(await tables.rows(t.events)) == len(mixed)
 
@@ -358,6 +358,8 @@ async def test_a_database_that_fails_is_no_messages_fault(tables: Tables) -> Non
 
 async def test_two_recorders_on_one_database(tables: Tables) -> None:
     """The slower one finds what the faster one has written, and changes nothing."""
+    if "mode=memory" in tables.url:
+        pytest.skip("SQLite in memory is one process's, and does not wait for a lock")
     entries = history(*HOUSE, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED)
     second = Tables(tables.url)
     for start in range(0, len(entries), 2):

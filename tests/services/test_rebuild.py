@@ -20,7 +20,7 @@ from services.recorder.store import Say, Tables, quietly
 from tests.databases import new_database
 from tests.services.story import story
 
-STREAM = Identity(created="then", last_sequence=1_000_000)
+STREAM = Identity(created="then", last_sequence=10**9)
 
 
 async def fill(
