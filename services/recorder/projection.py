@@ -189,7 +189,11 @@ def _fitting(table: Table, row: Row) -> Row:
 
 def _defined(changes: Changes, entry: Stored, event: Defined) -> None:
     identity = identity_of(entry.envelope, event)
-    if changes.known.identities.get(identity, 0) >= event.version:
+    version = changes.known.identities.get(identity, 0)
+    if version == event.version and changes.known.commands.get(entry.envelope.causationid or ""):
+        _answer(changes, entry, "accepted")  # of a command that had nothing to change
+        return
+    if version >= event.version:
         kind = str(event.__struct_config__.tag).removeprefix("catalog.")
         raise SetAside("repeated", f"version {event.version} of {kind} {event.id} or a later one is on the log already")
     if isinstance(event, FreezeDefined):

@@ -18,7 +18,7 @@ from bus.envelope import Stored
 from bus.log import Identity
 from schemas import tables as t
 from schemas.base import Message
-from schemas.commands import DeleteFlow, ExecuteFlow, PruneHistory
+from schemas.commands import DeleteFlow, EnableFlow, ExecuteFlow, PruneHistory
 from schemas.events import (
     BackupCompleted,
     BackupFailed,
@@ -295,6 +295,17 @@ async def test_definitions_do_not_go_back(tables: Tables, size: int) -> None:
     assert (row["name"], row["version"], row["total_executions"]) == ("another", 1, 0)
     assert await tables.rows(t.executions) == []
     assert tables.aside == [(6, "repeated"), (8, "repeated"), (11, "repeated")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+async def test_a_command_that_changes_nothing_is_answered(tables: Tables, size: int) -> None:
+    """The registry answers with the definition as it is; that is no repeat, and the second one is."""
+    same = sent(flow(), causationid="c1")
+    enable = stored(sent(EnableFlow(id="flow-1"), id="c1"), 5)
+    await tables.take([*history(*HOUSE), enable, stored(same, 6), stored(same, 7)], size)
+    (command,) = await tables.rows(t.commands)
+    assert (command["outcome"], command["outcome_sequence"]) == ("accepted", 6)
+    assert tables.aside == [(7, "repeated")]
 
 
 # --- what can be read, and still not be used -------------------------------------------------------------------------
