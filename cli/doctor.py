@@ -78,11 +78,11 @@ class Finding(Value, frozen=True, kw_only=True):
 
 def _of(faults: Iterable[Fault | str], fine: str) -> Finding:
     """Return a problem that names the first fault and counts the others, or `fine`."""
-    found = tuple(fault if isinstance(fault, Fault) else Fault(text=fault) for fault in faults)
+    found = [fault if isinstance(fault, Fault) else Fault(text=fault) for fault in faults]
     if not found:
         return Finding(level="ok", text=fine)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return Finding(level="problem", text=found[0].text + more, faults=found)
+    return Finding(level="problem", text=found[0].text + more, faults=tuple(found))
 
 
 def _problem(text: str) -> Finding:
@@ -107,7 +107,6 @@ class Folded:
         self.requested: dict[str, Request] = {}  # by backup
         self.begun: dict[str, int] = {}
         self.abandoned: set[int] = set()  # requests that are to be made anew
-        self.guards: dict[str, int] = {}  # by subject: the last `backup.abandoned`
         self.commands: dict[str, Stored] = {}  # on definitions, without an answer
         self.dead: dict[int, DeadLettered] = {}  # by message
         self.settled: set[int] = set()
@@ -153,15 +152,19 @@ class Folded:
                 said.append(f"execution {data.execution_id} began or was skipped")
             case FlowCompleted():
                 said.append(f"execution {data.execution_id} completed")
+            case BackupRequested():
+                said.append(f"backup {data.backup_id} was requested in round {data.round}")
             case _:
                 pass
-        if isinstance(data, FlowEvent) and not isinstance(data, AttemptEvent):
+        if isinstance(data, FlowEvent) and not isinstance(data, AttemptEvent | BackupRequested):
             said.append(f"decision {entry.envelope.id} was taken")
         elif isinstance(data, Command):
             said.append(f"command {entry.envelope.id} was given")
         for what in said:
             first = self._said.setdefault(what, entry.sequence)
-            if first != entry.sequence:
+            if first in self.dead:  # it could not be used, and this is it again
+                self._said[what] = entry.sequence
+            elif first != entry.sequence:
                 self.repeats[entry.sequence] = f"message {entry.sequence:,} says again that {what} (message {first:,})"
                 return True
         return False
@@ -184,8 +187,8 @@ class Folded:
             if off is not None and started.occurrence > off.envelope.time:
                 self.wrong[entry.sequence] = (
                     f"execution {started.execution_id} (message {entry.sequence:,}, decided on message "
-                    f"{entry.envelope.decidedon or 'unknown'}) began by schedule for {instant(started.occurrence)}, and "
-                    f"{key[0]} {key[1]} had been disabled or deleted before (message {off.sequence:,})"
+                    f"{entry.envelope.decidedon or 'unknown'}) began by schedule for {instant(started.occurrence)}, "
+                    f"and {key[0]} {key[1]} had been disabled or deleted before (message {off.sequence:,})"
                 )
                 return
 
@@ -196,7 +199,6 @@ class Folded:
                 self.requested[id_] = Request(sequence=entry.sequence, event=event, quiet=at + GRACE)
             case BackupAbandoned():
                 self.abandoned.add(event.request)
-                self.guards[entry.subject] = entry.sequence
             case BackupStarted() | BackupProgressed() | BackupRetrying():
                 self.begun[id_] = max(event.attempt, self.begun.get(id_, 0))
                 if request := self.requested.get(id_):
@@ -387,7 +389,7 @@ async def _tables(log: Log, tables: AsyncEngine, folded: Folded) -> Finding:
     """Compare one moment of the tables with the log up to their position."""
     created = (await log.identity()).created
     deadline = asyncio.get_running_loop().time() + PATIENCE
-    began: int | None = None
+    began: int = -1
     try:
         while True:
             async with database.snapshot(tables) as moment:
@@ -400,7 +402,7 @@ async def _tables(log: Log, tables: AsyncEngine, folded: Folded) -> Finding:
                     await _read_on(log, folded, until=position)
                     fine = f"the tables say what the log says up to {position:,}; totals equal a recount"
                     return _of(await _differing(moment, folded), fine)
-            began = position if began is None else began
+            began = position if began < 0 else began
             if asyncio.get_running_loop().time() > deadline:
                 text = f"the tables hold the log up to {position:,}, {folded.position - position:,} messages behind: "
                 if position > began:
