@@ -200,6 +200,7 @@ async def test_a_lost_backup_is_requested_anew(engine: Engine) -> None:
         subscription = await engine.log._js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
         (message,) = await subscription.fetch(1)
         await message.ack_sync()  # by a worker that did nothing
+        await engine.recorded()
         _, said = await repaired(engine, sure=False)
         assert f"remedy: have backup {request.backup_id} requested anew" in said
         assert await engine.messages("backup.abandoned.*") == []
@@ -228,6 +229,7 @@ async def test_a_request_that_was_delivered_and_nobody_holds(
             return (await engine.log.queue(WORKER_QUEUE)).listeners > 0
 
         await eventually(asked)
+        await engine.recorded()
         found = await problems(engine)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
