@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any, Protocol
 
 from sqlalchemy import Dialect, Table, bindparam, case, delete, func, insert, select, update
@@ -131,13 +132,13 @@ async def _locked_position(connection: AsyncConnection, stream: Identity) -> int
     position = (await connection.execute(locked)).scalar()
     if position is None:
         row = {"stream": STREAM, "stream_created": stream.created, "position": 0}
-        await connection.execute(_insert(connection, t.projection).on_conflict_do_nothing(), row)
+        await connection.execute(_insert(connection.dialect, t.projection).on_conflict_do_nothing(), row)
         position = (await connection.execute(locked)).scalar_one()
     return int(position)
 
 
-def _insert(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+def _insert(dialect: Dialect, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
 
 
 # --- what is there ---------------------------------------------------------------------------------------------------
@@ -188,14 +189,14 @@ async def _write(connection: AsyncConnection, changes: Changes) -> None:
     await _count(connection, changes.flow_ends)
     await _insert_all(connection, t.commands, list(changes.new_commands.values()))
     await _update_all(connection, t.commands, changes.answers)
-    await _insert_events(connection, changes.events)
+    await _insert_all(connection, t.events, changes.events)
     if changes.prune_before is not None:
         await _prune(connection, changes.prune_before)
 
 
 async def _identify(connection: AsyncConnection, identities: dict[str, int]) -> None:
     if identities:
-        statement = _insert(connection, t.identities)
+        statement = _insert(connection.dialect, t.identities)
         again = statement.on_conflict_do_update(index_elements=["id"], set_={"number": statement.excluded.number})
         await connection.execute(again, [{"id": id_, "number": number} for id_, number in identities.items()])
 
@@ -216,13 +217,37 @@ async def _define(connection: AsyncConnection, table: Table, id_: str, row: Row 
 async def _insert_all(
     connection: AsyncConnection, table: Table, rows: Sequence[Row], *, unless_there: str | None = None
 ) -> None:
-    """Insert rows that all have the same columns."""
+    """Insert rows that all have the same columns.
+
+    In SQLite past SQLAlchemy's own binding, which takes longer than all the rest. The rows' values are bound in place.
+    """
     if not rows:
         return
-    statement: Any = insert(table)
-    if unless_there is not None:
-        statement = _insert(connection, table).on_conflict_do_nothing(index_elements=[unless_there])
-    await connection.execute(statement, rows)
+    if connection.dialect.name != "sqlite":
+        await connection.execute(_insertion(connection.dialect, table, unless_there), list(rows))
+        return
+    statement, processes, values = _compiled(connection.dialect, table, tuple(rows[0]), unless_there)
+    for name, process in processes:
+        for row in rows:
+            row[name] = process(row[name])
+    await connection.exec_driver_sql(statement, [values(row) for row in rows])
+
+
+def _insertion(dialect: Dialect, table: Table, unless_there: str | None) -> sqlite.Insert | postgresql.Insert:
+    statement = _insert(dialect, table)
+    return statement if unless_there is None else statement.on_conflict_do_nothing(index_elements=[unless_there])
+
+
+@cache
+def _compiled(
+    dialect: Dialect, table: Table, names: tuple[str, ...], unless_there: str | None
+) -> tuple[str, list[tuple[str, Any]], Callable[[Row], tuple[Any, ...]]]:
+    """Return the statement that inserts rows with these columns, how some values are bound, and all in their order."""
+    compiled = _insertion(dialect, table, unless_there).compile(dialect=dialect, column_keys=list(names))
+    processes = [(name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in names]
+    order = compiled.positiontup
+    assert order is not None
+    return str(compiled), [one for one in processes if one[1] is not None], itemgetter(*order)
 
 
 async def _update_all(connection: AsyncConnection, table: Table, changes: dict[str, Row]) -> None:
@@ -233,28 +258,6 @@ async def _update_all(connection: AsyncConnection, table: Table, changes: dict[s
     for columns, rows in by_columns.items():
         statement = update(table).where(table.c.id == bindparam("id_"))
         await connection.execute(statement.values({column: bindparam(column) for column in columns}), rows)
-
-
-async def _insert_events(connection: AsyncConnection, rows: Sequence[Row]) -> None:
-    """Insert messages past SQLAlchemy's own binding, which takes longer than the rest: each message is a row here."""
-    if connection.dialect.name == "sqlite":
-        statement, processes = _events_on(connection.dialect)
-        for name, process in processes:
-            for row in rows:
-                row[name] = process(row[name])
-        # the projection's rows have their values in the order of the columns
-        await connection.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
-    else:
-        await connection.execute(insert(t.events), list(rows))
-
-
-@cache
-def _events_on(dialect: Dialect) -> tuple[str, list[tuple[str, Any]]]:
-    """Return the statement that inserts messages, and how values are bound, of those columns that need it."""
-    processes = [
-        (column.name, column.type.dialect_impl(dialect).bind_processor(dialect)) for column in t.events.columns
-    ]
-    return str(insert(t.events).compile(dialect=dialect)), [one for one in processes if one[1] is not None]
 
 
 async def _count(connection: AsyncConnection, ends: list[Row]) -> None:
