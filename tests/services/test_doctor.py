@@ -92,6 +92,7 @@ async def test_an_occurrence_that_nobody_said(engine: Engine, monkeypatch: pytes
             c.CreateSchedule(id="s", spec=schedule), c.UpdateFlow(id="flow", patch=FlowPatch(schedule_id="s"))
         )
         await engine.until("catalog.flow.*", 2)
+        await engine.recorded()
         monkeypatch.setattr(doctor, "LATE", -2 * doctor.LATE * 6)  # two minutes from now
         (found,) = await problems(engine)
         assert found == "the scheduler owes flow flow an occurrence or a deadline: is one running?"
@@ -105,6 +106,7 @@ async def test_a_backup_that_was_lost_from_the_queue(engine: Engine) -> None:
         subscription = await engine.log._js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
         (message,) = await subscription.fetch(1)
         await message.ack_sync()  # by a worker that did nothing
+        await engine.recorded()
         (found,) = await problems(engine)
         assert "is no longer in the queue" in found
 
