@@ -45,8 +45,9 @@ def _worker(settings: Settings) -> Service:
 
 def _recorder(settings: Settings) -> Service:
     from services.recorder.app import Recorder
+    from services.recorder.store import Tables
 
-    return Recorder(_database(settings))
+    return Recorder(Tables(_database(settings)))
 
 
 SERVICES: dict[str, Callable[[Settings], Service]] = {
