@@ -150,7 +150,7 @@ def service(
         "scheduler": Scheduler,
         "executor": partial(Executor, total_limit=total_limit),
         "worker": partial(Worker, slots=2, engines={"simulated": engine}),
-        "recorder": partial(Recorder, "", store=None if database is None else MemoryStore(database)),
+        "recorder": lambda: Recorder(MemoryStore(database or Database())),
         "api": partial(Api, database=database),
     }
     make = makers[kind]

@@ -11,9 +11,7 @@ from sqlalchemy import select
 from bus.envelope import Entry
 from bus.log import Identity
 from schemas.tables import metadata
-from services import database
-from services.recorder.projection import batches, project
-from services.recorder.store import Store
+from services.recorder.store import Tables
 from tests.simulation.log import CREATED
 from tests.simulation.store import KEYS, Database
 
@@ -23,20 +21,19 @@ TOGETHER = 40  # messages in one transaction
 def differences(entries: Sequence[Entry]) -> list[str]:
     """Return where the tables in SQL and those in memory differ, after the same log."""
     memory = Database()
-    memory.apply(project(entries))
+    memory.apply(entries)
     return [*_compare(asyncio.run(_in_sql(entries)), memory)]
 
 
 async def _in_sql(entries: Sequence[Entry]) -> dict[str, dict[tuple[Any, ...], dict[str, Any]]]:
-    engine = database.writer("sqlite+aiosqlite:///:memory:")
-    store = Store(engine)
+    tables = Tables("sqlite+aiosqlite:///:memory:")
+    engine = tables._engine
     stream = Identity(created=CREATED, last_sequence=len(entries))
     try:
         async with engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
         for start in range(0, len(entries), TOGETHER):
-            for batch in batches(entries[start : start + TOGETHER]):
-                await store.apply(project(batch), stream, batch[-1].sequence)
+            await tables.apply(entries[start : start + TOGETHER], stream)
         found: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
         async with engine.connect() as connection:
             for table in metadata.sorted_tables:
@@ -44,7 +41,7 @@ async def _in_sql(entries: Sequence[Entry]) -> dict[str, dict[tuple[Any, ...], d
                 found[table.name] = {tuple(row[key] for key in KEYS[table.name]): row for row in rows}
         return found
     finally:
-        await store.close()
+        await tables.close()
 
 
 def _compare(sql: dict[str, dict[tuple[Any, ...], dict[str, Any]]], memory: Database) -> Iterator[str]:

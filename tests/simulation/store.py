@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from sqlalchemy import Table
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from bus.envelope import Entry
 from bus.errors import ForeignStream
 from bus.log import Identity
 from schemas import tables as t
-from services.recorder.projection import Changes, Row
+from schemas.ids import AD_HOC
+from services.recorder.known import Execution, Known, Row, Subjects
+from services.recorder.projection import Aside, Changes, project, refuse
+from services.recorder.store import Say, quietly
 
 Key = tuple[Any, ...]
 DEFAULTS: dict[str, Row] = {
@@ -39,7 +44,21 @@ class Database:
         self.broken = False  # it takes nothing
         self._undo: list[tuple[str, Key, Row | None]] = []
 
-    def apply(self, changes: Changes) -> None:
+    def apply(self, entries: Sequence[Entry]) -> list[Aside]:
+        """Take in entries and return what is set aside. What the tables refuse is found by halves, as in SQL."""
+        changes = project(entries, self._known(Subjects(entries)))
+        try:
+            self._try(changes)
+        except IntegrityError as error:
+            if len(entries) == 1:
+                changes = refuse(entries[0], str(error))
+                self._try(changes)
+                return changes.aside
+            middle = len(entries) // 2
+            return [*self.apply(entries[:middle]), *self.apply(entries[middle:])]
+        return changes.aside
+
+    def _try(self, changes: Changes) -> None:
         """Write all changes, or nothing. Raises `IntegrityError`, as a database would."""
         self._undo = []
         try:
@@ -51,6 +70,36 @@ class Database:
                 else:
                     self.tables[table][key] = row
             raise
+
+    def _known(self, about: Subjects) -> Known:
+        """Return what the tables hold of what some entries are about."""
+        known, tables = Known(), self.tables
+        identities, executions = tables["identities"], tables["protection_flow_executions"]
+        wanted = {*about.identities, *(f"execution/{id_}" for id_ in about.executions)}
+        known.identities = {id_: identities[id_,]["number"] for id_ in wanted if (id_,) in identities}
+        known.flows = {id_ for id_ in about.flows if (id_,) in tables["protection_flows"]}
+        for id_ in about.executions:
+            if row := executions.get((id_,)):
+                known.executions[id_] = Execution(
+                    flow_id=row["flow_id"] or AD_HOC, ended=row["completed_at"] is not None
+                )
+        for id_ in about.jobs:
+            if row := tables["backup_jobs"].get((id_,)):
+                known.jobs[row["execution_id"], id_] = dict(row)
+        for id_ in about.commands:
+            if row := tables["commands"].get((id_,)):
+                known.commands[id_] = row["outcome"] == "pending"
+        return known
+
+    def __copy__(self) -> Database:
+        """Return one that can be written without this one's being touched. Rows are never changed in place."""
+        new = Database()
+        new.tables = {name: dict(rows) for name, rows in self.tables.items()}
+        return new
+
+    def take(self, other: Database) -> None:
+        """Commit what was written to a copy."""
+        self.tables = other.tables
 
     # --- rows -----------------------------------------------------------------------------------------------------
 
@@ -70,9 +119,9 @@ class Database:
             raise _violated(f"UNIQUE constraint failed: {table} {key}")
         self._set(table, key, {**DEFAULTS[table], **row})
 
-    def _update(self, table: str, id_: str, values: Row, condition: Callable[[Row], bool] | None = None) -> None:
+    def _update(self, table: str, id_: str, values: Row) -> None:
         row = self.tables[table].get((id_,))
-        if row is not None and (condition is None or condition(row)):
+        if row is not None:
             self._set(table, (id_,), {**row, **values})
 
     def _require(self, table: str, id_: str | None, whose: str) -> None:
@@ -107,28 +156,29 @@ class Database:
     # --- changes, in the order in which the store applies them ------------------------------------------------------
 
     def _write(self, changes: Changes) -> None:
+        for id_, number in changes.identities.items():
+            self._set("identities", (id_,), {"id": id_, "number": number})
         for table, id_, row, members in changes.definitions:
             self._define(table, id_, row, members)
-        for row in self._known(changes.new_executions.values(), "protection_flows", "flow_id"):
+        for row in changes.new_executions.values():
+            self._require("protection_flows", row["flow_id"], f"execution {row['id']!r}")
             self._insert("protection_flow_executions", row)
-        for row in self._known(changes.new_jobs.values(), "protection_flow_executions", "execution_id"):
-            self._insert("backup_jobs", row)
-        for (id_, attempt), values in sorted(changes.job_changes.items(), key=lambda item: item[0][1]):
-            job = self.tables["backup_jobs"].get((id_,))
-            if job is None or job["completed_at"] is not None or (attempt and job["attempt"] > attempt):
-                continue
-            kept = {"first_error": job["first_error"]} if job["first_error"] is not None else {}
-            self._set("backup_jobs", (id_,), {**job, **values, **(kept if "first_error" in values else {})})
-        for id_, values in changes.execution_changes.items():
-            self._update("protection_flow_executions", id_, values)
-        for id_, values in changes.flow_changes.items():
-            self._update("protection_flows", id_, values)
-        for end in self._known(changes.flow_ends, "protection_flow_executions", "execution_id"):
+        for row in changes.new_jobs.values():
+            self._require("protection_flow_executions", row["execution_id"], f"backup {row['id']!r}")
+            self._insert("backup_jobs", row, unless_there=True)
+        for table_, rows in (
+            ("backup_jobs", changes.job_changes),
+            ("protection_flow_executions", changes.execution_changes),
+            ("protection_flows", changes.flow_changes),
+        ):
+            for id_, values in rows.items():
+                self._update(table_, id_, values)
+        for end in changes.flow_ends:
             self._count(end)
         for row in changes.new_commands.values():
-            self._insert("commands", row, unless_there=True)
+            self._insert("commands", row)
         for id_, values in changes.answers.items():
-            self._update("commands", id_, values, lambda row: row["outcome"] == "pending")
+            self._update("commands", id_, values)
         for row in changes.events:
             self._insert("events", row)
 
@@ -152,10 +202,6 @@ class Database:
             for member in members:
                 self._require("vms", member["context_id"], f"group {id_!r}")
                 self._insert("machine_group_members", member)
-
-    def _known(self, rows: Iterable[Row], parent: str, key: str) -> list[Row]:
-        there = self.tables[parent]
-        return [row for row in rows if row[key] is None or (row[key],) in there]
 
     def _count(self, end: Row) -> None:
         flow = self.tables["protection_flows"].get((end["flow_id"],))
@@ -183,12 +229,17 @@ class MemoryStore:
             raise ForeignStream("the database holds another log")
         return self.database.position
 
-    async def apply(self, changes: Changes, stream: Identity, position: int) -> None:
+    async def apply(self, entries: Sequence[Entry], stream: Identity, say: Say = quietly) -> None:
         await asyncio.sleep(self._seconds)
         if self.database.broken:
             raise OperationalError("INSERT", {}, Exception("disk I/O error"))
-        self.database.apply(changes)
-        self.database.stream, self.database.position = stream.created, position
+        fresh = [entry for entry in entries if entry.sequence > self.database.position]
+        # what is said and not kept is said again after a crash; here the tables are what a crash may lose, not the word
+        known = copy(self.database)
+        if aside := known.apply(fresh):
+            await say(aside)
+        self.database.take(known)
+        self.database.stream, self.database.position = stream.created, entries[-1].sequence
 
     async def close(self) -> None:
         """Let go of the connection: there is none."""
