@@ -88,6 +88,7 @@ class Execution:
         self.started = started
         self.backups: dict[str, Backup] = {}
         self.completed: list[tuple[int, e.FlowCompleted]] = []
+        self.stopping = False
 
 
 class History:
@@ -152,6 +153,8 @@ class History:
             case e.FlowBackfilling():
                 for occurrence in data.occurrences:
                     self.expected.setdefault(backfill_execution_id(data.backfill_id, occurrence), entry.sequence)
+            case e.FlowCancelling():
+                self._stopping(entry, data)
             case e.FlowSkipped():
                 self.skips[data.execution_id].append((entry.sequence, data))
             case e.FlowStarted():
@@ -317,6 +320,15 @@ class History:
         some = [limit for _, limit in limits[first:]]
         return None if not some or None in some else max(limit for limit in some if limit is not None)
 
+    def _stopping(self, entry: Stored, event: e.FlowCancelling) -> None:
+        """Check that nothing is stopped by itself that is stopping already. People may say it again."""
+        execution = self.executions.get(event.execution_id)
+        if execution is None or event.context_id is not None:
+            return
+        if execution.stopping and event.origin != "asked":
+            self._wrong("stopped twice", f"execution {event.execution_id} is stopping already", entry)
+        execution.stopping = True
+
     def _completed(self, entry: Stored, event: e.FlowCompleted) -> None:
         execution = self.executions.get(event.execution_id)
         if execution is None:
@@ -462,7 +474,7 @@ GRAVE = (
         "lost occurrence",
         "forgotten definition",
     ),
-    *("ended twice", "limit", "counters", "stays running", "no outcome", "replay", "said twice"),
+    *("ended twice", "stopped twice", "limit", "counters", "stays running", "no outcome", "replay", "said twice"),
 )
 
 
