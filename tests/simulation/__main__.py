@@ -57,7 +57,7 @@ def _one(schedules: int, number: int) -> Result:
 
 def _digests(seeds: int, first: int, schedules: int, jobs: int) -> int:
     numbers = range(first * schedules, (first + seeds) * schedules)
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=16) as pool:
         for result in pool.imap(partial(_one, schedules), numbers):
             print(result.seed, result.schedule, result.messages, result.turns, result.fingerprint)
     return 0
@@ -69,7 +69,7 @@ def _run(seeds: int, first: int, schedules: int, jobs: int, *, told: int) -> int
     failed: list[Result] = []
     messages = turns = done = 0
     numbers = range(first * schedules, (first + seeds) * schedules)
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=16) as pool:
         for result in pool.imap_unordered(partial(_one, schedules), numbers, chunksize=8):
             done += 1
             messages += result.messages

@@ -1,11 +1,11 @@
 """Negative controls: defects of the past, put back into today's code. On each the checker must turn red.
 
-A simulator that finds nothing proves nothing, unless it finds what is known to be wrong. Each was first seen on the code
-that had it, by this simulator as it was then (1,500 seeds, 293 of them red):
+A simulator that finds nothing proves nothing, unless it finds what is known to be wrong. Each was first seen on the
+code that had it, by this simulator as it was then (1,500 seeds, 293 of them red):
 
 | defect | seeds | what the checker said |
 |---|---|---|
-| decides again after a time-out, without having read | 30, 56, 79 | started twice, requested twice, a recorder that fails |
+| decides again after a time-out, without having read | 30, 56, 79 | started twice, requested twice |
 | a lost attempt answers for the newer one | 393, 695, 835 | two attempts at one backup at once in one worker |
 | a scheduler that lags fires what was disabled | 243, 433, 873 | fired though not scheduled |
 | the same key after two minutes | 6, 9, 13 | started twice, two outcomes |
