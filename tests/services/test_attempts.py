@@ -27,7 +27,7 @@ def test_attempts_are_counted_by_what_was_begun() -> None:
     evolve(attempts, BackupRetrying(**ABOUT, backup_id="a", attempt=1, error="x", delay_seconds=1), 2)
     evolve(attempts, started("a", 2), 3)
     evolve(attempts, started("a", 1), 4)
-    assert attempts.begun == {"a": (2, "w")}
+    assert (attempts.begun["a"].number, attempts.begun["a"].worker) == (2, "w")
     assert attempts.ended == {}
     assert not attempts.lost("a", 2, "w")
     assert attempts.lost("a", 1, "w")
@@ -36,7 +36,7 @@ def test_attempts_are_counted_by_what_was_begun() -> None:
     assert attempts.ended == {}
     evolve(attempts, completed("a", 2), 6)
     evolve(attempts, completed("a", 2), 7)
-    assert attempts.ended == {"a": 6}
+    assert {backup: end.sequence for backup, end in attempts.ended.items()} == {"a": 6}
     assert attempts.lost("a", 2, "w")
 
 
