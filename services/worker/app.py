@@ -219,8 +219,13 @@ class Worker:
         if attempt is None or attempt.over or attempt.worker == self._id:
             return 0
         key = note.key_of(attempt.worker)
-        notes, at = await self._log.notes(key), await self._log.time()
-        return note.silent_in(attempt, request.backup_id, notes.get(key), now=at, lease=self._lease)
+        silent_in = 0.0
+        for _ in range(2):  # a note that is replaced while notes are listed may be missing from the list
+            notes, at = await self._log.notes(key), await self._log.time()
+            silent_in = note.silent_in(attempt, request.backup_id, notes.get(key), now=at, lease=self._lease)
+            if key in notes:
+                break
+        return silent_in
 
     async def _work(self, run: _Run) -> AttemptEvent:
         """Let the engine work, and return how the attempt ended. Raises `_Lost`, `_Stopping`."""
