@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ class Observed(Worker):
         return await super()._report(entry, event)
 
 
-ABOUT = {"flow_id": "flow", "execution_id": "execution", "backup_id": "backup-1", "context_id": "vm"}
-_said = iter(range(10_000))
+ABOUT: dict[str, Any] = {"flow_id": "flow", "execution_id": "execution", "backup_id": "backup-1", "context_id": "vm"}
+_said = count()
 
 
 async def say(log: Log, *messages: Message) -> int:
@@ -270,8 +271,8 @@ async def test_what_was_delivered_and_ended_long_ago_is_only_acknowledged(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A queue that was made anew delivers everything again. The past is read once, not once for each message."""
-    count = 40
-    for number in range(count):
+    many = 40
+    for number in range(many):
         about = {**ABOUT, "backup_id": f"backup-{number}"}
         await say(engine.log, request(backup_id=f"backup-{number}"), BackupStarted(**about, attempt=1, worker="old"))
         await say(
@@ -297,11 +298,11 @@ async def test_what_was_delivered_and_ended_long_ago_is_only_acknowledged(
         patch.setattr(Log, "checkpoint", late)
         patch.setattr(Log, "read", counted)
         async with engine.running(worker):
-            await eventually(lambda: len(worker.deliveries) >= count)
+            await eventually(lambda: len(worker.deliveries) >= many)
             await eventually(lambda: not worker._held)
         assert 1 <= len(reads) <= 2
     assert gate.begun == []
-    assert len(await engine.messages("backup.started.*")) == count
+    assert len(await engine.messages("backup.started.*")) == many
     assert await engine.log.acknowledged(WORKER_QUEUE) >= last - 2
 
 
