@@ -73,6 +73,7 @@ class _Run:
         self.engine: asyncio.Task[Result] | None = None
         self.renewed = at  # by the event loop's clock: the lease runs from here
         self.lost = False
+        self.reported = asyncio.Event()  # its slot is free; what is reported is still to be read back and answered
 
 
 class Worker:
@@ -154,11 +155,25 @@ class Worker:
             return
         run = self._held[request.backup_id] = _Run(entry, request, delivery, _loop_time())
         self._changed.set()
+        holding = asyncio.create_task(self._hold(run))
+        holding.add_done_callback(lambda task: self._let_go(run, task))
         try:
-            await self._hold(run)
+            await run.reported.wait()
         finally:
-            del self._held[request.backup_id]
-            self._changed.set()
+            if not run.reported.is_set():
+                await ended(holding)
+
+    def _let_go(self, run: _Run, task: asyncio.Task[None]) -> None:
+        del self._held[run.request.backup_id]
+        self._changed.set()
+        run.reported.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning(
+                "the request for backup %s was not answered, and comes again: %s",
+                run.request.backup_id,
+                error or type(error).__name__,
+                extra={"action": "answer_failed", "backup_id": run.request.backup_id},
+            )
 
     async def _hold(self, run: _Run) -> None:
         """Make an attempt at a backup, and answer its messages while they are this worker's to answer."""
@@ -273,6 +288,7 @@ class Worker:
         if run.lost:
             raise _Lost
         sequence = await self._report(run.entry, event)
+        run.reported.set()
         attempts = await self._history(run, sequence)
         if isinstance(event, BackupRetrying):
             if self._is_lost(run):
