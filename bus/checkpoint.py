@@ -98,3 +98,16 @@ async def pinned(js: JetStreamContext, prefix: str) -> dict[str, Note]:
     except NoKeysError:
         return {}
     return {key: msgspec.json.decode((await store.get(key)).value or b"", type=Note) for key in keys}
+
+
+async def read(js: JetStreamContext, key: str) -> Note | None:
+    """Return the note under a key, None when there is none."""
+    try:
+        return msgspec.json.decode((await (await bucket(js)).get(key)).value or b"", type=Note)
+    except (KeyNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+async def remove(js: JetStreamContext, key: str) -> None:
+    """Take a note down; nothing is left of it."""
+    await (await bucket(js)).purge(key)

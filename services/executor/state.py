@@ -25,6 +25,7 @@ from schemas.events import (
     BackupCompleted,
     BackupFailed,
     BackupRequested,
+    BackupRetrying,
     BackupSkipped,
     BackupStarted,
     BackupStatus,
@@ -111,11 +112,15 @@ class Stop(Value, frozen=True, kw_only=True):
 
 
 class Request(Value, frozen=True, kw_only=True):
-    """The newest request of a backup in flight: where on the log it stands, and when the first one was made."""
+    """The newest request of a backup in flight: where on the log it stands, and when the first one was made.
+
+    `delay`: seconds for which nobody needs to hold it, as its last attempt has failed and the next one is to wait.
+    """
 
     sequence: int
     round: int
     requested_at: datetime
+    delay: int = 0
 
 
 class Abandoned(Value, frozen=True, kw_only=True):
@@ -167,6 +172,12 @@ class Execution:
     def open_vms(self) -> set[str]:
         """The VMs whose backups have not ended."""
         return {backup.context_id for backup in (*self.waiting.values(), *self.in_flight.values())}
+
+    def delay(self, backup_id: str, seconds: int) -> None:
+        """Note for how long nobody needs to hold the request of a backup in flight."""
+        request = self.requests[backup_id]
+        if request.delay != seconds:
+            self.requests[backup_id] = structs.replace(request, delay=seconds)
 
     def stop_of(self, backup: PlannedBackup) -> Stop | None:
         """Return why a backup is to stop, None when it is not."""
@@ -271,6 +282,11 @@ def evolve(state: State, entry: Stored) -> State:
             execution = state.executions.get(begun.execution_id)
             if execution and begun.backup_id in execution.in_flight:
                 execution.begun[begun.backup_id] = max(begun.attempt, execution.begun.get(begun.backup_id, 0))
+                execution.delay(begun.backup_id, 0)
+        case BackupRetrying() as retrying:
+            execution = state.executions.get(retrying.execution_id)
+            if execution and retrying.attempt == execution.begun.get(retrying.backup_id):
+                execution.delay(retrying.backup_id, retrying.delay_seconds)
         case BackupCompleted() as done:
             _end(state, entry, done, Ended(status="success", bytes_transferred=done.bytes_transferred, error=None))
         case BackupFailed() as failed:
