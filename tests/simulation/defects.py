@@ -38,6 +38,7 @@ from services.deciding import Decider
 from services.executor import domain as executor
 from services.executor.stopping import stops
 from services.scheduler.versions import Versions
+from services.worker.app import Worker
 
 
 class Defect(Value, frozen=True, kw_only=True):
@@ -102,6 +103,30 @@ def _takes_the_unreadable() -> Generator[None]:
         yield
 
 
+class _Forgetful(dict[str, Any]):
+    """Holds what a worker is at work on, and does not find it."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        del key
+        return default
+
+    def __delitem__(self, key: str) -> None:
+        self.pop(key, None)
+
+
+@contextmanager
+def _takes_a_backup_twice() -> Generator[None]:
+    """A worker that is given a backup again that it is at work on begins it again, beside itself."""
+    make = Worker.__init__
+
+    def forgetful(self: Any, **given: Any) -> None:
+        make(self, **given)
+        self._held = _Forgetful()
+
+    with patch.object(Worker, "__init__", forgetful):
+        yield
+
+
 DEFECTS: dict[str, Defect] = {
     "decides-again-unread": Defect(
         what="an execution is started twice after a time-out in the middle of a pass",
@@ -126,6 +151,12 @@ DEFECTS: dict[str, Defect] = {
         restored=_stops_for_two_reasons,
         seeds=(65, 112, 122),
         rules=frozenset({"stopped twice", "said twice", "replay"}),
+    ),
+    "takes-a-backup-twice": Defect(
+        what="two attempts at one backup run at once in one worker, and one of them answers for the other",
+        restored=_takes_a_backup_twice,
+        seeds=(),
+        rules=frozenset({"fence"}),
     ),
     "takes-the-unreadable": Defect(
         what="an unreadable message makes a restarted scheduler repeat occurrences, and a registry forget definitions",

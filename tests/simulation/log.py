@@ -250,6 +250,12 @@ class SimulatedLog(real.Log):
 
         await self._question(pin)
 
+    async def read_note(self, key: str) -> Note | None:
+        return await self._question(lambda: self._server.notes.get(key))
+
+    async def remove_note(self, key: str) -> None:
+        await self._question(lambda: self._server.notes.pop(key, None))
+
     async def notes(self, prefix: str) -> dict[str, Note]:
         notes = self._server.notes
         return await self._question(lambda: {key: note for key, note in notes.items() if key.startswith(prefix)})

@@ -82,6 +82,9 @@ class Engine:
             if process is None or not process.dead:
                 run.ended = loop.time()
 
+    async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
+        """Leave nothing behind: there is nothing."""
+
 
 class Run:
     """One engine at work, in one process."""

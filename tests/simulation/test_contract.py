@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from faststream import AckPolicy
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from bus import appending
-from bus.connection import connect, options
+from bus.connection import connect
 from bus.envelope import Stored, Unreadable, encode
 from bus.errors import Conflict, TooLarge, Unknown
 from bus.log import Log
@@ -27,6 +26,7 @@ from bus.server import Server as RealServer
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from bus.tasks import ended
+from services import hosting
 from services.hosting import Delivery, subscribe
 from tests.simulation.log import Link, SimulatedLog
 from tests.simulation.server import Server
@@ -85,11 +85,12 @@ class Real:
         await self._client.jetstream().delete_consumer(STREAM, QUEUE.name)
 
     async def serve(self, handler: Handler) -> None:
-        settings = options("serve")
-        broker = NatsBroker(self._server.url, **settings, apply_types=False, logger=None, ack_policy=AckPolicy.MANUAL)
+        client = await connect(self._server.url, "serve")
+        broker = hosting._Broker(client)
+        await broker.connect()
         subscribe(broker, QUEUE, handler, slots=1)
         await broker.start()
-        self.open.append(broker)
+        self.open += [broker, client]
 
     def pause(self) -> None:
         os.kill(self._pid, signal.SIGSTOP)

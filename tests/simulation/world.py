@@ -162,7 +162,7 @@ class World:
             log = SimulatedLog(place.link, meddle=self._meddle(place), process=process)
             place.service = processes.service(
                 place.kind,
-                name=place.name,
+                name=f"{place.name}.{len(place.restarts)}",  # a process that is started again has another name
                 clock=process.clock,  # type: ignore[attr-defined]
                 engine=self._engine,
                 database=self.databases.get("recorder-0" if place.kind == "api" else place.name),
