@@ -159,6 +159,12 @@ class Execution:
         self.begun: dict[str, int] = {}  # of those in flight: the last attempt that a worker began
         self.ended: dict[str, Ended] = {}
 
+    def plan(self, planned: FlowPlanned) -> None:
+        """Take in a part of the plan."""
+        if planned.part not in self.parts:
+            self.parts.add(planned.part)
+            self.waiting.update({backup.backup_id: backup for backup in planned.backups})
+
     @property
     def finished(self) -> bool:
         return len(self.parts) == self.started.parts and not self.waiting and not self.in_flight
@@ -267,10 +273,8 @@ def evolve(state: State, entry: Stored) -> State:
                 state.executions[started.execution_id] = Execution(started, sent.time, entry.sequence)
                 state.running.setdefault(group_of(started), set()).add(started.execution_id)
         case FlowPlanned() as planned:
-            execution = state.executions.get(planned.execution_id)
-            if execution and planned.part not in execution.parts:
-                execution.parts.add(planned.part)
-                execution.waiting.update({backup.backup_id: backup for backup in planned.backups})
+            if execution := state.executions.get(planned.execution_id):
+                execution.plan(planned)
         case BackupRequested() as requested:
             _requested(state, entry, requested)
         case BackupAbandoned() as abandoned:
