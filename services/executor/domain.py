@@ -123,11 +123,8 @@ def _request(
         off = (("VM", vm.enabled), ("repository", repository.enabled))
         return skipped(execution, backup, _meanwhile("disabled", (name for name, it in off if not it)))
     last = execution.requests.get(backup.backup_id)
-    return BackupRequested(
-        flow_id=started.flow_id,
-        execution_id=started.execution_id,
-        backup_id=backup.backup_id,
-        context_id=backup.context_id,
+    return BackupRequested.of(
+        execution.backup(backup),
         vm_name=vm.vm_name,
         disks=vm.disks,
         repository_id=repository.id,

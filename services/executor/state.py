@@ -138,6 +138,15 @@ class Ended(Value, frozen=True, kw_only=True):
     error: str | None
 
 
+class Backup(Value, frozen=True, kw_only=True):
+    """One backup of an execution: a `schemas.events.OneBackup`."""
+
+    flow_id: str
+    execution_id: str
+    backup_id: str
+    context_id: str
+
+
 class Execution:
     """An execution that has not completed: its terms, its plan, and how far it is."""
 
@@ -173,6 +182,15 @@ class Execution:
     def stopping(self) -> bool:
         """Whether anything in it is not to be started any more."""
         return self.stop is not None or bool(self.stops) or self.late is not None
+
+    def backup(self, planned: PlannedBackup) -> Backup:
+        """Return which backup a planned one is."""
+        return Backup(
+            flow_id=self.started.flow_id,
+            execution_id=self.started.execution_id,
+            backup_id=planned.backup_id,
+            context_id=planned.context_id,
+        )
 
     @property
     def open_vms(self) -> set[str]:
