@@ -64,10 +64,4 @@ def look(
 
 def abandonment(one: Outstanding) -> BackupAbandoned:
     """Return the word that a request is abandoned."""
-    return BackupAbandoned(
-        flow_id=one.flow_id,
-        execution_id=one.execution_id,
-        backup_id=one.backup_id,
-        context_id=one.context_id,
-        request=one.request,
-    )
+    return BackupAbandoned.of(one, request=one.request)

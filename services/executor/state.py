@@ -138,6 +138,15 @@ class Ended(Value, frozen=True, kw_only=True):
     error: str | None
 
 
+class Backup(Value, frozen=True, kw_only=True):
+    """One backup of an execution: a `schemas.events.OneBackup`."""
+
+    flow_id: str
+    execution_id: str
+    backup_id: str
+    context_id: str
+
+
 class Execution:
     """An execution that has not completed: its terms, its plan, and how far it is."""
 
@@ -159,6 +168,12 @@ class Execution:
         self.begun: dict[str, int] = {}  # of those in flight: the last attempt that a worker began
         self.ended: dict[str, Ended] = {}
 
+    def plan(self, planned: FlowPlanned) -> None:
+        """Take in a part of the plan."""
+        if planned.part not in self.parts:
+            self.parts.add(planned.part)
+            self.waiting.update({backup.backup_id: backup for backup in planned.backups})
+
     @property
     def finished(self) -> bool:
         return len(self.parts) == self.started.parts and not self.waiting and not self.in_flight
@@ -167,6 +182,15 @@ class Execution:
     def stopping(self) -> bool:
         """Whether anything in it is not to be started any more."""
         return self.stop is not None or bool(self.stops) or self.late is not None
+
+    def backup(self, planned: PlannedBackup) -> Backup:
+        """Return which backup a planned one is."""
+        return Backup(
+            flow_id=self.started.flow_id,
+            execution_id=self.started.execution_id,
+            backup_id=planned.backup_id,
+            context_id=planned.context_id,
+        )
 
     @property
     def open_vms(self) -> set[str]:
@@ -267,10 +291,8 @@ def evolve(state: State, entry: Stored) -> State:
                 state.executions[started.execution_id] = Execution(started, sent.time, entry.sequence)
                 state.running.setdefault(group_of(started), set()).add(started.execution_id)
         case FlowPlanned() as planned:
-            execution = state.executions.get(planned.execution_id)
-            if execution and planned.part not in execution.parts:
-                execution.parts.add(planned.part)
-                execution.waiting.update({backup.backup_id: backup for backup in planned.backups})
+            if execution := state.executions.get(planned.execution_id):
+                execution.plan(planned)
         case BackupRequested() as requested:
             _requested(state, entry, requested)
         case BackupAbandoned() as abandoned:

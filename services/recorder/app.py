@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Conflict
 from bus.log import Log
+from bus.subjects import id_of
 from schemas.events import DeadLettered
 from services.hosting import Subscribe
 from services.recorder.projection import Aside
@@ -116,7 +117,7 @@ def _letter(one: Aside) -> Envelope:
         subject=one.entry.subject,
         error=one.error,
     )
-    return envelope(dead, id=f"dead:{one.entry.sequence}", source=Recorder.name, time=one.entry.stored_at)
+    return envelope(dead, id=id_of(dead), source=Recorder.name, time=one.entry.stored_at)
 
 
 async def _uncancelled(work: object) -> None:

@@ -25,6 +25,7 @@ from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Unavailable, Unknown
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
+from bus.subjects import id_of
 from bus.tasks import ended
 from schemas.events import (
     AttemptEvent,
@@ -220,8 +221,8 @@ class Worker:
             return min(silent_in + 0.5, self._lease / 3)
         number = attempts.next_attempt(request.backup_id)
         if reason := attempts.stop_reason(request):
-            return await self._conclude(run, BackupCancelled(**_about(request, number), reason=reason))
-        begun = await self._report(run.entry, BackupStarted(**_about(request, number), worker=self._id))
+            return await self._conclude(run, BackupCancelled.of(request, attempt=number, reason=reason))
+        begun = await self._report(run.entry, BackupStarted.of(request, attempt=number, worker=self._id))
         attempts = await self._history(run, begun)
         if attempts.lost(request.backup_id, number, self._id):
             raise _Lost
@@ -250,15 +251,16 @@ class Worker:
             if run.lost:
                 raise _Lost from None
             if reason := self._attempts.stop_reason(request):
-                return BackupCancelled(**_about(request, run.attempt), reason=reason)
+                return BackupCancelled.of(request, attempt=run.attempt, reason=reason)
             if self._stopping:
                 raise _Stopping from None  # another worker takes it
             raise
         except Exception as error:
             log.exception("engine %s failed", request.engine, extra={"action": "engine_bug"})
             return _failure(run, f"the engine {request.engine!r} failed: {type(error).__name__}: {error}")
-        return BackupCompleted(
-            **_about(request, run.attempt),
+        return BackupCompleted.of(
+            request,
+            attempt=run.attempt,
             bytes_read=result.bytes_read,
             bytes_transferred=result.bytes_transferred,
             snapshot_ref=result.snapshot_ref,
@@ -400,8 +402,9 @@ class Worker:
                 if latest.percent <= reported or run.lost or self._lease_is_over(run):
                     continue
                 reported = latest.percent
-                progressed = BackupProgressed(
-                    **_about(run.request, run.attempt),
+                progressed = BackupProgressed.of(
+                    run.request,
+                    attempt=run.attempt,
                     percent=latest.percent,
                     bytes_read=latest.bytes_read,
                     bytes_transferred=latest.bytes_transferred,
@@ -420,13 +423,9 @@ class Worker:
         return await self._log.ask(self._envelope(entry, event))
 
     def _envelope(self, entry: Stored, event: AttemptEvent) -> Envelope:
-        kind = str(event.__struct_config__.tag).removeprefix("backup.")
-        id_ = f"{kind}:{event.backup_id}:{event.attempt}"
-        if isinstance(event, BackupProgressed):
-            id_ += f":{event.percent}"
         return envelope(
             event,
-            id=id_,
+            id=id_of(event),
             source=f"{self.name}/{self._id}",
             time=self._clock(),
             correlationid=event.execution_id,
@@ -474,17 +473,7 @@ def _fold(attempts: Attempts, entries: Sequence[Entry]) -> Attempts:
 
 def _failure(run: _Run, error: str) -> BackupRetrying | BackupFailed:
     """Return what a failed attempt is: one of several, or the last."""
-    about = _about(run.request, run.attempt)
-    if run.attempt <= run.request.retry_attempts:
-        return BackupRetrying(**about, error=error, delay_seconds=run.request.retry_delay_seconds)
-    return BackupFailed(**about, error=error)
-
-
-def _about(request: BackupRequested, attempt: int) -> dict[str, Any]:
-    return {
-        "flow_id": request.flow_id,
-        "execution_id": request.execution_id,
-        "backup_id": request.backup_id,
-        "context_id": request.context_id,
-        "attempt": attempt,
-    }
+    request, attempt = run.request, run.attempt
+    if attempt <= request.retry_attempts:
+        return BackupRetrying.of(request, attempt=attempt, error=error, delay_seconds=request.retry_delay_seconds)
+    return BackupFailed.of(request, attempt=attempt, error=error)
