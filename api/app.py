@@ -1,4 +1,4 @@
-"""The Litestar application: routes, errors, the offline OpenAPI page, and the parts it holds open."""
+"""The Litestar application: routes, errors, the offline OpenAPI page, and the resources it holds open."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from api.asyncapi import asyncapi
 from api.auth import Tokens
 from api.broadcast import Broadcaster
 from api.commands import CommandClient
-from api.desk import Desk
+from api.context import RequestContext
 from api.listener import Listener
-from api.parts import AtParts, Parts
 from api.readmodel.audit import recorded
-from api.readmodel.reading import Tables
+from api.readmodel.reader import ReadModel
+from api.resources import HasResources, Resources
 from api.routes import (
     audit,
     backups,
@@ -75,18 +75,18 @@ def create_app(
     """
 
     @asynccontextmanager
-    async def parts(app: Litestar) -> AsyncIterator[None]:
+    async def resources(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
-        tables = Tables(database.reader(database_url))
+        tables = ReadModel(database.reader(database_url))
         flows_log = await Log.open(client, answer_timeout=ANSWER_TIMEOUT)
         end = (await flows_log.identity()).last_sequence
         commands = CommandClient(flows_log, partial(recorded, tables), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
-        app.state.parts = Parts(flows_log, commands, tables, broadcaster, total_limit)
+        app.state.resources = Resources(flows_log, commands, tables, broadcaster, total_limit)
         app.state.tokens = tokens
         tasks = [await _listening(Listener(flows_log, [commands.hear, broadcaster.hear], after=end), on_lost)]
         if stopping is not None:
-            tasks.append(asyncio.create_task(_stop(stopping, app.state.parts)))
+            tasks.append(asyncio.create_task(_stop(stopping, app.state.resources)))
         try:
             yield
         finally:
@@ -96,8 +96,8 @@ def create_app(
 
     app = Litestar(
         route_handlers=[_api(), health.live, health.ready, metrics.metrics, asyncapi, _page_assets()],
-        lifespan=[parts],
-        dependencies={"parts": Provide(_parts, sync_to_thread=False)},
+        lifespan=[resources],
+        dependencies={"resources": Provide(_resources, sync_to_thread=False)},
         exception_handlers={
             problems.ApiError: problems.handle_api_error,
             problems.Pending: problems.handle_pending,
@@ -116,13 +116,13 @@ def create_app(
     return app
 
 
-async def _stop(stopping: asyncio.Event, parts: Parts) -> None:
+async def _stop(stopping: asyncio.Event, resources: Resources) -> None:
     """Let go of those who wait, once the process is to end."""
     await stopping.wait()
-    parts.broadcaster.close()
+    resources.broadcaster.close()
     await asyncio.sleep(GRACE)
-    parts.commands.close()
-    parts.reading.stop_waiting()
+    resources.commands.close()
+    resources.reader.stop_waiting()
 
 
 async def _listening(listener: Listener, on_lost: Callable[[], Awaitable[None]] | None) -> asyncio.Task[None]:
@@ -176,17 +176,17 @@ def _api() -> Router:
             policies.ROUTER,
         ],
         guards=[auth.guard],
-        dependencies={"desk": Provide(_desk, sync_to_thread=False)},
+        dependencies={"context": Provide(_context, sync_to_thread=False)},
         security=[{"bearer": []}],
     )
 
 
-def _parts(state: State) -> Parts:
-    return state.parts  # type: ignore[no-any-return]
+def _resources(state: State) -> Resources:
+    return state.resources  # type: ignore[no-any-return]
 
 
-def _desk(parts: AtParts, request: Request[Any, Any, Any]) -> Desk:
-    return Desk(parts, request)
+def _context(resources: HasResources, request: Request[Any, Any, Any]) -> RequestContext:
+    return RequestContext(resources, request)
 
 
 def _page_assets() -> Router:

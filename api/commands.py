@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from api.tail import SUBJECTS, Outcome, Tail
+from api.tail import SUBJECTS, CommandOutcome, Tail
 from bus.envelope import Envelope, Stored, envelope
 from bus.errors import Conflict, Unknown
 from bus.log import Log
@@ -36,7 +36,7 @@ class Recorded(Value, frozen=True, kw_only=True):
 
     position: int
     sequence: int | None = None
-    outcome: Outcome | None = None
+    outcome: CommandOutcome | None = None
 
 
 class Known(Protocol):
@@ -49,7 +49,7 @@ class Found(Value, frozen=True, kw_only=True):
     """A command on the log: where it stands, and what became of it so far."""
 
     sequence: int
-    outcome: Outcome | None
+    outcome: CommandOutcome | None
 
 
 class KeyReused(Exception):
@@ -64,7 +64,7 @@ class CommandClient:
         self._known = known
         self._clock = clock
         self._tail = Tail(since)
-        self._waiting: dict[str, set[asyncio.Future[Outcome | None]]] = {}  # by command
+        self._waiting: dict[str, set[asyncio.Future[CommandOutcome | None]]] = {}  # by command
         self._heard: list[tuple[int, asyncio.Future[None]]] = []  # who waits until the tail is so far
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by subject: its guarded appends
         self._crowded: set[str] = set()  # subjects on which a guarded append met others
@@ -93,7 +93,7 @@ class CommandClient:
         actor: str,
         keyed: bool,
         patience: float,
-    ) -> Outcome | None:
+    ) -> CommandOutcome | None:
         """Put a command on the log and return its outcome, None when there is none within `patience` seconds.
 
         `keyed`: the id may have been used before; then this is about the first command with it. Without, the id is
@@ -101,7 +101,7 @@ class CommandClient:
         or not, and another `LogError` when it is not: submitting a keyed one again is safe.
         """
         sent = _envelope(command, id, actor, self._clock())
-        future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[CommandOutcome | None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(id, set())
         waiting.add(future)  # before any look: an outcome cannot slip through between
         try:
@@ -190,7 +190,7 @@ class CommandClient:
             self._heard.append((sequence, future))
             await future
 
-    def _settle(self, command_id: str, outcome: Outcome | None) -> None:
+    def _settle(self, command_id: str, outcome: CommandOutcome | None) -> None:
         for future in self._waiting.get(command_id, ()):
             if not future.done():
                 future.set_result(outcome)

@@ -30,7 +30,7 @@ _Told = (
 )
 
 
-class Outcome(Value, frozen=True, kw_only=True):
+class CommandOutcome(Value, frozen=True, kw_only=True):
     """What became of a command. `sequence`: when the tables are there, they have all that it led to at once."""
 
     sequence: int
@@ -48,16 +48,16 @@ class Tail:
         self.position = since
         self._most = most
         self._commands: OrderedDict[str, int] = OrderedDict()  # by id: the sequence of the first with it
-        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()  # by command
-        self._order: deque[tuple[int, OrderedDict[str, int] | OrderedDict[str, Outcome], str]] = deque()
+        self._outcomes: OrderedDict[str, CommandOutcome] = OrderedDict()  # by command
+        self._order: deque[tuple[int, OrderedDict[str, int] | OrderedDict[str, CommandOutcome], str]] = deque()
         self._last: dict[str, int] = {}  # by subject of commands
 
-    def take(self, entries: Sequence[Entry], position: int) -> dict[str, Outcome]:
+    def take(self, entries: Sequence[Entry], position: int) -> dict[str, CommandOutcome]:
         """Take in what comes next and return the outcomes that are new, by command."""
         told = [one for one in entries if isinstance(one, Stored) and isinstance(one.envelope.data, _Told)]
         changes = project(told)  # the first answer counts, here as in the tables
         ends = {one.envelope.causationid: _end(one) for one in told}
-        new: dict[str, Outcome] = {}
+        new: dict[str, CommandOutcome] = {}
         for entry in entries:
             if entry.subject.startswith("command."):
                 self._last[entry.subject] = entry.sequence  # one that is unreadable counts for the guard too
@@ -83,7 +83,7 @@ class Tail:
         """Return where a command stands, None when it is not in the tail."""
         return self._commands.get(command_id)
 
-    def outcome(self, command_id: str) -> Outcome | None:
+    def outcome(self, command_id: str) -> CommandOutcome | None:
         """Return a command's outcome, None when it is not in the tail."""
         return self._outcomes.get(command_id)
 
@@ -98,8 +98,8 @@ def _end(entry: Stored) -> int:
     return entry.sequence + (data.parts if isinstance(data, FlowStarted) else 0)
 
 
-def _outcome(row: dict[str, object], end: int) -> Outcome:
-    return Outcome(
+def _outcome(row: dict[str, object], end: int) -> CommandOutcome:
+    return CommandOutcome(
         sequence=end,
         accepted=row["outcome"] == "accepted",
         code=row["code"],  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from api import inputs
+from api import requests
 from schemas.base import Value
 from schemas.definitions import (
     FlowSpec,
@@ -230,7 +230,7 @@ def _carry_out(system: System, change: Change, entry: dict[str, Any]) -> None:
 
 
 def _patchable(section: Section) -> tuple[str, ...]:
-    patch: type[Any] = getattr(inputs, section.spec.__name__.replace("Spec", "PatchInput"))
+    patch: type[Any] = getattr(requests, section.spec.__name__.replace("Spec", "PatchRequest"))
     return tuple(patch.__struct_fields__)
 
 

@@ -13,28 +13,26 @@ from litestar import Response, get, post
 from litestar.params import FromQuery, JSONBody, QueryParameter
 from msgspec import structs
 
-from api.answers import (
-    BackfillAnswer,
-    BulkAnswer,
-    DryRun,
-    ExecutionList,
-    Explanation,
-    FlowAnswer,
-    FlowList,
-    FlowNow,
-    OutcomeList,
-    StartedExecution,
-    Statistics,
-    Summary,
-)
-from api.desk import AtDesk
-from api.inputs import BackfillInput, BulkInput, CloneInput, FlowInput, FlowPatchInput
+from api.context import Context
 from api.problems import ApiError, FieldError, Pending, not_found
 from api.readmodel import calendar, executions, explain, flows, statistics
 from api.readmodel import dry_run as dry_runs
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.flows import FlowFilter
-from api.readmodel.reading import Page, Reading
+from api.readmodel.reader import Page, Reader
+from api.requests import BackfillRequest, BulkRequest, CloneRequest, FlowPatchRequest, FlowRequest
+from api.responses.calendar import OccurrenceList
+from api.responses.executions import ExecutionList, StartedExecution, Statistics
+from api.responses.flows import (
+    BackfillResponse,
+    BulkResponse,
+    DryRun,
+    Explanation,
+    FlowList,
+    FlowNow,
+    FlowResponse,
+    Summary,
+)
 from api.routes.calendar import LONGEST, period
 from api.routes.crud import Resource, changed, known, required, router
 from api.routes.parameters import (
@@ -76,18 +74,18 @@ CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
 CANCEL_POLL = 0.1  # seconds
 
 
-async def _read(reading: Reading, flow_id: str) -> FlowAnswer | None:
-    return await flows.one(reading, flow_id, now())
+async def _read(reader: Reader, flow_id: str) -> FlowResponse | None:
+    return await flows.one(reader, flow_id, now())
 
 
-async def _not_running(desk: AtDesk, flow_id: str, force: bool = False) -> None:
+async def _not_running(context: Context, flow_id: str, force: bool = False) -> None:
     """Raise 409 while an execution runs. With `force` cancel it first, and wait for its end."""
     deadline = asyncio.get_running_loop().time() + CANCEL_PATIENCE
     cancelled: set[str] = set()
     while True:
-        desk.check_open()
+        context.check_open()
         wanted = ExecutionFilter(flow_id=flow_id, status="running")
-        running = (await executions.find(desk.reading, wanted, flows.RUNNING)).executions
+        running = (await executions.find(context.reader, wanted, flows.RUNNING)).executions
         if not running:
             return
         if not force:
@@ -96,7 +94,7 @@ async def _not_running(desk: AtDesk, flow_id: str, force: bool = False) -> None:
             if execution.id not in cancelled:
                 cancelled.add(execution.id)
                 with suppress(ApiError):  # it has ended by itself meanwhile
-                    await desk.submit(c.CancelExecution(id=execution.id), part=execution.id)
+                    await context.submit(c.CancelExecution(id=execution.id), part=execution.id)
         if asyncio.get_running_loop().time() > deadline:
             raise ApiError(409, f"execution {running[0].id!r} was cancelled and has not ended yet: try again soon")
         await asyncio.sleep(CANCEL_POLL)
@@ -106,9 +104,9 @@ FLOW = Resource(
     kind="flow",
     path="/protection-flows",
     tag="Protection flows",
-    input=FlowInput,
-    patch=FlowPatchInput,
-    answer=FlowAnswer,
+    input=FlowRequest,
+    patch=FlowPatchRequest,
+    answer=FlowResponse,
     create=c.CreateFlow,
     update=c.UpdateFlow,
     delete=c.DeleteFlow,
@@ -122,7 +120,7 @@ FLOW = Resource(
 
 @get("/", responses=READ)
 async def list_flows(
-    desk: AtDesk,
+    context: Context,
     limit: Limit = 50,
     offset: Offset = 0,
     enabled: Enabled = None,
@@ -150,24 +148,24 @@ async def list_flows(
         q=q,
         label=label,
     )
-    return await flows.find(desk.reading, wanted, sort, page(limit, offset), desk.now)
+    return await flows.find(context.reader, wanted, sort, page(limit, offset), context.now)
 
 
 @post("/{flow_id:str}/execute", status_code=202, responses=WRITE, description=RUN_NOW)
-async def execute_flow(desk: AtDesk, flow_id: PathId) -> Response[StartedExecution]:
+async def execute_flow(context: Context, flow_id: PathId) -> Response[StartedExecution]:
     """Run a flow now."""
-    await required(FLOW, desk, flow_id)
-    return await started(desk, c.ExecuteFlow(id=flow_id), flow_id)
+    await required(FLOW, context, flow_id)
+    return await started(context, c.ExecuteFlow(id=flow_id), flow_id)
 
 
-async def started(desk: AtDesk, command: c.Command, flow_id: str) -> Response[StartedExecution]:
+async def started(context: Context, command: c.Command, flow_id: str) -> Response[StartedExecution]:
     """Submit a command that starts an execution of a flow, and return 202 with it and its address."""
-    command_id = await desk.submit(command)
+    command_id = await context.submit(command)
     execution_id = manual_execution_id(command_id)
-    execution = await executions.one(desk.reading, execution_id)
+    execution = await executions.one(context.reader, execution_id)
     if execution is None:
         # its rows went with its flow, or were pruned: the log remembers longer
-        execution = await desk.from_log(command_id, flow_id, execution_id)
+        execution = await context.from_log(command_id, flow_id, execution_id)
     values = {field: getattr(execution, field) for field in execution.__struct_fields__}
     message = f"started {execution.jobs_created} backups" if execution.jobs_created else "nothing to back up"
     body = StartedExecution(**values, execution_id=execution_id, message=message)
@@ -176,7 +174,7 @@ async def started(desk: AtDesk, command: c.Command, flow_id: str) -> Response[St
 
 @get("/{flow_id:str}/executions", responses=READ)
 async def flow_executions(
-    desk: AtDesk,
+    context: Context,
     flow_id: PathId,
     limit: Limit = 50,
     offset: Offset = 0,
@@ -193,39 +191,41 @@ async def flow_executions(
         since=moment("from", since),
         until=moment("to", until),
     )
-    found = await executions.of_flow(desk.reading, wanted, page(limit, offset))
+    found = await executions.of_flow(context.reader, wanted, page(limit, offset))
     if found is None:
         raise not_found("flow", flow_id)
     return found
 
 
 @get("/{flow_id:str}/status", responses=READ)
-async def flow_status(desk: AtDesk, flow_id: PathId) -> FlowNow:
+async def flow_status(context: Context, flow_id: PathId) -> FlowNow:
     """Return how a flow is doing now, and when it runs next."""
-    found = await flows.at_present(desk.reading, flow_id, desk.now, NEXT_RUNS)
+    found = await flows.at_present(context.reader, flow_id, context.now, NEXT_RUNS)
     if found is None:
         raise not_found("flow", flow_id)
     return found
 
 
 @get("/{flow_id:str}/occurrences", responses=READ)
-async def flow_occurrences(desk: AtDesk, flow_id: PathId, since: Since = None, until: Until = None) -> OutcomeList:
+async def flow_occurrences(
+    context: Context, flow_id: PathId, since: Since = None, until: Until = None
+) -> OccurrenceList:
     """List a flow's occurrences in a range, at most a year: those that passed with what became of them, those to come.
 
     Without a range: from a day ago, for two.
     """
-    since = since or (desk.now - timedelta(days=1)).isoformat()
-    start, end = period(desk, since, until, timedelta(days=2))
-    found = await calendar.outcomes(desk.reading, flow_id, start, end, desk.now)
+    since = since or (context.now - timedelta(days=1)).isoformat()
+    start, end = period(context, since, until, timedelta(days=2))
+    found = await calendar.outcomes(context.reader, flow_id, start, end, context.now)
     if found is None:
         raise not_found("flow", flow_id)
     return found
 
 
 @get("/{flow_id:str}/explain", responses=READ)
-async def explain_flow(desk: AtDesk, flow_id: PathId, at: At = None) -> Explanation:
+async def explain_flow(context: Context, flow_id: PathId, at: At = None) -> Explanation:
     """Say in plain words why a flow ran, or did not, at an instant or last."""
-    found = await explain.of_flow(desk.reading, flow_id, moment("at", at), desk.now)
+    found = await explain.of_flow(context.reader, flow_id, moment("at", at), context.now)
     if found is None:
         raise not_found("flow", flow_id)
     return found
@@ -233,56 +233,56 @@ async def explain_flow(desk: AtDesk, flow_id: PathId, at: At = None) -> Explanat
 
 @get("/statistics", responses=READ)
 async def statistics_of_all(
-    desk: AtDesk, since: Since = None, until: Until = None, flow_id: FromQuery[str | None] = None
+    context: Context, since: Since = None, until: Until = None, flow_id: FromQuery[str | None] = None
 ) -> Statistics:
     """Count executions by day, of one flow or of all: how they ended, how long they took, what they moved."""
-    since = since or (desk.now - timedelta(days=30)).isoformat()
-    start, end = period(desk, since, until, timedelta(days=31))
-    return await statistics.by_day(desk.reading, start, end, flow_id)
+    since = since or (context.now - timedelta(days=30)).isoformat()
+    start, end = period(context, since, until, timedelta(days=31))
+    return await statistics.by_day(context.reader, start, end, flow_id)
 
 
 @post("/{flow_id:str}/backfill", status_code=202, responses=WRITE)
-async def backfill(desk: AtDesk, flow_id: PathId, data: JSONBody[BackfillInput]) -> BackfillAnswer:
+async def backfill(context: Context, flow_id: PathId, data: JSONBody[BackfillRequest]) -> BackfillResponse:
     """Execute past occurrences of a flow's schedule now, so many at a time, whatever its overlap policy."""
-    data = await desk.strict(data)
-    if isinstance(earlier := await desk.earlier(), c.CreateBackfill):
-        return await _backfilled(desk, data, earlier)
-    await known(FLOW, desk, flow_id)
-    if data.to > desk.now or data.from_ >= data.to or data.to - data.from_ > LONGEST:
+    data = await context.strict(data)
+    if isinstance(earlier := await context.earlier(), c.CreateBackfill):
+        return await _backfilled(context, data, earlier)
+    await known(FLOW, context, flow_id)
+    if data.to > context.now or data.from_ >= data.to or data.to - data.from_ > LONGEST:
         message = f"the range must lie in the past, end after it begins, and be {LONGEST.days} days long at most"
         raise ApiError(422, message, errors=[FieldError(field="to", message=message)])
-    found = await calendar.to_fill(desk.reading, flow_id, data.from_, data.to, data.mode)
+    found = await calendar.to_fill(context.reader, flow_id, data.from_, data.to, data.mode)
     if found is None:
         raise ApiError(409, "the flow has no schedule, so it has no occurrences")
     if len(found) > MOST_FILLED:
         raise ApiError(422, f"{len(found)} occurrences are too many at once: at most {MOST_FILLED}. Shorten the range")
     if data.dry_run or not found:
         message = f"{len(found)} occurrences would be executed" if found else "there is nothing to fill"
-        return BackfillAnswer(backfill_id=None, flow_id=flow_id, occurrences=found, message=message)
-    id_ = desk.new_id("backfill")
+        return BackfillResponse(backfill_id=None, flow_id=flow_id, occurrences=found, message=message)
+    id_ = context.new_id("backfill")
     command = c.CreateBackfill(id=id_, flow_id=flow_id, occurrences=found, max_concurrent=data.max_concurrent)
-    return await _backfilled(desk, data, command)
+    return await _backfilled(context, data, command)
 
 
-async def _backfilled(desk: AtDesk, data: BackfillInput, command: c.CreateBackfill) -> BackfillAnswer:
+async def _backfilled(context: Context, data: BackfillRequest, command: c.CreateBackfill) -> BackfillResponse:
     """Submit a backfill. A request that comes again fills what the first one did, whatever is missing by now."""
     found = [at for at in command.occurrences if data.from_ <= at < data.to]
-    await desk.submit(structs.replace(command, occurrences=found, max_concurrent=data.max_concurrent))
+    await context.submit(structs.replace(command, occurrences=found, max_concurrent=data.max_concurrent))
     message = f"{len(found)} occurrences are executed, {data.max_concurrent} at a time"
-    return BackfillAnswer(backfill_id=command.id, flow_id=command.flow_id, occurrences=found, message=message)
+    return BackfillResponse(backfill_id=command.id, flow_id=command.flow_id, occurrences=found, message=message)
 
 
 @post("/{flow_id:str}/backfill/{backfill_id:str}/cancel", status_code=202, responses=WRITE)
-async def cancel_backfill(desk: AtDesk, flow_id: PathId, backfill_id: PathId) -> ExecutionList:
+async def cancel_backfill(context: Context, flow_id: PathId, backfill_id: PathId) -> ExecutionList:
     """Stop a backfill: what waits is skipped, what runs is stopped."""
-    await required(FLOW, desk, flow_id)
-    await desk.submit(c.CancelBackfill(id=backfill_id, flow_id=flow_id))
-    return await executions.find(desk.reading, ExecutionFilter(backfill_id=backfill_id), Page(limit=500))
+    await required(FLOW, context, flow_id)
+    await context.submit(c.CancelBackfill(id=backfill_id, flow_id=flow_id))
+    return await executions.find(context.reader, ExecutionFilter(backfill_id=backfill_id), Page(limit=500))
 
 
 @get("/summary", responses=READ)
 async def summary(
-    desk: AtDesk,
+    context: Context,
     timezone: FromQuery[Annotated[str, QueryParameter(max_length=64, description="whose day is today")]] = "UTC",
 ) -> Summary:
     """Count flows, and today's executions."""
@@ -294,16 +294,16 @@ async def summary(
             f"{timezone!r} is no IANA time zone",
             errors=[FieldError(field="timezone", message="no IANA time zone")],
         ) from None
-    today = desk.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    return await flows.summary(desk.reading, today)
+    today = context.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return await flows.summary(context.reader, today)
 
 
 @post("/{flow_id:str}/test", status_code=200, responses=READ)
-async def dry_run(desk: AtDesk, flow_id: PathId) -> DryRun:
+async def dry_run(context: Context, flow_id: PathId) -> DryRun:
     """Say what running a flow now would do, by the executor's own decisions. Nothing is appended."""
-    async with desk.reading.snapshot() as reading:
-        found = await dry_runs.of_flow(reading, flow_id)
-        next_runs = await flows.next_runs(reading, flow_id, desk.now, NEXT_RUNS)
+    async with context.reader.snapshot() as reader:
+        found = await dry_runs.of_flow(reader, flow_id)
+        next_runs = await flows.next_runs(reader, flow_id, context.now, NEXT_RUNS)
     if found is None:
         raise not_found("flow", flow_id)
     known_now, flow = found
@@ -325,20 +325,20 @@ async def dry_run(desk: AtDesk, flow_id: PathId) -> DryRun:
 
 
 @post("/{flow_id:str}/clone", responses=WRITE)
-async def clone(desk: AtDesk, flow_id: PathId, data: JSONBody[CloneInput]) -> Response[FlowAnswer]:
+async def clone(context: Context, flow_id: PathId, data: JSONBody[CloneRequest]) -> Response[FlowResponse]:
     """Make another flow like this one, disabled."""
-    if isinstance(earlier := await desk.earlier(), c.CreateFlow):
+    if isinstance(earlier := await context.earlier(), c.CreateFlow):
         original = earlier.spec
     else:
-        found = await dry_runs.of_flow(desk.reading, flow_id)
+        found = await dry_runs.of_flow(context.reader, flow_id)
         if found is None:
             raise not_found("flow", flow_id)
         original = found[1]
     fields = {field: getattr(original, field) for field in FlowSpec.__struct_fields__}
-    copy_id = desk.new_id("flow")
+    copy_id = context.new_id("flow")
     spec = FlowSpec(**{**fields, "name": data.name, "enabled": False})
-    await desk.submit(c.CreateFlow(id=copy_id, spec=spec))
-    return await changed(FLOW, desk, copy_id, 201)
+    await context.submit(c.CreateFlow(id=copy_id, spec=spec))
+    return await changed(FLOW, context, copy_id, 201)
 
 
 Bulk = Callable[[str], c.Command]
@@ -346,43 +346,43 @@ DryRunQuery = FromQuery[Annotated[bool, QueryParameter(description="only say wha
 
 
 @post("/bulk-enable", status_code=200, responses=WRITE)
-async def bulk_enable(desk: AtDesk, data: JSONBody[BulkInput], dry_run: DryRunQuery = False) -> BulkAnswer:
+async def bulk_enable(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
     """Enable flows, each answered for itself."""
-    return await _bulk(desk, data, lambda id_: c.EnableFlow(id=id_), dry_run=dry_run)
+    return await _bulk(context, data, lambda id_: c.EnableFlow(id=id_), dry_run=dry_run)
 
 
 @post("/bulk-disable", status_code=200, responses=WRITE)
-async def bulk_disable(desk: AtDesk, data: JSONBody[BulkInput], dry_run: DryRunQuery = False) -> BulkAnswer:
+async def bulk_disable(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
     """Disable flows, each answered for itself."""
-    return await _bulk(desk, data, lambda id_: c.DisableFlow(id=id_), dry_run=dry_run)
+    return await _bulk(context, data, lambda id_: c.DisableFlow(id=id_), dry_run=dry_run)
 
 
 @post("/bulk-delete", status_code=200, responses=WRITE)
-async def bulk_delete(desk: AtDesk, data: JSONBody[BulkInput], dry_run: DryRunQuery = False) -> BulkAnswer:
+async def bulk_delete(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
     """Delete flows with their history, each answered for itself."""
-    return await _bulk(desk, data, lambda id_: c.DeleteFlow(id=id_), dry_run=dry_run, check=_not_running)
+    return await _bulk(context, data, lambda id_: c.DeleteFlow(id=id_), dry_run=dry_run, check=_not_running)
 
 
 async def _bulk(
-    desk: AtDesk,
-    data: BulkInput,
+    context: Context,
+    data: BulkRequest,
     command: Bulk,
     *,
     dry_run: bool,
-    check: Callable[[AtDesk, str], Awaitable[None]] | None = None,
-) -> BulkAnswer:
+    check: Callable[[Context, str], Awaitable[None]] | None = None,
+) -> BulkResponse:
     gate = asyncio.Semaphore(BULK_AT_ONCE)
 
     async def one(flow_id: str) -> str | None:
         """Return why a flow was not changed, None when it was."""
         async with gate:
             try:
-                if not await desk.repeats(flow_id):
-                    await known(FLOW, desk, flow_id)
+                if not await context.repeats(flow_id):
+                    await known(FLOW, context, flow_id)
                     if check is not None:
-                        await check(desk, flow_id)
+                        await check(context, flow_id)
                 if not dry_run:
-                    await desk.submit(command(flow_id), part=flow_id)
+                    await context.submit(command(flow_id), part=flow_id)
             except (ApiError, LogError) as error:
                 return str(error)
             except Pending as pending:
@@ -392,7 +392,7 @@ async def _bulk(
     ids = list(dict.fromkeys(data.flow_ids))
     reasons = await asyncio.gather(*map(one, ids))
     failed = {id_: reason for id_, reason in zip(ids, reasons, strict=True) if reason is not None}
-    return BulkAnswer(successful=len(ids) - len(failed), failed=len(failed), errors=failed)
+    return BulkResponse(successful=len(ids) - len(failed), failed=len(failed), errors=failed)
 
 
 ROUTER = router(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from litestar import Response, get
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.parts import AtParts
+from api.resources import HasResources
 from bus.errors import LogError
 from schemas.base import Value
 
@@ -30,11 +30,11 @@ class Ready(Value, frozen=True, kw_only=True):
     lag: int | None
 
 
-async def refusing(parts: AtParts) -> list[float]:
+async def refusing(resources: HasResources) -> list[float]:
     """Return how many seconds the clocks of schedulers that fire nothing are off the log's."""
     try:
-        notes = (await parts.log.notes("clock.")).values()
-        now = await parts.log.time()
+        notes = (await resources.log.notes("clock.")).values()
+        now = await resources.log.time()
     except LogError:
         return []
     return [float(one.value["offset_seconds"]) for one in notes if one.value["refusing"] and now - one.at < FRESH]
@@ -47,17 +47,17 @@ async def live() -> Live:
 
 
 @get("/health/ready", tags=["Health"])
-async def ready(parts: AtParts) -> Response[Ready]:
+async def ready(resources: HasResources) -> Response[Ready]:
     """Say whether requests can be served, and which part is not there if they cannot."""
     states = {"log": "ok", "database": "ok", "recorder": "ok"}
     last: int | None = None
     position: int | None = None
     try:
-        last = (await parts.log.identity()).last_sequence
+        last = (await resources.log.identity()).last_sequence
     except LogError as error:
         states["log"] = str(error)
     try:
-        position = await parts.reading.position()
+        position = await resources.reader.position()
     except SQLAlchemyError:
         states["database"] = "the read model cannot be read: is the recorder running, and is its database the same?"
     lag = last - position if last is not None and position is not None else None
@@ -66,7 +66,7 @@ async def ready(parts: AtParts) -> Response[Ready]:
     elif lag > MOST_LAG:
         states["recorder"] = f"{lag} messages behind the log"
     good = all(state == "ok" for state in states.values())
-    if states["log"] == "ok" and (offsets := await refusing(parts)):
+    if states["log"] == "ok" and (offsets := await refusing(resources)):
         worst = max(offsets, key=abs)
         states["scheduler"] = f"fires nothing: its clock is {worst:.0f} s off the log's ({len(offsets)} schedulers)"
     status = "degraded" if good and "scheduler" in states else "ok" if good else "not ready"

@@ -9,7 +9,7 @@ from litestar import Response
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.problems import ApiError, FieldError, errors
-from api.readmodel.reading import Page
+from api.readmodel.reader import Page
 from schemas.base import Value
 
 Limit = FromQuery[Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]]

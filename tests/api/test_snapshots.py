@@ -17,7 +17,7 @@ from api.readmodel.backups import BackupFilter
 from api.readmodel.definitions import DefinitionFilter
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.flows import FlowFilter
-from api.readmodel.reading import Page, Reading
+from api.readmodel.reader import Page, Reader
 from bus.log import Identity
 from schemas import events as e
 from schemas.base import Message
@@ -130,18 +130,18 @@ AFTER: list[Message] = [
 COMMAND = len(BEFORE) + 1 + next(i for i, one in enumerate(AFTER) if isinstance(one, UpdatePolicy))
 
 
-def ask(name: str, *args: Any) -> Callable[[Reading], Awaitable[Any]]:
+def ask(name: str, *args: Any) -> Callable[[Reader], Awaitable[Any]]:
     """Return a question to the read model, `module.function`, with its arguments."""
     module, _, function = name.partition(".")
-    return lambda reading: getattr(importlib.import_module(f"api.readmodel.{module}"), function)(reading, *args)
+    return lambda reader: getattr(importlib.import_module(f"api.readmodel.{module}"), function)(reader, *args)
 
 
-async def several(reading: Reading) -> Any:
-    async with reading.snapshot() as moment:
+async def several(reader: Reader) -> Any:
+    async with reader.snapshot() as moment:
         return [await ask("executions.find", ExecutionFilter(), PAGE)(moment), await moment.position()]
 
 
-QUESTIONS: dict[str, Callable[[Reading], Awaitable[Any]]] = {
+QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
     "queue": ask("backups.queue", 4),
     "backups": ask("backups.find", BackupFilter(), PAGE),
     "storage": ask("backups.storage", "repo-1"),
@@ -225,14 +225,14 @@ async def test_an_answer_is_of_one_moment(
         file = tmp_path / f"{when}.db"
         shutil.copy(tables, file)
         await write(file, BEFORE, 1)
-        reading = Reading(database.reader(database.sqlite_url(file)))
+        reader = Reader(database.reader(database.sqlite_url(file)))
         reads.number, reads.when, reads.then = 0, when, lambda: write(file, AFTER, len(BEFORE) + 1)
         if when == 0:
             await reads.then()
         try:
-            return _plain(await QUESTIONS[name](reading))
+            return _plain(await QUESTIONS[name](reader))
         finally:
-            await reading._engine.dispose()
+            await reader._engine.dispose()
 
     never = 10_000
     before, after = await answered(never), await answered(0)

@@ -1,4 +1,4 @@
-"""The desk: one request's way in (a command, its outcome, the tables caught up) and its clock and ids."""
+"""The context: one request's way in (a command, its outcome, the tables caught up) and its clock and ids."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
 
-from api.answers import ExecutionAnswer
 from api.commands import KeyReused
-from api.parts import Parts
 from api.problems import STATUS_OF, ApiError, FieldError, Pending, address, field_error, stopping
 from api.readmodel import audit, executions
+from api.resources import Resources
+from api.responses.executions import ExecutionResponse
 from bus.clock import now
 from bus.errors import Unknown
 from schemas import secrets
@@ -30,13 +30,13 @@ MAX_KEY = 255  # characters of an Idempotency-Key
 S = TypeVar("S", bound=Value)
 
 
-class Desk:
+class RequestContext:
     """What a route needs. One for each request."""
 
-    def __init__(self, parts: Parts, request: Request[Any, Any, Any]) -> None:
-        self.reading = parts.reading
-        self.log = parts.log
-        self._commands = parts.commands
+    def __init__(self, resources: Resources, request: Request[Any, Any, Any]) -> None:
+        self.reader = resources.reader
+        self.log = resources.log
+        self._commands = resources.commands
         self._request = request
         self.actor: str = request.scope.get("user") or "unknown"
         self._keyed = "idempotency-key" in request.headers
@@ -95,7 +95,7 @@ class Desk:
             ) from None
         except Unknown as error:
             raise Unknown(f"{error}. If the command is on the log, its outcome is at {address(command_id)}") from error
-        there = outcome is not None and await self.reading.reached(outcome.sequence, patience=PATIENCE)
+        there = outcome is not None and await self.reader.reached(outcome.sequence, patience=PATIENCE)
         if outcome is not None and not outcome.accepted:
             raise _refusal(outcome.code, outcome.reason, outcome.field)
         if not there:
@@ -111,9 +111,9 @@ class Desk:
         """Return the command of the first request with this key; None when there was none, or the log let go of it."""
         return await self._commands.earlier(self.command_id) if self._keyed else None
 
-    async def from_log(self, command_id: str, flow_id: str, execution_id: str) -> ExecutionAnswer:
+    async def from_log(self, command_id: str, flow_id: str, execution_id: str) -> ExecutionResponse:
         """Return the execution that an accepted command started, as the log tells it. Raises 404 once it forgot."""
-        command = await audit.recorded(self.reading, command_id)
+        command = await audit.recorded(self.reader, command_id)
         try:
             async with asyncio.timeout(PATIENCE):
                 found = await executions.from_log(self.log, flow_id, execution_id, after=command.sequence or 0)
@@ -145,4 +145,4 @@ def _refusal(code: str | None, reason: str, field: str | None) -> ApiError:
     return ApiError(STATUS_OF.get(code or "", 409), reason, errors=errors)
 
 
-AtDesk = NamedDependency[Desk]
+Context = NamedDependency[RequestContext]
