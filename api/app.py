@@ -19,7 +19,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import auth, openapi, problems
+from api import auth, decoding, openapi, problems
 from api.asyncapi import asyncapi
 from api.auth import Tokens
 from api.broadcast import Broadcaster
@@ -175,7 +175,9 @@ def _api() -> Router:
             repositories.ROUTER,
             policies.ROUTER,
         ],
-        guards=[auth.guard],
+        guards=[auth.guard, decoding.known_parameters],
+        dto=decoding.StrictBody,
+        return_dto=None,
         dependencies={"context": Provide(_context, sync_to_thread=False)},
         security=[{"bearer": []}],
     )

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
-import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
 
 from api.commands import KeyReused
-from api.problems import STATUS_OF, ApiError, FieldError, Pending, address, field_error, stopping
+from api.problems import STATUS_OF, ApiError, Pending, address, stopping
 from api.readmodel import audit, executions
 from api.resources import Resources
 from api.responses.executions import ExecutionResponse
+from api.validation import FieldError
 from bus.clock import now
 from bus.errors import Unknown
-from schemas import secrets
-from schemas.base import Value
 from schemas.commands import Command
 from schemas.ids import derived
 
 PATIENCE = 5.0  # seconds to wait for an outcome, and for the tables, before 202
 MAX_KEY = 255  # characters of an Idempotency-Key
-
-
-S = TypeVar("S", bound=Value)
+MAX_DIGITS = 18  # of a version
 
 
 class RequestContext:
@@ -53,19 +49,9 @@ class RequestContext:
         if tag is None or tag.strip() == "*":
             return None
         version = tag.strip().removeprefix("W/").strip('"')
-        if not version.isdecimal():
+        if not version.isdecimal() or len(version) > MAX_DIGITS:
             raise ApiError(412, f'If-Match is {tag!r}; an ETag of this API is a version such as "3"')
         return int(version)
-
-    async def strict(self, data: S) -> S:
-        """Return the body read again, strictly: the framework takes 0 for false and "1" for one. Raises 422."""
-        try:
-            return msgspec.json.decode(await self._request.body(), type=type(data))
-        except msgspec.ValidationError as error:
-            message, _, path = str(error).partition(" - at `$.")
-            item = {"key": path.removesuffix("`"), "message": message}
-            fault = field_error(item)
-            raise ApiError(422, f"{fault.field}: {fault.message}", errors=[fault]) from None
 
     def new_id(self, kind: str) -> str:
         """Return the id of what this request creates: the same one when it is sent again with its key."""
@@ -78,9 +64,6 @@ class RequestContext:
         a part is down and the command waits on the log. A request that comes again with its key gets the answer of the
         first one.
         """
-        if found := secrets.fault(command):
-            path = found[0].partition(".")[2]  # without the command's own field
-            raise _refusal("invalid", found[1], path)
         self.check_open()
         command_id = self._id_of(part)
         try:

@@ -6,7 +6,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
-from api.problems import ApiError, FieldError, not_found
+from api.problems import ApiError, not_found
 from api.readmodel import backups, definitions
 from api.readmodel.backups import BackupFilter
 from api.requests import BackupRequest
@@ -15,6 +15,7 @@ from api.responses.backups import BackupList, BackupResponse, BackupStats, Queue
 from api.responses.executions import StartedExecution
 from api.routes.flows import started
 from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, page
+from api.validation import FieldError
 from schemas import commands as c
 from schemas import tables as t
 from schemas.definitions import Policy, Repository
@@ -58,7 +59,6 @@ async def get_backup(context: Context, backup_id: PathId) -> BackupResponse:
 async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[StartedExecution]:
     """Back up one VM at once, outside any flow, with the same engine and on the same log."""
     reader = context.reader
-    data = await context.strict(data)
     if not await context.repeats():
         if await definitions.vm(reader, data.context_id) is None:
             raise _unknown("context_id", "vm", data.context_id)

@@ -8,11 +8,12 @@ from litestar import delete, get, put
 from litestar.params import JSONBody
 
 from api.context import Context, RequestContext
-from api.problems import ApiError, FieldError
+from api.problems import ApiError
 from api.readmodel import calendar
 from api.requests import FreezeRequest
 from api.responses.calendar import CalendarResponse, FreezeResponse
 from api.routes.parameters import READ, WRITE, Since, Until, moment
+from api.validation import FieldError
 from bus.clock import now
 from schemas import commands as c
 from schemas.ids import ENGINE
@@ -53,7 +54,6 @@ async def get_freeze(context: Context) -> FreezeResponse:
 @put("/freeze", responses=WRITE, tags=["Schedules"])
 async def set_freeze(context: Context, data: JSONBody[FreezeRequest]) -> FreezeResponse:
     """Let nothing start by its schedule until then; what runs goes on. It ends by itself."""
-    data = await context.strict(data)
     await context.submit(c.SetFreeze(id=ENGINE, until=data.until, reason=data.reason))
     return await _freeze(context)
 

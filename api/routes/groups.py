@@ -52,7 +52,6 @@ async def list_members(context: Context, group_id: PathId, limit: Limit = 50, of
 async def add_member(context: Context, group_id: PathId, data: JSONBody[MemberRequest]) -> MemberResponse:
     """Put a VM into a group."""
     await required(GROUP, context, group_id)
-    data = await context.strict(data)
     await context.submit(c.AddMember(id=group_id, member=data, if_version=context.if_version))
     return await _member(context, group_id, data.context_id)
 
@@ -64,7 +63,6 @@ async def update_member(
     """Change a VM's place in a group."""
     if not await context.repeats():
         await _member(context, group_id, context_id)
-    data = await context.strict(data)
     change = c.UpdateMember(
         id=group_id, context_id=context_id, enabled=data.enabled, priority=data.priority, if_version=context.if_version
     )

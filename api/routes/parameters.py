@@ -8,8 +8,9 @@ from typing import Annotated, Literal, TypeVar
 from litestar import Response
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from api.problems import ApiError, FieldError, errors
+from api.problems import ApiError, errors
 from api.readmodel.reader import Page
+from api.validation import FieldError
 from schemas.base import Value
 
 Limit = FromQuery[Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]]
