@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from bus.envelope import Entry, Stored
 from schemas.base import Value
 from schemas.commands import Command
-from schemas.events import (
-    Defined,
-    FlowBackfillCancelled,
-    FlowBackfilling,
-    FlowCancelling,
-    FlowSkipped,
-    FlowStarted,
-    Rejected,
-)
-from services.recorder.projection import project
+from schemas.events import FlowStarted
+from services.recorder.projection import answer_of
 
 REMEMBERED = 20_000  # commands and outcomes
 SUBJECTS = (
@@ -25,9 +20,7 @@ SUBJECTS = (
     *("flow.backfilling.*", "flow.backfill_cancelled.*"),
 )
 
-_Told = (
-    Command | Defined | Rejected | FlowStarted | FlowSkipped | FlowCancelling | FlowBackfilling | FlowBackfillCancelled
-)
+T = TypeVar("T")
 
 
 class CommandOutcome(Value, frozen=True, kw_only=True):
@@ -49,29 +42,34 @@ class Tail:
         self._most = most
         self._commands: OrderedDict[str, int] = OrderedDict()  # by id: the sequence of the first with it
         self._outcomes: OrderedDict[str, CommandOutcome] = OrderedDict()  # by command
-        self._order: deque[tuple[int, OrderedDict[str, int] | OrderedDict[str, CommandOutcome], str]] = deque()
+        self._order: deque[tuple[int, OrderedDict[str, Any], str]] = deque()
         self._last: dict[str, int] = {}  # by subject of commands
 
     def take(self, entries: Sequence[Entry], position: int) -> dict[str, CommandOutcome]:
         """Take in what comes next and return the outcomes that are new, by command."""
-        told = [one for one in entries if isinstance(one, Stored) and isinstance(one.envelope.data, _Told)]
-        changes = project(told)  # the first answer counts, here as in the tables
-        ends = {one.envelope.causationid: _end(one) for one in told}
         new: dict[str, CommandOutcome] = {}
         for entry in entries:
             if entry.subject.startswith("command."):
                 self._last[entry.subject] = entry.sequence  # one that is unreadable counts for the guard too
-        for id_, row in changes.new_commands.items():
-            if id_ not in self._commands:
-                self._commands[id_] = row["sequence"]
-                self._order.append((row["sequence"], self._commands, id_))
-        for id_, row in changes.answers.items():
-            if id_ not in self._outcomes:
-                new[id_] = self._outcomes[id_] = _outcome(row, ends[id_])
-                self._order.append((row["outcome_sequence"], self._outcomes, id_))
+            if not isinstance(entry, Stored):
+                continue
+            sent = entry.envelope
+            if isinstance(sent.data, Command):
+                if sent.id not in self._commands:
+                    self._keep(self._commands, sent.id, entry.sequence, entry.sequence)
+            elif (row := answer_of(entry)) and (command_id := sent.causationid):
+                if command_id in new:  # one command may change several things, together on the log
+                    new[command_id] = self._outcomes[command_id] = replace(new[command_id], sequence=_end(entry))
+                elif command_id not in self._outcomes:  # the first outcome counts, here as in the tables
+                    new[command_id] = _outcome(row, _end(entry))
+                    self._keep(self._outcomes, command_id, new[command_id], entry.sequence)
         self.position = position
         self._let_go()
         return new
+
+    def _keep(self, where: OrderedDict[str, T], id_: str, what: T, sequence: int) -> None:
+        where[id_] = what
+        self._order.append((sequence, where, id_))
 
     def _let_go(self) -> None:
         while self._most is not None and len(self._order) > self._most:

@@ -41,6 +41,7 @@ from schemas.ids import backup_id
 from services import database
 from services.recorder.app import Recorder
 from services.recorder.rebuild import rebuild
+from services.recorder.store import Tables
 
 VMS, FLOWS, EXECUTIONS = 20, 50, 1_500
 RATE, SECONDS = 2_000, 10  # of the lag
@@ -191,7 +192,7 @@ async def lag() -> list[float]:
         client = await connect(server.url, "bench")
         log = await Log.open(client)
         url = database.sqlite_url(folder / "flows.db")
-        recorder = Recorder(url)
+        recorder = Recorder(Tables(url))
         await recorder.open(log, None)  # type: ignore[arg-type]
         work = asyncio.create_task(recorder.run())
         await log.append(sealed(definitions()), expect={})

@@ -14,9 +14,11 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
 from nats.js.kv import KeyValue
 
+from bus.stream import Placement
 from schemas.base import Value
 
 BUCKET = "FLOWS_CHECKPOINTS"
+_STREAM = f"KV_{BUCKET}"  # what holds it
 
 
 class Note(Value, frozen=True, kw_only=True):
@@ -44,6 +46,14 @@ async def bucket(js: JetStreamContext) -> KeyValue:
     except BucketNotFoundError:
         config = api.KeyValueConfig(bucket=BUCKET, history=1, storage=api.StorageType.FILE)
         return await js.create_key_value(config)  # pyright: ignore[reportUnknownMemberType]
+
+
+async def place(js: JetStreamContext, placement: Placement) -> None:
+    """Bring the bucket to a placement."""
+    await bucket(js)
+    config = (await js.stream_info(_STREAM)).config
+    if (wanted := placement.of(config)) != config:
+        await js.update_stream(wanted)  # pyright: ignore[reportUnknownMemberType]
 
 
 async def load(js: JetStreamContext, name: str, *, created: str) -> Checkpoint:
@@ -88,3 +98,16 @@ async def pinned(js: JetStreamContext, prefix: str) -> dict[str, Note]:
     except NoKeysError:
         return {}
     return {key: msgspec.json.decode((await store.get(key)).value or b"", type=Note) for key in keys}
+
+
+async def read(js: JetStreamContext, key: str) -> Note | None:
+    """Return the note under a key, None when there is none."""
+    try:
+        return msgspec.json.decode((await (await bucket(js)).get(key)).value or b"", type=Note)
+    except (KeyNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+async def remove(js: JetStreamContext, key: str) -> None:
+    """Take a note down; nothing is left of it."""
+    await (await bucket(js)).purge(key)

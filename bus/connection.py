@@ -2,74 +2,193 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from bus.errors import Unavailable
+from schemas.base import Value
 
 log = logging.getLogger(__name__)
 
+REFUSALS = 3  # in a row, until the credentials count as wrong: a cluster may have one server that is set up wrongly
+LOOK = 1.0  # seconds between looks at whether the client still tries
+CLOSED_PAUSE = 0.1  # seconds before a closed connection says so
 
-def options(name: str, *, on_closed: Callable[[], Awaitable[None]] | None = None) -> dict[str, Any]:
-    """Return connection options for a part called `name`; `on_closed` is awaited when it is closed for good."""
-
-    async def failed(error: Exception) -> None:
-        log.warning("nats client: %s", error or type(error).__name__, extra={"action": "nats_error", "part": name})
-
-    async def closed() -> None:
-        if on_closed is not None:
-            await on_closed()
-
-    return {
-        "name": name,
-        "max_reconnect_attempts": -1,
-        "reconnect_time_wait": 1,
-        "connect_timeout": 5,
-        # a half-open link is noticed after 20 s instead of six minutes
-        "ping_interval": 10,
-        "max_outstanding_pings": 2,
-        "inbox_prefix": f"_INBOX.{name}",
-        "error_cb": failed,
-        "closed_cb": closed,
-    }
+_FORM = "write nats://user:password@host:port, or several with commas; in a password, @ : / , as %40 %3A %2F %2C"
+_SCHEMES = {"nats", "tls", "ws", "wss"}
+_REFUSAL = ("authorization violation", "authorization failed", "authentication expired", "authentication revoked")
 
 
-async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None]] | None = None) -> Client:
-    """Return a connection to the server at `url`. Raises `Unavailable` when it does not answer within some seconds."""
-    settings = options(name, on_closed=on_closed)
+class Address(Value, frozen=True, kw_only=True):
+    """Where servers are, and the client's options that say who we are: on these and on all others of their cluster."""
+
+    servers: list[str]
+    credentials: dict[str, Any]
+
+
+class Connection(Client):
+    """nats-py's client, with an end that is noticed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaving = False  # closed by whoever opened it
+        self.refusals = 0  # of our credentials, since they were last accepted
+        self.watch: asyncio.Task[None] | None = None
+
+    async def publish(self, *args: Any, **options: Any) -> None:
+        """Publish, and take some time to say that the connection is closed.
+
+        FastStream asks for messages in a loop that waits nowhere else: nothing in the process would ever run again.
+        """
+        if self.is_closed:
+            await asyncio.sleep(CLOSED_PAUSE)
+        await super().publish(*args, **options)
+
+    async def close(self) -> None:
+        self.leaving = True
+        await super().close()
+
+    async def drain(self) -> None:
+        self.leaving = True
+        await super().drain()
+
+    @property
+    def end(self) -> str | None:
+        """Why there is no connection and will not be one again; nothing while there is hope."""
+        if self.is_closed:
+            return _clear(self.last_error) if self.last_error else "it was closed"
+        if self.refusals >= REFUSALS and self.last_error:
+            return _clear(self.last_error)
+        trying = self._reconnection_task
+        if not self.is_connected and trying is not None and trying.done():
+            failure = None if trying.cancelled() else trying.exception()
+            return _clear(failure) if failure else "the client has stopped trying"
+        return None
+
+
+async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None]] | None = None) -> Connection:
+    """Return a connection to the server, or cluster, at `url` for a part called `name`; it is re-made for ever.
+
+    `on_closed` is awaited when that comes to an end, other than by closing it. Raises `Unavailable` when no server
+    accepts us within some seconds, `ValueError` when `url` is none.
+    """
+    target = address(url)
+    connection = Connection()
     failures: list[Exception] = []
-    log_failure = settings["error_cb"]
+    connected = False
+    closed = asyncio.Event()
 
     async def failed(error: Exception) -> None:
-        failures.append(error)
-        await log_failure(error) if connected else None
+        if connected:
+            log.warning("%s", _clear(error), extra={"action": "nats_error", "part": name})
+            connection.refusals += _is_refusal(error)
+        else:
+            failures.append(error)
 
-    # the first connection fails fast and says so; later ones are re-made for ever
-    connected = False
+    async def reconnected() -> None:
+        connection.refusals = 0
+        log.info("connected to NATS again", extra={"action": "nats_reconnected", "part": name})
+
+    async def set_closed() -> None:
+        closed.set()
+
     try:
-        client = await nats.connect(  # pyright: ignore[reportUnknownMemberType]
-            url, **{**settings, "error_cb": failed, "max_reconnect_attempts": 1}
+        # the first connection fails fast and says so; later ones are re-made for ever
+        await connection.connect(  # pyright: ignore[reportUnknownMemberType]
+            target.servers,
+            **target.credentials,
+            name=name,
+            inbox_prefix=f"_INBOX.{name}",
+            max_reconnect_attempts=1,
+            reconnect_time_wait=1,
+            connect_timeout=5,
+            # a half-open link is noticed after 20 s instead of six minutes
+            ping_interval=10,
+            max_outstanding_pings=2,
+            error_cb=failed,
+            reconnected_cb=reconnected,
+            closed_cb=set_closed,
         )
     except (OSError, NatsError) as error:
-        reason = str(failures[0] if failures else error)
-        raise Unavailable(f"cannot reach NATS at {without_password(url)}: {reason}. Is the server running?") from error
+        refused = next(filter(_is_refusal, failures), None)
+        reason = _clear(refused or (failures[0] if failures else error))
+        advice = "" if refused else ". Is the server running?"
+        raise Unavailable(f"cannot reach NATS at {without_password(url)}: {reason}{advice}") from error
     connected = True
-    client.options["max_reconnect_attempts"] = -1
-    return client
+    connection.options["max_reconnect_attempts"] = -1
+    if on_closed is not None:
+        connection.watch = asyncio.create_task(_watch(connection, closed, on_closed), name=f"connection of {name}")
+    return connection
+
+
+async def _watch(connection: Connection, closed: asyncio.Event, on_closed: Callable[[], Awaitable[None]]) -> None:
+    """Wait for the end of a connection. The client tells of some ends only; the others are looked for."""
+    while (reason := connection.end) is None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(closed.wait(), LOOK)
+    if not connection.leaving:
+        log.error("the connection to NATS has ended: %s", reason, extra={"action": "nats_ended"})
+        await on_closed()
+
+
+def address(url: str) -> Address:
+    """Return what a URL, or several with commas between, says. Raises `ValueError` without the password in it."""
+    servers: list[str] = []
+    users: list[tuple[str, str | None]] = []
+    for one in url.split(","):
+        scheme, separator, rest = one.strip().rpartition("://")
+        try:
+            parts = urlsplit(f"{scheme or 'nats'}://{rest}")
+            place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+            valid = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+        except ValueError:  # its text has a part of the URL in it
+            raise ValueError(f"{without_password(url)!r} is no address of NATS: {_FORM}") from None
+        if not valid or parts.path.strip("/") or parts.query or parts.fragment or (separator and not scheme):
+            raise ValueError(f"{without_password(url)!r} is no address of NATS: {_FORM}")
+        servers.append(place)
+        if parts.username is not None:
+            users.append((unquote(parts.username), None if parts.password is None else unquote(parts.password)))
+    if len(set(users)) > 1:
+        raise ValueError(f"{without_password(url)!r} has more than one user or password: a cluster has the same on all")
+    if not users:
+        return Address(servers=servers, credentials={})
+    user, password = users[0]
+    return Address(
+        servers=servers, credentials={"token": user} if password is None else {"user": user, "password": password}
+    )
 
 
 def without_password(url: str) -> str:
-    """Return a URL that may be shown."""
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    """Return a URL, or several with commas between, that may be shown."""
+    shown: list[str] = []
+    for one in url.split(","):
+        scheme, separator, rest = one.rpartition("://")
+        shown.append(f"{scheme}{separator}{rest.rpartition('@')[2]}")
+    return ",".join(shown)
 
 
 def worker_name() -> str:
     """Return a name for this process that an operator can find: host and process id."""
     return f"{os.uname().nodename}-{os.getpid()}"
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return any(sign in str(error).lower() for sign in _REFUSAL)
+
+
+def _clear(error: BaseException) -> str:
+    """Return what an error of the client means, for people."""
+    text = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    if _is_refusal(error):
+        return f"NATS refuses the user or password ({text}): check those in FLOWS_NATS_URL"
+    if "permissions violation" in text.lower():
+        return f"NATS does not permit its user this ({text}): check the permissions in the server's configuration"
+    return f"NATS: {text}"

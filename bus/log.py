@@ -121,6 +121,16 @@ class Log(Appender, Reader):
         with unavailable():
             await checkpoint.pin(self._js, key, checkpoint.Note(value=value, at=await self.time()))
 
+    async def read_note(self, key: str) -> checkpoint.Note | None:
+        """Return what is pinned up under a key, None when nothing is. Raises `Unavailable`."""
+        with unavailable():
+            return await checkpoint.read(self._js, key)
+
+    async def remove_note(self, key: str) -> None:
+        """Take down what is pinned up under a key. Raises `Unavailable`."""
+        with unavailable():
+            await checkpoint.remove(self._js, key)
+
     async def notes(self, prefix: str) -> dict[str, checkpoint.Note]:
         """Return what is pinned up under keys that begin with `prefix`. Raises `Unavailable`."""
         with unavailable():

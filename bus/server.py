@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sysconfig
 import time
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from bus import process
@@ -24,6 +26,7 @@ START_TIMEOUT = 30.0  # seconds: recovery of a long log takes a while
 _CONFIG = """\
 host: "{host}"
 port: {port}
+http: "{host}:{monitor}"
 server_name: "{name}"
 max_payload: 8MB
 pid_file: "{folder}/nats.pid"
@@ -67,6 +70,7 @@ class Server:
         self._name = f"flows-{secrets.token_hex(4)}"
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = -1
+        self._monitor = 0
 
     @property
     def url(self) -> str:
@@ -88,6 +92,7 @@ class Server:
         self.lock()
         if not self.port:
             self.port = free_port(self.host)
+        self._monitor = free_port(self.host)
         config = self.folder / "nats-server.conf"
         _write_private(
             config,
@@ -95,6 +100,7 @@ class Server:
                 name=self._name,
                 host=self.host,
                 port=self.port,
+                monitor=self._monitor,
                 folder=self.folder,
                 user=USER,
                 password=self._password(),
@@ -137,6 +143,21 @@ class Server:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def write_error(self) -> str | None:
+        """Return why the server writes no more; nothing when it does, or does not say.
+
+        A stream that could not be written once takes nothing until the server is started again, and tells no client.
+        """
+        connection = HTTPConnection(self.host, self._monitor, timeout=2)
+        try:
+            connection.request("GET", "/healthz")
+            error = json.loads(connection.getresponse().read()).get("error", "")
+        except (OSError, HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+        return error if "write error" in error else None
 
     def stop(self) -> None:
         """Stop the server and let go of the folder."""

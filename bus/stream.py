@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
@@ -25,11 +26,30 @@ class Queue(Value, frozen=True, kw_only=True):
 WORKER_QUEUE = Queue(name="worker", filters=("backup.requested.*",), ack_wait=30)
 
 
-async def declare(js: JetStreamContext) -> api.StreamInfo:
-    """Create the stream and its queues, or bring their settings up to date; return the server's word on the stream.
+class Placement(Value, frozen=True, kw_only=True):
+    """Where a cluster keeps the log and what is beside it: `replicas` servers, those with all `tags`.
 
-    How many replicas a cluster keeps is its operator's choice, and left as it is.
+    What is not said is the server's choice for what is new (one replica, any servers), and left as it is otherwise.
     """
+
+    replicas: int | None = None
+    tags: tuple[str, ...] = ()
+
+    def of(self, config: api.StreamConfig) -> api.StreamConfig:
+        """Return a stream's settings with this placement."""
+        changes: dict[str, Any] = {}
+        if self.replicas is not None:
+            changes["num_replicas"] = self.replicas
+        if self.tags:
+            changes["placement"] = api.Placement(tags=list(self.tags))
+        return config.evolve(**changes)  # pyright: ignore[reportUnknownMemberType]
+
+
+ANYWHERE = Placement()
+
+
+async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> api.StreamInfo:
+    """Create the stream and its queues, or bring their settings up to date; return the server's word on the stream."""
     config = api.StreamConfig(
         name=STREAM,
         description="The log of the Protection Flows Engine: everything asked, decided and done.",
@@ -44,15 +64,15 @@ async def declare(js: JetStreamContext) -> api.StreamInfo:
     )
     try:
         info = await js.stream_info(STREAM)
-        changed = any(getattr(info.config, field) != getattr(config, field) for field in _MUTABLE)
-        if changed:
-            info = await js.update_stream(  # pyright: ignore[reportUnknownMemberType]
-                info.config.evolve(  # pyright: ignore[reportUnknownMemberType]
-                    **{field: getattr(config, field) for field in _MUTABLE}
-                )
+        wanted = placement.of(
+            info.config.evolve(  # pyright: ignore[reportUnknownMemberType]
+                **{field: getattr(config, field) for field in _MUTABLE}
             )
+        )
+        if wanted != info.config:
+            info = await js.update_stream(wanted)  # pyright: ignore[reportUnknownMemberType]
     except NotFoundError:
-        info = await js.add_stream(config)  # pyright: ignore[reportUnknownMemberType]
+        info = await js.add_stream(placement.of(config))  # pyright: ignore[reportUnknownMemberType]
     await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
         STREAM, consumer_config(WORKER_QUEUE)
     )

@@ -34,9 +34,13 @@ async def show_one(url: str, sequence: int) -> None:
 
 
 async def retry(url: str, sequence: int) -> int:
-    """Append one again, and return where. Raises `ValueError` when it still cannot be read."""
+    """Append one again, and return where. Raises `ValueError` when it still cannot be read, or is a repeat."""
     async with _Log(url) as log:
         letter, entry = await _one(log, sequence)
+        if letter.reason == "repeated":
+            raise ValueError(
+                f"message {sequence} was said before it: {letter.error}. There is nothing to retry: dismiss it"
+            )
         if isinstance(entry, Unreadable):
             advice = "Dismiss it, or update first"
             raise ValueError(f"message {sequence} still cannot be read: {entry.error}. {advice}")  # noqa: TRY004  data

@@ -238,6 +238,17 @@ def doctor_command(data: Path | None) -> None:
         sys.exit(1)
 
 
+@cli.command("repair")
+@_data
+@click.option("--yes", is_flag=True, help="Do it; else it is only shown.")
+def repair_command(data: Path | None, yes: bool) -> None:
+    """Show the safe remedies for what `flows doctor` finds, or apply them. Exits with 1 while something is wrong."""
+    from cli.repair import repair
+
+    if not _run(lambda: repair(_nats_url(data), _database_url(data), Console(), sure=yes)):
+        sys.exit(1)
+
+
 _url = click.option("--url", envvar="FLOWS_URL", default="http://127.0.0.1:8082", show_default=True, help="The API.")
 _token = click.option(
     "--token-file", type=click.Path(path_type=Path), envvar="FLOWS_ADMIN_TOKEN_FILE", help="[default: DATA/admin-token]"

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
+from bus.placement import place
+from bus.stream import ANYWHERE, Placement
 from cli.settings import Settings
 from services.hosting import Service, host_all
 
@@ -43,8 +45,9 @@ def _worker(settings: Settings) -> Service:
 
 def _recorder(settings: Settings) -> Service:
     from services.recorder.app import Recorder
+    from services.recorder.store import Tables
 
-    return Recorder(_database(settings))
+    return Recorder(Tables(_database(settings)))
 
 
 SERVICES: dict[str, Callable[[Settings], Service]] = {
@@ -69,6 +72,9 @@ async def serve(names: Sequence[str], settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     services = [SERVICES[name](settings) for name in names if name != "api"]
+    placement = Placement(replicas=settings.replicas, tags=settings.placement_tags)
+    if placement != ANYWHERE:
+        await place(settings.nats_url, placement)
     work = [asyncio.create_task(host_all(services, settings.nats_url, stop))] if services else []
     if "api" in names:
         work.append(asyncio.create_task(_serve_api(settings, stop)))
@@ -129,6 +135,6 @@ async def _serve_api(settings: Settings, stop: asyncio.Event) -> None:
     for task in waits[1:]:
         task.cancel()
     if lost.is_set() and not stop.is_set():
-        raise RuntimeError("the connection to the log is closed for good")
+        raise RuntimeError("the connection to the log is closed for good: the lines above say why")
     if not stop.is_set():
         raise RuntimeError("the API did not start, or ended by itself: the lines above say why")

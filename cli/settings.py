@@ -21,6 +21,8 @@ class Settings(Value, frozen=True, kw_only=True):
     worker_slots: int = 4
     max_concurrent_jobs: int | None = None
     keep_days: int | None = None
+    replicas: int | None = None
+    placement_tags: tuple[str, ...] = ()
 
 
 def from_environment() -> Settings:
@@ -35,6 +37,8 @@ def from_environment() -> Settings:
         worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
         max_concurrent_jobs=_number("FLOWS_MAX_CONCURRENT_JOBS", None),
         keep_days=_number("FLOWS_KEEP_DAYS", None),
+        replicas=_number("FLOWS_REPLICAS", None),
+        placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
     )
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ import httpx
 from rich.console import Console
 
 from bus import process
+from bus.errors import LogError
 from bus.server import Server
 from cli import demo
 from cli.settings import NAMES, Settings
@@ -32,6 +34,8 @@ READY_TIMEOUT = 60.0  # seconds
 STOP_PATIENCE = 10.0  # seconds that a child has to end by itself
 STEADY = 5.0  # seconds: a child that lived longer is started again at once
 LONGEST_PAUSE = 30.0  # seconds between starts of a child that keeps failing
+ASK_EVERY = 5.0  # seconds between questions to nats-server whether it can write
+SPACE = 32 * 1024 * 1024  # bytes that have to be free before a nats-server that found the disk full is started again
 _SIGNALS = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
@@ -107,6 +111,55 @@ class Child:
         return lines[-1][:500] if lines else "it said nothing"
 
 
+class LogServer:
+    """The nats-server, and when it is to be looked at again."""
+
+    def __init__(self, server: Server) -> None:
+        self.look_at = 0.0  # on the monotonic clock
+        self._server = server
+        self._pause = 0.0
+        self._told = ""
+
+    def look_after(self) -> str | None:
+        """Start the server again when it has ended or writes no more, with pauses when that fails; return what to tell.
+
+        It is left alone while the disk is full: then it could only freeze again.
+        """
+        now = time.monotonic()
+        if self._server.running:
+            if now < self.look_at:
+                return None
+            self.look_at = now + ASK_EVERY
+            error = self._server.write_error()
+            if error is None:
+                self._pause, self._told = 0.0, ""
+                return None
+            if shutil.disk_usage(self._server.folder).free < SPACE:
+                return self._once(f"nats-server cannot write; it starts again when the disk has space: {error}")
+            self._server.kill()
+            return self._start(f"nats-server could not write ({error})")
+        if self._pause and now < self.look_at:
+            return None
+        return self._start("nats-server ended")
+
+    def _start(self, reason: str) -> str | None:
+        try:
+            self._server.start()
+        except (LogError, OSError) as error:
+            self._pause = min(2 * self._pause + 1, LONGEST_PAUSE)
+            self.look_at = time.monotonic() + self._pause
+            return self._once(f"{reason}; it does not start again, and is tried until it does: {error}")
+        self.look_at = time.monotonic() + ASK_EVERY
+        return f"{reason}; started again"
+
+    def _once(self, news: str) -> str | None:
+        """Return news that have not been told since all was well."""
+        if self._told:
+            return None
+        self._told = news
+        return news
+
+
 def up(
     folder: Path,
     *,
@@ -155,7 +208,8 @@ def _up(
         env = {**os.environ, **_environment(settings)}
         with console.status("starting services …"):
             children += [Child(name, logs, env) for name in NAMES]
-            _wait_until_ready(children, _url(host, port), signals)
+            log_server = LogServer(server)
+            _wait_until_ready(log_server, children, _url(host, port), signals, console)
         if signals.stop:
             return
         flow_id = None
@@ -163,7 +217,7 @@ def _up(
             with console.status("setting up the demo …"):
                 flow_id = demo.seed(_url(host, port), token_file.read_text().strip(), folder / "demo")
         _greet(console, folder, host, port, flow_id)
-        _supervise(server, children, signals, console)
+        _supervise(log_server, children, signals, console)
     finally:
         with console.status("stopping …"):
             for child in children:
@@ -173,20 +227,21 @@ def _up(
             server.stop()
 
 
-def _supervise(server: Server, children: list[Child], signals: Signals, console: Console) -> None:
+def _supervise(server: LogServer, children: list[Child], signals: Signals, console: Console) -> None:
     """Start again what ends, until a signal asks to stop."""
     while not signals.stop:
-        if not server.running:
-            console.print("[red]nats-server ended; starting it again[/]")
-            server.start()
-        for child in children:
-            if news := child.look_after():
-                console.print(news, style="red", markup=False, highlight=False)
-        restarts = [child.restart_at for child in children if child.restart_at is not None]
-        signals.wait(max(0.0, min(restarts) - time.monotonic()) if restarts else None)
+        _look_after(server, children, console)
+        looks = [server.look_at, *(child.restart_at for child in children if child.restart_at is not None)]
+        signals.wait(max(0.0, min(looks) - time.monotonic()))
 
 
-def _wait_until_ready(children: list[Child], url: str, signals: Signals) -> None:
+def _look_after(server: LogServer, children: list[Child], console: Console) -> None:
+    for part in (server, *children):
+        if news := part.look_after():
+            console.print(news, style="red", markup=False, highlight=False)
+
+
+def _wait_until_ready(server: LogServer, children: list[Child], url: str, signals: Signals, console: Console) -> None:
     """Wait for the API to say that all parts are there, or a signal to stop. Raises `TimeoutError` with the reason."""
     deadline = time.monotonic() + READY_TIMEOUT
     reason = "no answer"
@@ -198,8 +253,7 @@ def _wait_until_ready(children: list[Child], url: str, signals: Signals) -> None
             reason = answer.text
         except httpx.HTTPError:
             pass
-        for child in children:
-            reason = child.look_after() or reason
+        _look_after(server, children, console)
         signals.wait(0.05)
     if not signals.stop:
         raise TimeoutError(f"the services did not become ready within {READY_TIMEOUT:.0f} s: {reason}")

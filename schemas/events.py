@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from msgspec import Meta
 
@@ -250,11 +250,35 @@ class FlowCompleted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.complet
 # --- backup.<event>.<flow>: one VM in one execution ------------------------------------------------------------------
 
 
+class OneBackup(Protocol):
+    """Whatever says which backup it is about."""
+
+    @property
+    def flow_id(self) -> Id: ...
+    @property
+    def execution_id(self) -> Id: ...
+    @property
+    def backup_id(self) -> Id: ...
+    @property
+    def context_id(self) -> Id: ...
+
+
 class BackupEvent(ExecutionEvent, frozen=True, kw_only=True):
     """Something about one backup."""
 
     backup_id: Id
     context_id: Id
+
+    @classmethod
+    def of(cls, backup: OneBackup, **fields: Any) -> Self:
+        """Return an event about the same backup; `fields` are the event's own."""
+        return cls(
+            flow_id=backup.flow_id,
+            execution_id=backup.execution_id,
+            backup_id=backup.backup_id,
+            context_id=backup.context_id,
+            **fields,
+        )
 
 
 class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.requested"):

@@ -233,6 +233,7 @@ backup_jobs = Table(
     _id("repository_id", index=True),  # null until it is requested
     Column("status", String(16), nullable=False),
     Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("round", Integer, nullable=False, server_default="0"),  # how many times it was requested
     Column("worker", String(255)),
     Column("progress_percent", Integer, nullable=False, server_default="0"),
     Column("bytes_read", BigInteger, nullable=False, server_default="0"),
@@ -276,6 +277,14 @@ events = Table(
     _id("correlation", index=True),
     Column("body", Text, nullable=False),
     Index("ix_events_key", "key", "sequence"),
+)
+
+# what the log has said once, and would repeat if it said it again; kept when the rows are gone
+identities = Table(
+    "identities",
+    metadata,
+    Column("id", String(192), primary_key=True),
+    Column("number", BigInteger, nullable=False),  # a definition's version, else 1
 )
 
 projection = Table(

@@ -6,6 +6,7 @@ SQLite (`sqlite+aiosqlite:////path/file.db`) by default, PostgreSQL (`postgresql
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_migrating = threading.Lock()  # Alembic keeps what it works on in the process, not in the thread
 
 T = TypeVar("T")
 
@@ -109,7 +111,7 @@ def _migrate(url: str, work: Callable[[Config, Connection], T]) -> T:
     config.set_main_option("path_separator", "os")
     engine = create_engine(url.replace("sqlite+aiosqlite:", "sqlite:"), hide_parameters=True, poolclass=NullPool)
     try:
-        with engine.begin() as connection:
+        with _migrating, engine.begin() as connection:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA busy_timeout=10000")
             else:

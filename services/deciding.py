@@ -17,6 +17,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
+from msgspec import structs
+
 from bus.appending import BATCH_LIMIT
 from bus.clock import Clock, now
 from bus.envelope import Entry, Envelope, envelope
@@ -25,6 +27,7 @@ from bus.log import Log
 from bus.reading import Page
 from bus.subjects import guard_at
 from bus.tasks import ended
+from schemas.events import Event
 from services.decision import Batch, Decision
 
 log = logging.getLogger(__name__)
@@ -155,6 +158,15 @@ class Decider:
             return None  # its own words are on their way
         wake_at = self._domain.wake_at(at)
         return None if wake_at is None else max((wake_at - self._clock()).total_seconds(), 0.0)
+
+    async def observe(self, event: Event) -> None:
+        """Append what the service's shell has seen outside the log, guarded like a decision, and decided on nothing.
+
+        Raises `LogError`: then look again.
+        """
+        seen = Decision(event=event, time=self._clock())
+        sent = structs.replace(self._envelope(seen), decidedon=None)
+        await self._log.append([sent], expect=await self._expected([seen.guard]))
 
     async def _expected(self, guards: Sequence[str]) -> dict[str, int]:
         """Return the sequences that an append with these guards expects. Raises `Conflict` when some are unread."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from faststream import AckPolicy, FastStream
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 
-from bus.connection import options, without_password
+from bus.connection import Connection, connect
 from bus.envelope import Entry
 from bus.errors import Unavailable
 from bus.log import Log
@@ -28,7 +28,6 @@ from schemas.base import Value
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds that an idle slot waits in the server for one message
-CONNECT_TIMEOUT = 5.0  # seconds to wait for NATS at start
 
 
 class Subscribe(Protocol):
@@ -55,6 +54,18 @@ class Delivery(Value, frozen=True, kw_only=True):
     message: NatsMessage
 
 
+class _Broker(NatsBroker):
+    """FastStream's broker on a connection of ours: its own gives up at the first refusal, and tells nobody."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(apply_types=False, logger=None, graceful_timeout=5.0, ack_policy=AckPolicy.MANUAL)
+        self._client = client
+
+    async def _connect(self) -> Connection:
+        self.config.connect(self._client)
+        return self._client
+
+
 async def host(service: Service, nats_url: str, stop: asyncio.Event) -> None:
     """Run a service until `stop` is set. Raises what the service raised, or `Unavailable`."""
     lost = asyncio.Event()
@@ -62,39 +73,42 @@ async def host(service: Service, nats_url: str, stop: asyncio.Event) -> None:
     async def on_closed() -> None:
         lost.set()
 
-    broker = NatsBroker(
-        nats_url,
-        **options(service.name, on_closed=on_closed),
-        apply_types=False,
-        logger=None,
-        graceful_timeout=5.0,
-        ack_policy=AckPolicy.MANUAL,
-    )
+    client = await connect(nats_url, service.name, on_closed=on_closed)
+    broker = _Broker(client)
+    await broker.connect()
     app = FastStream(broker, logger=None)
-    try:
-        client = await asyncio.wait_for(broker.connect(), CONNECT_TIMEOUT)
-    except (TimeoutError, OSError) as error:
-        raise Unavailable(f"cannot reach NATS at {without_password(nats_url)}: is the server running?") from error
     try:
         await service.open(await Log.open(client), partial(subscribe, broker))
         await app.start()
         log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
-        await _work(service, lost, stop)
+        await _work(service, client, lost, stop)
     finally:
-        await app.stop()
+        await _stop(app, client)
         log.info("%s stopped", service.name, extra={"action": "service_stopped", "part": service.name})
 
 
-async def _work(service: Service, lost: asyncio.Event, stop: asyncio.Event) -> None:
+async def _stop(app: FastStream, client: Connection) -> None:
+    """Stop the framework. Without a connection it fails at taking leave of the server, and hides why it was stopped."""
+    try:
+        await app.stop()
+    except Exception:
+        if client.is_connected:
+            raise
+    finally:
+        await client.close()
+
+
+async def _work(service: Service, client: Connection, lost: asyncio.Event, stop: asyncio.Event) -> None:
     """Let a service work until it fails, the connection is lost, or it is to stop."""
     work = asyncio.create_task(service.run(), name=service.name)
     waits = [work, asyncio.create_task(lost.wait()), asyncio.create_task(stop.wait())]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            work.result()
-        if lost.is_set() and not stop.is_set():
-            raise Unavailable("the connection to NATS is closed for good")
+        failure = work.exception() if work.done() else None
+        if (reason := client.end) and not stop.is_set():
+            raise Unavailable(f"the connection to NATS has ended: {reason}") from failure
+        if failure:
+            raise failure
     finally:
         await ended(*waits)
 

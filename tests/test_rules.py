@@ -13,7 +13,7 @@ FLOORS = ["schemas", "bus", "services", "api", "cli"]
 SHELLS = ("app.py",)
 SERVICES = ("registry", "scheduler", "executor", "worker", "recorder")
 # of a service; all its other rooms are pure
-IMPURE_ROOMS = (*SHELLS, "store.py", "rebuild.py", "comparison.py", "restoration.py")
+IMPURE_ROOMS = (*SHELLS, "watch.py", "store.py", "rebuild.py", "comparison.py", "restoration.py")
 # what would make a decision depend on more than its arguments
 IMPURE_MODULES = {
     "asyncio",

@@ -16,6 +16,7 @@ from bus.log import Log
 from schemas import tables as t
 from schemas.base import Value
 from schemas.events import ExcludedVm, ExecutionEvent, FlowCompleted
+from services.recorder.known import Known
 from services.recorder.projection import project
 
 _COLUMN_OF = {
@@ -125,9 +126,11 @@ async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> 
         about += found
         if batch.caught_up or any(isinstance(one.envelope.data, FlowCompleted) for one in found):
             break
-    changes = project(about)
+    known = Known()
+    known.flows, known.identities = {flow_id}, {f"flow/{flow_id}": 1}
+    changes = project(about, known)
     row = changes.new_executions.get(execution_id)
-    return None if row is None else _answer(row, list(changes.new_jobs))
+    return None if row is None else _answer(row, [backup_id for _, backup_id in changes.new_jobs])
 
 
 def _execution_of(entry: Stored) -> str | None:

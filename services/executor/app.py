@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
 from bus.envelope import Entry, Stored
 from bus.log import Log
 from bus.subjects import CATALOG
+from bus.tasks import ended
 from services.checkpoints import Checkpoints
 from services.deciding import Decider
 from services.decision import Batch
+from services.executor.deliveries import Outstanding
 from services.executor.domain import decide
 from services.executor.state import State, evolve
+from services.executor.watch import watch
 from services.hosting import Subscribe
 
 CALENDARS = ("catalog.flow.*", "catalog.schedule.*")
@@ -22,7 +26,7 @@ READS = (
     *("rejected.execution.*", "rejected.backfill.*", "flow.*.*"),
     *(
         f"backup.{event}.*"
-        for event in ("requested", "abandoned", "skipped", "started", "completed", "failed", "cancelled")
+        for event in ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
     ),
 )
 
@@ -39,6 +43,7 @@ class Executor:
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the executor follows
+        self._log = log
         self._checkpoints = Checkpoints(log, self.name)
         start, self._state.answered = await self._checkpoints.load()
         if start:
@@ -51,7 +56,30 @@ class Executor:
         self._decider = Decider(log, self, start=start, before=self._save)
 
     async def run(self) -> None:
-        await self._decider.run()
+        parts = (self._decider.run(), watch(self._log, self._outstanding, self._decider.observe))
+        tasks = [asyncio.create_task(part) for part in parts]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await ended(*tasks)
+
+    def _outstanding(self) -> list[Outstanding]:
+        """Return the requests that somebody has to answer, and that are not called abandoned yet."""
+        return [
+            Outstanding(
+                flow_id=execution.started.flow_id,
+                execution_id=execution.started.execution_id,
+                backup_id=backup_id,
+                context_id=execution.in_flight[backup_id].context_id,
+                request=request.sequence,
+                delay=request.delay,
+            )
+            for execution in self._state.executions.values()
+            for backup_id, request in execution.requests.items()
+            if backup_id not in self._state.abandoned
+        ]
 
     def evolve(self, entry: Entry) -> None:
         if isinstance(entry, Stored):

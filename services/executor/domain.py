@@ -7,7 +7,7 @@ gives it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from schemas.events import (
@@ -20,7 +20,7 @@ from services.catalogue import Catalogue
 from services.decision import LIMIT, Batch, Decision
 from services.executor.admission import Limits, admit
 from services.executor.completion import complete
-from services.executor.starting import Begun, answer_triggers
+from services.executor.starting import Answer, answers
 from services.executor.state import Execution, State
 from services.executor.stopping import answer_cancel, answer_wish, closings, skipped, stops
 
@@ -32,16 +32,32 @@ def decide(state: State, *, total_limit: int | None = None) -> list[Batch]:
     """
     if state.time is None:
         return []
-    batches: list[Batch] = []
-    begun = answer_triggers(state, batches)
-    batches += [[answer_cancel(state, cancel)] for cancel in state.cancels.values()]
-    batches += [[answer_wish(state, wish)] for wish in state.wishes.values()]
-    batches += stops(state, _stopping(batches))
-    batches += [[complete(execution)] for execution in state.executions.values() if execution.finished]
-    batches += closings(state)
-    batches += _requests_anew(state)
-    batches += _requests(state, begun, _stopping(batches), total_limit)
-    return batches
+    said = answers(state)
+    begins = [answer.batch for answer in said]
+    cancels = [[answer_cancel(state, cancel)] for cancel in state.cancels.values()]
+    backfills = [[answer_wish(state, wish)] for wish in state.wishes.values()]
+    stopped = stops(state, _stopping([*begins, *cancels]))
+    ends = [[complete(execution)] for execution in state.executions.values() if execution.finished]
+    others = [*cancels, *backfills, *stopped, *ends, *closings(state), *_requests_anew(state)]
+    begun = [answer.execution for answer in said if answer.execution is not None]
+    requests = _requests(state, begun, _stopping([*begins, *others]), total_limit)
+    return _joined(said, others, requests)
+
+
+def _joined(said: Sequence[Answer], others: Sequence[Batch], requests: dict[str, Batch]) -> list[Batch]:
+    """Return all batches: the first requests of an execution that begins join the batch that begins it."""
+    begins: list[Batch] = []
+    later = dict(requests)
+    for answer in said:
+        batch = answer.batch
+        if answer.execution is not None:
+            mine = later.pop(answer.execution.started.execution_id, [])
+            room = LIMIT - len(batch)
+            batch = [*batch, *mine[:room]]
+            later[answer.execution.started.execution_id] = mine[room:]
+        begins.append(batch)
+    rest = [decision for batch in later.values() for decision in batch]
+    return [*begins, *others, *(rest[start : start + LIMIT] for start in range(0, len(rest), LIMIT))]
 
 
 def _stopping(batches: Iterable[Batch]) -> set[tuple[str, str | None]]:
@@ -64,14 +80,17 @@ def _requests_anew(state: State) -> list[Batch]:
 
 
 def _requests(
-    state: State, begun: dict[str, Begun], stopping: set[tuple[str, str | None]], total_limit: int | None
-) -> list[Batch]:
-    """Admit waiting backups. The first ones of an execution that begins join the batch that begins it.
+    state: State,
+    begun: Sequence[Execution],
+    stopping: set[tuple[str, str | None]],
+    total_limit: int | None,
+) -> dict[str, Batch]:
+    """Admit waiting backups, and return their requests by execution.
 
-    `stopping`: executions (or single VMs of them) that this very decision stops.
+    `begun`: executions that this very decision begins. `stopping`: those (or single VMs of them) that it stops.
     """
     assert state.time is not None
-    executions = [*state.executions.values(), *(one.execution for one in begun.values())]
+    executions = [*state.executions.values(), *begun]
     by_id = {execution.started.execution_id: execution for execution in executions}
 
     def of_repository(repository_id: str) -> int | None:
@@ -80,19 +99,13 @@ def _requests(
 
     claims = [claim for execution in executions if (claim := execution.claim(stopping))]
     limits = Limits(of_repository=of_repository, total=total_limit)
-    later: list[Batch] = []
+    requests: dict[str, Batch] = {}
     for claim, backup in admit(claims, state.in_flight, limits, most=10 * LIMIT):
         execution = by_id[claim.execution_id]
         event = _request(state.catalogue, execution, backup, state.time)
         decision = Decision(event=event, time=state.time, cause=execution.cause)
-        first = begun.get(claim.execution_id)
-        if first is not None and len(first.batch) < LIMIT:
-            first.batch.append(decision)
-        else:
-            if not later or len(later[-1]) >= LIMIT:
-                later.append([])
-            later[-1].append(decision)
-    return later
+        requests.setdefault(claim.execution_id, []).append(decision)
+    return requests
 
 
 def _request(
@@ -110,11 +123,8 @@ def _request(
         off = (("VM", vm.enabled), ("repository", repository.enabled))
         return skipped(execution, backup, _meanwhile("disabled", (name for name, it in off if not it)))
     last = execution.requests.get(backup.backup_id)
-    return BackupRequested(
-        flow_id=started.flow_id,
-        execution_id=started.execution_id,
-        backup_id=backup.backup_id,
-        context_id=backup.context_id,
+    return BackupRequested.of(
+        execution.backup(backup),
         vm_name=vm.vm_name,
         disks=vm.disks,
         repository_id=repository.id,

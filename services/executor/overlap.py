@@ -1,10 +1,11 @@
-"""The overlap policy: what becomes of a trigger while an execution of its flow is under way. One pure function.
+"""The overlap policy: what becomes of the triggers of a flow, all that wait together. One pure function.
 
 The words are Temporal's. Scheduled and manual triggers are treated alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from schemas.base import Value
@@ -21,20 +22,41 @@ class Verdict(Value, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def overlap(policy: OverlapPolicy, *, running: bool, ahead: int, behind: int) -> Verdict:
-    """Return what becomes of a trigger: `ahead` of it so many wait for the same flow, `behind` it so many are newer."""
-    if policy == "allow":
-        return Verdict(action="start")
-    if policy == "cancel_other":
-        if behind:
-            return Verdict(action="skip", reason="a newer one takes its place (overlap policy cancel_other)")
-        return Verdict(action="cancel" if running else "start")
-    if not running:
-        return Verdict(action="start")
-    room = _ROOM[policy]
-    if ahead < room:
-        return Verdict(action="wait")
-    waiting = f", and {ahead} already wait for it" if room else ""
-    return Verdict(
-        action="skip", reason=f"an execution of this flow is still running{waiting} (overlap policy {policy})"
-    )
+def overlap(policy: OverlapPolicy, *, running: bool, waiting: Sequence[bool]) -> list[Verdict]:
+    """Return what becomes of each trigger that waits for a flow, the oldest first.
+
+    `running`: an execution of the flow is under way. `waiting`: for each trigger, whether it would really run when its
+    turn comes; one that would not (its flow is disabled, say) has its turn like the others, and holds up nobody.
+    """
+    verdicts: list[Verdict] = []
+    ahead = 0  # that go on waiting
+    for number, would_run in enumerate(waiting):
+        if policy == "cancel_other" and number < len(waiting) - 1:
+            verdict = Verdict(action="skip", reason="a newer one takes its place (overlap policy cancel_other)")
+        elif policy == "allow" or not running:
+            verdict = Verdict(action="start")
+            running = running or would_run
+        elif policy == "cancel_other":
+            verdict = Verdict(action="cancel")
+        elif ahead < _ROOM[policy]:
+            verdict = Verdict(action="wait")
+            ahead += 1
+        else:
+            verdict = Verdict(action="skip", reason=_full(policy, ahead))
+        verdicts.append(verdict)
+    return verdicts
+
+
+def in_backfill(limit: int, *, running: int, waiting: Sequence[bool]) -> list[Verdict]:
+    """Return what becomes of each occurrence that waits in a backfill of which `limit` may run at once."""
+    verdicts: list[Verdict] = []
+    for would_run in waiting:
+        starts = running < limit
+        verdicts.append(Verdict(action="start" if starts else "wait"))
+        running += starts and would_run
+    return verdicts
+
+
+def _full(policy: OverlapPolicy, ahead: int) -> str:
+    waiting = f", and {ahead} already wait for it" if _ROOM[policy] else ""
+    return f"an execution of this flow is still running{waiting} (overlap policy {policy})"

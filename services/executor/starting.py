@@ -1,6 +1,6 @@
 """How executions begin: each trigger is answered with a start, a skip with its reason, or not yet. Pure."""
 
-from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from schemas.base import Value
@@ -18,98 +18,101 @@ from schemas.ids import AD_HOC, instant
 from services.catalogue import Catalogue
 from services.decision import Batch, Decision
 from services.executor.completion import complete
-from services.executor.overlap import overlap
-from services.executor.plan import nothing_to_do, resolve
+from services.executor.overlap import Verdict, in_backfill, overlap
+from services.executor.plan import Plan, nothing_to_do, resolve
 from services.executor.state import Execution, State, Trigger, group_of
 from services.executor.stopping import cancelling
 
 EXECUTION_TIMEOUT = timedelta(days=7)  # when no policy says otherwise: no execution stays running for ever
 
 
-class Begun(Value, frozen=True):
-    """An execution that this very decision begins, and the batch that begins it."""
+class Answer(Value, frozen=True):
+    """What is said to a trigger, in one batch. `execution`: the one that begins with it, folded from that batch."""
 
-    execution: Execution
     batch: Batch
+    execution: Execution | None = None
 
 
-def answer_triggers(state: State, batches: list[Batch]) -> dict[str, Begun]:
-    """Add the batches that answer triggers, and return the executions that begin with them, by id."""
-    begun: dict[str, Begun] = {}
-    started: Counter[str] = Counter()  # by flow, or by backfill
-    waiting: Counter[str] = Counter()  # by flow: triggers that go on waiting
-    behind = Counter(group_of(trigger) for trigger in state.triggers.values())
-    stopped: set[str] = set()  # executions
+def answers(state: State) -> list[Answer]:
+    """Return what is said now to triggers that wait; those that go on waiting hear nothing."""
+    buffers: dict[str, list[Trigger]] = {}  # by flow, or by backfill
     for trigger in state.triggers.values():
-        group = group_of(trigger)
-        behind[group] -= 1
-        flow = state.catalogue.flows.get(trigger.flow_id)
-        if no := _hopeless(state, trigger, flow):
-            batches.append(no)
-            continue
-        running = len(state.running.get(group, ())) + started[group]
-        if trigger.backfill_id is not None:
-            if running >= trigger.max_concurrent:
-                continue
-        elif flow is not None:
-            verdict = overlap(flow.overlap_policy, running=running > 0, ahead=waiting[group], behind=behind[group])
-            if verdict.action == "skip":
-                batches.append(_skip(state, trigger, "overlap", verdict.reason))
-                continue
-            if verdict.action in {"wait", "cancel"}:
-                waiting[group] += 1
-                if verdict.action == "cancel":
-                    batches += _overtake(state, trigger, stopped)
-                continue
-        batch, execution = _answer(state, trigger, flow)
-        batches.append(batch)
-        if execution is not None:
-            begun[trigger.execution_id] = Begun(execution, batch)
-            started[group] += 1
-    return begun
+        buffers.setdefault(group_of(trigger), []).append(trigger)
+    return [answer for group, triggers in buffers.items() for answer in _of_group(state, group, triggers)]
 
 
-def _hopeless(state: State, trigger: Trigger, flow: Flow | None) -> Batch | None:
-    """Return the skip of a trigger that nothing can come of any more."""
+def _of_group(state: State, group: str, triggers: Sequence[Trigger]) -> Iterator[Answer]:
+    flow = state.catalogue.flows.get(triggers[0].flow_id)
+    waiting: list[Trigger] = []
+    for trigger in triggers:
+        if no := _hopeless(trigger, flow):
+            yield Answer(_skip(state, trigger, *no))
+        else:
+            waiting.append(trigger)
+    refusals = [_refused(state, trigger, flow) for trigger in waiting]
+    verdicts = _verdicts(state, group, waiting, flow, [refusal is None for refusal in refusals])
+    for trigger, verdict, refusal in zip(waiting, verdicts, refusals, strict=True):
+        match verdict.action:
+            case "skip":
+                yield Answer(_skip(state, trigger, "overlap", verdict.reason))
+            case "start" if refusal is not None:
+                yield Answer(_skip(state, trigger, *refusal))
+            case "start":
+                yield _begin(state, trigger, _flow_of(state, trigger, flow))
+            case "cancel":
+                yield from _overtake(state, trigger)
+            case "wait":
+                pass
+
+
+def _verdicts(
+    state: State, group: str, waiting: Sequence[Trigger], flow: Flow | None, would_run: Sequence[bool]
+) -> Sequence[Verdict]:
+    running = len(state.running.get(group, ()))
+    if not waiting:
+        return []
+    if waiting[0].backfill_id is not None:
+        return in_backfill(waiting[0].max_concurrent, running=running, waiting=would_run)
+    policy = "allow" if flow is None else flow.overlap_policy  # a backup outside any flow is nobody's second
+    return overlap(policy, running=running > 0, waiting=would_run)
+
+
+Refusal = tuple[SkipReason, str]
+
+
+def _hopeless(trigger: Trigger, flow: Flow | None) -> Refusal | None:
+    """Return why nothing can come of a trigger any more, however long it waits."""
     if flow is None and trigger.ad_hoc is None:
-        return _skip(state, trigger, "flow_deleted", f"flow {trigger.flow_id!r} does not exist")
+        return "flow_deleted", f"flow {trigger.flow_id!r} does not exist"
     if trigger.outdated:
         message = "its schedule had been changed, or the flow disabled, before its scheduler said that it is due"
-        return _skip(state, trigger, "definition_changed", message)
+        return "definition_changed", message
     if trigger.cancelled is not None:
-        return _skip(state, trigger, "backfill_cancelled", trigger.cancelled)
+        return "backfill_cancelled", trigger.cancelled
     if trigger.late is not None:
         message = f"it still waited for another execution when its start deadline passed at {instant(trigger.late)}"
-        return _skip(state, trigger, "start_deadline", message)
+        return "start_deadline", message
     return None
 
 
-def _overtake(state: State, trigger: Trigger, stopped: set[str]) -> list[Batch]:
-    """Return the stops of what runs, so that a newer execution of the flow can take its place."""
-    running = [state.executions[id_] for id_ in sorted(state.running[trigger.flow_id] - stopped)]
-    stopped.update(execution.started.execution_id for execution in running)
+def _overtake(state: State, trigger: Trigger) -> Iterator[Answer]:
+    """Yield the stops of what runs, so that a newer execution of the flow can take its place."""
     reason = f"execution {trigger.execution_id} takes its place (overlap policy cancel_other)"
-    return [
-        [cancelling(state, execution, "overlap", reason, cause=trigger.cause)]
-        for execution in running
-        if execution.stop is None
-    ]
+    for id_ in sorted(state.running[trigger.flow_id]):
+        execution = state.executions[id_]
+        if execution.stop is None:
+            yield Answer([cancelling(state, execution, "overlap", reason, cause=trigger.cause)])
 
 
-def _answer(state: State, trigger: Trigger, flow: Flow | None) -> tuple[Batch, Execution | None]:
-    """Return the batch that answers a trigger whose time has come, and the execution that begins with it."""
+def _refused(state: State, trigger: Trigger, flow: Flow | None) -> Refusal | None:
+    """Return why a trigger would become no execution if its turn came now."""
     assert state.time is not None
     if trigger.ad_hoc is not None:
-        answer = _ad_hoc(state.catalogue, trigger, trigger.ad_hoc, state.time)
-        if not isinstance(answer, Flow):
-            return _skip(state, trigger, *answer), None
-        flow = answer
+        return _missing(state.catalogue, trigger.ad_hoc)
     assert flow is not None
     if frozen := _frozen(state.catalogue.freeze, trigger, state.time):
-        return _skip(state, trigger, "frozen", frozen), None
-    if refusal := _refusal(state.catalogue, flow, by_hand=trigger.execution_type != "scheduled"):
-        return _skip(state, trigger, *refusal), None
-    return _begin(state.catalogue, flow, trigger, state.time)
+        return "frozen", frozen
+    return _refusal(state.catalogue, flow, by_hand=trigger.execution_type != "scheduled")
 
 
 def _frozen(freeze: Freeze | None, trigger: Trigger, now: datetime) -> str | None:
@@ -122,30 +125,38 @@ def _frozen(freeze: Freeze | None, trigger: Trigger, now: datetime) -> str | Non
     return None
 
 
-def _ad_hoc(catalogue: Catalogue, trigger: Trigger, wish: BackupVm, time: datetime) -> Flow | tuple[SkipReason, str]:
-    """Return the flow that a wish for one VM stands for: over it alone, and run by hand."""
-    vm, repository = catalogue.vms.get(wish.context_id), catalogue.repositories.get(wish.repository_id)
-    if vm is None:
-        return "target_deleted", f"VM {wish.context_id!r} does not exist"
-    if repository is None:
-        return "repository_deleted", f"repository {wish.repository_id!r} does not exist"
+def _missing(catalogue: Catalogue, command: BackupVm) -> Refusal | None:
+    if command.context_id not in catalogue.vms:
+        return "target_deleted", f"VM {command.context_id!r} does not exist"
+    if command.repository_id not in catalogue.repositories:
+        return "repository_deleted", f"repository {command.repository_id!r} does not exist"
+    return None
+
+
+def _flow_of(state: State, trigger: Trigger, flow: Flow | None) -> Flow:
+    """Return the flow that a trigger runs; for a backup outside any, one that stands for it: of one VM, by hand."""
+    assert state.time is not None
+    if trigger.ad_hoc is None:
+        assert flow is not None
+        return flow
+    command, catalogue = trigger.ad_hoc, state.catalogue
     return Flow(
         id=AD_HOC,
-        name=f"ad hoc: {vm.vm_name}",
+        name=f"ad hoc: {catalogue.vms[command.context_id].vm_name}",
         flow_type="backup",
         target_type="vm",
-        target_id=vm.id,
-        repository_id=repository.id,
-        policy_id=wish.policy_id if wish.policy_id in catalogue.policies else None,
+        target_id=command.context_id,
+        repository_id=command.repository_id,
+        policy_id=command.policy_id if command.policy_id in catalogue.policies else None,
         version=1,
-        created_at=time,
-        updated_at=time,
+        created_at=state.time,
+        updated_at=state.time,
         created_by=trigger.triggered_by,
-        armed_at=time,
+        armed_at=state.time,
     )
 
 
-def _refusal(catalogue: Catalogue, flow: Flow, *, by_hand: bool) -> tuple[SkipReason, str] | None:
+def _refusal(catalogue: Catalogue, flow: Flow, *, by_hand: bool) -> Refusal | None:
     """Return why a flow cannot run now. Run by hand, a disabled flow runs: that is what the button is for."""
     if not flow.enabled and not by_hand:
         return "flow_disabled", f"flow {flow.name!r} is disabled"
@@ -188,17 +199,42 @@ def _skip(state: State, trigger: Trigger, reason: SkipReason, message: str) -> B
     return [Decision(event=event, time=state.time, cause=trigger.cause, actor=trigger.triggered_by)]
 
 
-def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -> tuple[Batch, Execution]:
-    """Return the batch that starts an execution: its terms, its plan in parts; its end too when nothing is to do."""
-    assert flow.repository_id is not None
+def _begin(state: State, trigger: Trigger, flow: Flow) -> Answer:
+    """Return the start of an execution: its terms, its plan in parts; its end too when there is nothing to do."""
+    assert state.time is not None
+    catalogue, time = state.catalogue, state.time
     plan = resolve(catalogue, flow, trigger.execution_id, trigger.only)
-    chunks = plan.parts
+    started = _terms(catalogue, flow, trigger, plan, time)
+    parts = [
+        FlowPlanned(
+            flow_id=flow.id,
+            execution_id=trigger.execution_id,
+            part=number,
+            parts=started.parts,
+            backups=backups,
+            excluded=plan.excluded if number == 1 else [],
+        )
+        for number, backups in enumerate(plan.parts, start=1)
+    ]
+    execution = Execution(started, time, trigger.sequence)
+    for part in parts:
+        execution.plan(part)
+    batch = [
+        Decision(event=event, time=time, cause=trigger.cause, actor=trigger.triggered_by) for event in (started, *parts)
+    ]
+    end = [] if plan.planned else [complete(execution, nothing_to_do(catalogue, flow, plan))]
+    return Answer([*batch, *end], execution)
+
+
+def _terms(catalogue: Catalogue, flow: Flow, trigger: Trigger, plan: Plan, time: datetime) -> FlowStarted:
+    """Return on which terms an execution begins; later changes of definitions do not touch them."""
+    assert flow.repository_id is not None
     schedule = catalogue.schedules.get(flow.schedule_id) if flow.schedule_id else None
     policy = catalogue.policies.get(flow.policy_id) if flow.policy_id else None
     limits = [limit for limit in (flow.max_concurrent_jobs, schedule and schedule.max_concurrent_jobs) if limit]
     patience = policy.start_deadline_seconds if policy else None
     timeout = policy.execution_timeout_seconds if policy else None
-    started = FlowStarted(
+    return FlowStarted(
         flow_id=flow.id,
         execution_id=trigger.execution_id,
         flow_name=flow.name,
@@ -212,29 +248,9 @@ def _begin(catalogue: Catalogue, flow: Flow, trigger: Trigger, time: datetime) -
         priority=flow.priority,
         max_concurrent_jobs=min(limits, default=None),
         jobs=len(plan.planned),
-        parts=len(chunks),
+        parts=len(plan.parts),
         retry_of=trigger.retry_of,
         backfill_id=trigger.backfill_id,
         start_by=trigger.time + timedelta(seconds=patience) if patience else None,
         finish_by=time + (timedelta(seconds=timeout) if timeout else EXECUTION_TIMEOUT),
     )
-    parts = [
-        FlowPlanned(
-            flow_id=flow.id,
-            execution_id=trigger.execution_id,
-            part=number,
-            parts=len(chunks),
-            backups=chunk,
-            excluded=plan.excluded if number == 1 else [],
-        )
-        for number, chunk in enumerate(chunks, start=1)
-    ]
-    execution = Execution(started, time, trigger.sequence)
-    execution.parts = {part.part for part in parts}
-    execution.waiting = {backup.backup_id: backup for backup in plan.planned}
-    batch = [
-        Decision(event=event, time=time, cause=trigger.cause, actor=trigger.triggered_by) for event in (started, *parts)
-    ]
-    if not plan.planned:
-        batch.append(complete(execution, nothing_to_do(catalogue, flow, plan)))
-    return batch, execution

@@ -25,6 +25,7 @@ from schemas.events import (
     BackupCompleted,
     BackupFailed,
     BackupRequested,
+    BackupRetrying,
     BackupSkipped,
     BackupStarted,
     BackupStatus,
@@ -111,11 +112,15 @@ class Stop(Value, frozen=True, kw_only=True):
 
 
 class Request(Value, frozen=True, kw_only=True):
-    """The newest request of a backup in flight: where on the log it stands, and when the first one was made."""
+    """The newest request of a backup in flight: where on the log it stands, and when the first one was made.
+
+    `delay`: seconds for which nobody needs to hold it, as its last attempt has failed and the next one is to wait.
+    """
 
     sequence: int
     round: int
     requested_at: datetime
+    delay: int = 0
 
 
 class Abandoned(Value, frozen=True, kw_only=True):
@@ -131,6 +136,15 @@ class Ended(Value, frozen=True, kw_only=True):
     status: BackupStatus
     bytes_transferred: int
     error: str | None
+
+
+class Backup(Value, frozen=True, kw_only=True):
+    """One backup of an execution: a `schemas.events.OneBackup`."""
+
+    flow_id: str
+    execution_id: str
+    backup_id: str
+    context_id: str
 
 
 class Execution:
@@ -154,6 +168,12 @@ class Execution:
         self.begun: dict[str, int] = {}  # of those in flight: the last attempt that a worker began
         self.ended: dict[str, Ended] = {}
 
+    def plan(self, planned: FlowPlanned) -> None:
+        """Take in a part of the plan."""
+        if planned.part not in self.parts:
+            self.parts.add(planned.part)
+            self.waiting.update({backup.backup_id: backup for backup in planned.backups})
+
     @property
     def finished(self) -> bool:
         return len(self.parts) == self.started.parts and not self.waiting and not self.in_flight
@@ -163,10 +183,25 @@ class Execution:
         """Whether anything in it is not to be started any more."""
         return self.stop is not None or bool(self.stops) or self.late is not None
 
+    def backup(self, planned: PlannedBackup) -> Backup:
+        """Return which backup a planned one is."""
+        return Backup(
+            flow_id=self.started.flow_id,
+            execution_id=self.started.execution_id,
+            backup_id=planned.backup_id,
+            context_id=planned.context_id,
+        )
+
     @property
     def open_vms(self) -> set[str]:
         """The VMs whose backups have not ended."""
         return {backup.context_id for backup in (*self.waiting.values(), *self.in_flight.values())}
+
+    def delay(self, backup_id: str, seconds: int) -> None:
+        """Note for how long nobody needs to hold the request of a backup in flight."""
+        request = self.requests[backup_id]
+        if request.delay != seconds:
+            self.requests[backup_id] = structs.replace(request, delay=seconds)
 
     def stop_of(self, backup: PlannedBackup) -> Stop | None:
         """Return why a backup is to stop, None when it is not."""
@@ -256,10 +291,8 @@ def evolve(state: State, entry: Stored) -> State:
                 state.executions[started.execution_id] = Execution(started, sent.time, entry.sequence)
                 state.running.setdefault(group_of(started), set()).add(started.execution_id)
         case FlowPlanned() as planned:
-            execution = state.executions.get(planned.execution_id)
-            if execution and planned.part not in execution.parts:
-                execution.parts.add(planned.part)
-                execution.waiting.update({backup.backup_id: backup for backup in planned.backups})
+            if execution := state.executions.get(planned.execution_id):
+                execution.plan(planned)
         case BackupRequested() as requested:
             _requested(state, entry, requested)
         case BackupAbandoned() as abandoned:
@@ -271,6 +304,11 @@ def evolve(state: State, entry: Stored) -> State:
             execution = state.executions.get(begun.execution_id)
             if execution and begun.backup_id in execution.in_flight:
                 execution.begun[begun.backup_id] = max(begun.attempt, execution.begun.get(begun.backup_id, 0))
+                execution.delay(begun.backup_id, 0)
+        case BackupRetrying() as retrying:
+            execution = state.executions.get(retrying.execution_id)
+            if execution and retrying.attempt == execution.begun.get(retrying.backup_id):
+                execution.delay(retrying.backup_id, retrying.delay_seconds)
         case BackupCompleted() as done:
             _end(state, entry, done, Ended(status="success", bytes_transferred=done.bytes_transferred, error=None))
         case BackupFailed() as failed:

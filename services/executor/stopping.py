@@ -2,7 +2,6 @@
 
 from collections.abc import Container
 from datetime import datetime
-from typing import Any
 
 from schemas.commands import CreateBackfill, verb_of
 from schemas.events import (
@@ -148,23 +147,12 @@ def _closing(execution: Execution, backup: PlannedBackup) -> BackupSkipped | Bac
     if stop is None or not stop.forsaken:
         return None
     silent = f"{stop.reason}; its worker has not answered, so it may still be at work"
-    about: dict[str, Any] = {
-        "flow_id": execution.started.flow_id,
-        "execution_id": execution.started.execution_id,
-        "backup_id": backup.backup_id,
-        "context_id": backup.context_id,
-    }
+    which = execution.backup(backup)
     if stop.origin == "timeout":
-        return BackupFailed(**about, attempt=attempt, error=silent)
-    return BackupCancelled(**about, attempt=attempt, reason=silent)
+        return BackupFailed.of(which, attempt=attempt, error=silent)
+    return BackupCancelled.of(which, attempt=attempt, reason=silent)
 
 
 def skipped(execution: Execution, backup: PlannedBackup, reason: str) -> BackupSkipped:
     """Return the word that a planned VM will not be backed up."""
-    return BackupSkipped(
-        flow_id=execution.started.flow_id,
-        execution_id=execution.started.execution_id,
-        backup_id=backup.backup_id,
-        context_id=backup.context_id,
-        reason=reason,
-    )
+    return BackupSkipped.of(execution.backup(backup), reason=reason)

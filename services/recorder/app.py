@@ -4,48 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sqlalchemy.exc import DBAPIError
 
-from bus.envelope import Entry, Stored, Unreadable, envelope
-from bus.errors import Conflict, ForeignStream
+from bus.envelope import Entry, Envelope, Stored, envelope
+from bus.errors import Conflict
 from bus.log import Log
+from bus.subjects import id_of
 from schemas.events import DeadLettered
-from services import database
 from services.hosting import Subscribe
-from services.recorder.projection import batches, project
+from services.recorder.projection import Aside
 from services.recorder.store import Store
 
 log = logging.getLogger(__name__)
 
-DEAD = "dead.recorder.malformed"
-
 
 class Recorder:
-    """Projects all events into the tables."""
+    """Projects all events into the tables. What cannot be projected is set aside, and said on the log."""
 
     name = "recorder"
 
-    def __init__(self, database_url: str) -> None:
-        self._database_url = database_url
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the recorder follows
+        self._letters = Letters(log)
         self._log = log
-        await database.prepare(self._database_url)
-        self._store = Store(database.writer(self._database_url))
         self._stream = await log.identity()
         try:
             self._position = await self._store.position(self._stream)
-        except ForeignStream:
+        except Exception:
             await self._store.close()
             raise
-        self._buried, self._guard = 0, 0
-        for entry in await log.latest([DEAD]):
-            self._guard = entry.sequence
-            if isinstance(entry, Stored) and isinstance(entry.envelope.data, DeadLettered):
-                self._buried = entry.envelope.data.sequence
 
     async def run(self) -> None:
         try:
@@ -57,10 +49,8 @@ class Recorder:
             await asyncio.shield(self._store.close())
 
     async def _record(self, entries: list[Entry], position: int) -> None:
-        await self._bury(entry for entry in entries if isinstance(entry, Unreadable))
         try:
-            for batch in batches(entries):
-                await self._store.apply(project(batch), self._stream, batch[-1].sequence)
+            await self._store.apply(entries, self._stream, self._letters.say)
         except DBAPIError as error:
             cause = str(error.__cause__ or error).splitlines()[0]
             raise RuntimeError(
@@ -69,32 +59,65 @@ class Recorder:
             ) from error
         self._position = position
 
-    async def _bury(self, unreadable: Iterable[Unreadable]) -> None:
-        """Say on the log which messages could not be read, each once: before the position passes them."""
-        for entry in unreadable:
-            if entry.sequence <= self._buried or entry.unknown_type or entry.subject.startswith("dead."):
+
+class Letters:
+    """The recorder's dead letters: each is on the log once, however many recorders there are and wherever they end.
+
+    What was said is read from the log, and each letter is appended with the sequence that it was read up to.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._said: dict[str, set[int]] = {}  # by subject: the messages that have one
+        self._guards: dict[str, int] = {}
+
+    async def say(self, aside: Sequence[Aside]) -> None:
+        """Say on the log what is set aside. Dead letters have none of their own: that would never end."""
+        for one in aside:
+            if one.entry.subject.startswith("dead."):
                 continue
-            log.warning(
-                "message %d on %s is unreadable: %s",
-                entry.sequence,
-                entry.subject,
-                entry.error,
-                extra={"action": "dead_letter", "sequence": entry.sequence},
-            )
-            dead = DeadLettered(
-                service=self.name,
-                reason="malformed",
-                sequence=entry.sequence,
-                subject=entry.subject,
-                error=entry.error,
-            )
-            sent = envelope(dead, id=f"dead:{entry.sequence}", source=self.name, time=entry.stored_at)
-            try:
-                self._guard = await self._log.append([sent], expect={DEAD: self._guard})
-            except Conflict:
-                # another recorder said so, or this one before it crashed
-                self._guard = await self._log.last_sequence(DEAD)
-            self._buried = entry.sequence
+            letter = _letter(one)
+            subject = letter.type
+            if subject not in self._said:
+                self._said[subject] = set()
+                await self._read(subject)
+            while one.entry.sequence not in self._said[subject]:
+                await self._append(subject, letter, one)
+
+    async def _append(self, subject: str, letter: Envelope, one: Aside) -> None:
+        try:
+            self._guards[subject] = await self._log.append([letter], expect={subject: self._guards[subject]})
+        except Conflict:  # another recorder has said something, or what was there has expired
+            await self._read(subject)
+            return
+        self._said[subject].add(one.entry.sequence)
+        log.warning(
+            "message %d on %s is %s: %s",
+            one.entry.sequence,
+            one.entry.subject,
+            one.reason,
+            one.error,
+            extra={"action": "dead_letter", "sequence": one.entry.sequence},
+        )
+
+    async def _read(self, subject: str) -> None:
+        """Read what has been said since it was read last."""
+        guard = await self._log.last_sequence(subject)
+        for entry in await self._log.read([subject], after=self._guards.get(subject, 0), until=guard):
+            if isinstance(entry, Stored) and isinstance(entry.envelope.data, DeadLettered):
+                self._said[subject].add(entry.envelope.data.sequence)
+        self._guards[subject] = guard
+
+
+def _letter(one: Aside) -> Envelope:
+    dead = DeadLettered(
+        service=Recorder.name,
+        reason=one.reason,
+        sequence=one.entry.sequence,
+        subject=one.entry.subject,
+        error=one.error,
+    )
+    return envelope(dead, id=id_of(dead), source=Recorder.name, time=one.entry.stored_at)
 
 
 async def _uncancelled(work: object) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from bus.log import Log
-from services import database
-from services.recorder.projection import batches, project
-from services.recorder.store import Store
+from services.recorder.store import Tables
 
 TOGETHER = 5_000  # messages in one transaction
 
@@ -17,14 +15,12 @@ async def rebuild(log: Log, url: str) -> AsyncIterator[tuple[int, int]]:
 
     It ends where the log ended when it began; a recorder goes on from there. Raises `WrongRevision`, `ForeignStream`.
     """
-    await database.prepare(url)
     stream = await log.identity()
-    store = Store(database.writer(url))
+    store = Tables(url)
     try:
         position = await store.position(stream)
         async for entries in log.pages(after=position, until=stream.last_sequence, size=TOGETHER):
-            for batch in batches(entries):
-                await store.apply(project(batch), stream, batch[-1].sequence)
+            await store.apply(entries, stream)
             position = entries[-1].sequence
             yield position, stream.last_sequence
     finally:

@@ -1,32 +1,64 @@
-"""The store: applies changes and moves the position, in one transaction."""
+"""The store: applies what entries change and moves the position, in one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from functools import cache
+from operator import itemgetter
+from typing import Any, Protocol
 
-from sqlalchemy import Table, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Dialect, Table, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bus.envelope import Entry
 from bus.errors import ForeignStream
 from bus.log import Identity
 from bus.subjects import STREAM
 from schemas import tables as t
-from services.recorder.projection import Changes, Row
+from schemas.ids import AD_HOC
+from services import database
+from services.recorder.known import Execution, Known, Row, Subjects
+from services.recorder.projection import Aside, Changes, batches, project, refuse
 
 MOST_KEYS = 500  # ids in one IN (…)
 
+Say = Callable[[Sequence[Aside]], Awaitable[None]]
 
-class Store:
-    """The read model's one writer."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+class Store(Protocol):
+    """Where the recorder keeps its projection."""
 
     async def position(self, stream: Identity) -> int:
-        """Return the last sequence that is in the tables. Raises `ForeignStream` when it is another stream's."""
+        """Return the last sequence that is in it. Raises `ForeignStream` when it is another stream's."""
+        ...
+
+    async def apply(self, entries: Sequence[Entry], stream: Identity, say: Say) -> None:
+        """Take in entries in log order, and move the position to the last one; those before it change nothing.
+
+        `say` is told what is set aside before that is kept: a crash between the two says it again, and loses nothing.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+async def quietly(_: Sequence[Aside]) -> None:
+    """Say nothing of what is set aside: the recorder has said it, or will."""
+
+
+class Tables:
+    """The read model, of which this is the one writer."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engine = database.writer(url)
+
+    async def position(self, stream: Identity) -> int:
+        """Return the last sequence that is in the tables. Raises `ForeignStream`, and `WrongRevision`."""
+        await database.prepare(self._url)
         async with self._engine.connect() as connection:
             row = (await connection.execute(select(t.projection).where(t.projection.c.stream == STREAM))).one_or_none()
         if row is None:
@@ -39,41 +71,134 @@ class Store:
             )
         return int(row.position)
 
-    async def apply(self, changes: Changes, stream: Identity, position: int) -> None:
-        """Write all changes and the position, or nothing."""
-        async with self._engine.begin() as connection:
-            await _write(connection, changes)
-            statement = self._insert(t.projection)
-            await connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["stream"], set_={"position": statement.excluded.position}
-                ),
-                {"stream": STREAM, "stream_created": stream.created, "position": position},
-            )
+    async def apply(self, entries: Sequence[Entry], stream: Identity, say: Say = quietly) -> None:
+        """Write all that entries change, and the position.
 
-    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        return sqlite.insert(table) if self._engine.dialect.name == "sqlite" else postgresql.insert(table)
+        What the database refuses because of what a message says is found by halves, and set aside.
+        """
+        for batch in batches(entries):
+            try:
+                await self._apply(batch, stream, say)
+            except _Refused as refused:
+                if len(batch) == 1:
+                    await self._apply(batch, stream, say, refused=str(refused))
+                    continue
+                middle = len(batch) // 2
+                await self.apply(batch[:middle], stream, say)
+                await self.apply(batch[middle:], stream, say)
+
+    async def _apply(self, entries: Sequence[Entry], stream: Identity, say: Say, *, refused: str | None = None) -> None:
+        async with self._engine.begin() as connection:
+            position = await _locked_position(connection, stream)
+            entries = [entry for entry in entries if entry.sequence > position]
+            if not entries:
+                return  # another recorder on these tables was faster
+            try:
+                if refused is None:
+                    changes = project(entries, await _known(connection, Subjects(entries)))
+                else:
+                    changes = refuse(entries[0], refused)
+                await _write(connection, changes)
+            except (IntegrityError, DataError, StatementError, ValueError, ArithmeticError) as error:
+                if refused is not None or not _of_message(error):
+                    raise
+                raise _Refused(_cause(error)) from error
+            moved = update(t.projection).where(t.projection.c.stream == STREAM)
+            await connection.execute(moved.values(position=entries[-1].sequence))
+            if changes.aside:
+                await say(changes.aside)
 
     async def close(self) -> None:
         await self._engine.dispose()
 
 
+class _Refused(Exception):
+    """The database does not take what some message says."""
+
+
+def _of_message(error: Exception) -> bool:
+    """Tell whether an error is some message's fault. Else it is the database's: full, locked, gone, without a table."""
+    return isinstance(error, IntegrityError | DataError) or not isinstance(error, DBAPIError)
+
+
+def _cause(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return f"the database refused it: {(str(cause) or type(cause).__name__).splitlines()[0]}"
+
+
+async def _locked_position(connection: AsyncConnection, stream: Identity) -> int:
+    """Return the position. No other recorder moves it before this transaction ends."""
+    locked = select(t.projection.c.position).where(t.projection.c.stream == STREAM).with_for_update()
+    position = (await connection.execute(locked)).scalar()
+    if position is None:
+        row = {"stream": STREAM, "stream_created": stream.created, "position": 0}
+        await connection.execute(_insert(connection.dialect, t.projection).on_conflict_do_nothing(), row)
+        position = (await connection.execute(locked)).scalar_one()
+    return int(position)
+
+
+def _insert(dialect: Dialect, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+async def _known(connection: AsyncConnection, about: Subjects) -> Known:
+    """Return what the tables hold of what some entries are about."""
+    known, f, e, j, c = Known(), t.protection_flows, t.executions, t.backup_jobs, t.commands
+    executions = {f"execution/{id_}": id_ for id_ in about.executions}
+    identities = [t.identities.c.id, t.identities.c.number]
+    known.identities = dict(await _rows(connection, identities, {*about.identities, *executions}))
+    # what begins among these very entries has no rows yet
+    old = {id_ for identity, id_ in executions.items() if id_ not in about.started or identity in known.identities}
+    known.flows = {id_ for (id_,) in await _rows(connection, [f.c.id], about.flows)}
+    for id_, flow_id, completed_at in await _rows(connection, [e.c.id, e.c.flow_id, e.c.completed_at], old):
+        known.executions[id_] = Execution(flow_id=flow_id or AD_HOC, ended=completed_at is not None)
+    columns = [j.c.id, j.c.execution_id, j.c.status, j.c.attempt, j.c.round]
+    columns += [j.c.progress_percent, j.c.first_error, j.c.completed_at]
+    jobs = {id_ for id_, execution_id in about.jobs.items() if execution_id in old}
+    for row in await _rows(connection, columns, jobs):
+        known.jobs[row.execution_id, row.id] = dict(row._mapping)  # noqa: SLF001  its public name
+    for id_, outcome in await _rows(connection, [c.c.id, c.c.outcome], about.commands):
+        known.commands[id_] = outcome == "pending"
+    return known
+
+
+async def _rows(connection: AsyncConnection, columns: Sequence[Any], wanted: Iterable[str]) -> list[Any]:
+    """Return columns of the rows whose first one is wanted."""
+    keys, found = sorted(wanted), []
+    for start in range(0, len(keys), MOST_KEYS):
+        some = select(*columns).where(columns[0].in_(keys[start : start + MOST_KEYS]))
+        found += (await connection.execute(some)).all()
+    return found
+
+
+# --- what changes ----------------------------------------------------------------------------------------------------
+
+
 async def _write(connection: AsyncConnection, changes: Changes) -> None:
+    await _identify(connection, changes.identities)
     for table, id_, row, members in changes.definitions:
         await _define(connection, table, id_, row, members)
-    executions = await _of_known(connection, changes.new_executions.values(), t.protection_flows, "flow_id")
-    await _insert_all(connection, t.executions, executions)
-    jobs = await _of_known(connection, changes.new_jobs.values(), t.executions, "execution_id")
-    await _insert_all(connection, t.backup_jobs, jobs)
-    await _update_jobs(connection, changes.job_changes)
+    await _insert_all(connection, t.executions, list(changes.new_executions.values()))
+    await _insert_all(connection, t.backup_jobs, list(changes.new_jobs.values()), unless_there="id")
+    await _update_all(connection, t.backup_jobs, changes.job_changes)
     await _update_all(connection, t.executions, changes.execution_changes)
     await _update_all(connection, t.protection_flows, changes.flow_changes)
-    await _count(connection, await _of_known(connection, changes.flow_ends, t.executions, "execution_id"))
-    await _insert_all(connection, t.commands, list(changes.new_commands.values()), unless_there="id")
-    await _update_all(connection, t.commands, changes.answers, t.commands.c.outcome == "pending")
-    await _insert_events(connection, changes.events)
+    await _count(connection, changes.flow_ends)
+    await _insert_all(connection, t.commands, list(changes.new_commands.values()))
+    await _update_all(connection, t.commands, changes.answers)
+    await _insert_all(connection, t.events, changes.events)
     if changes.prune_before is not None:
         await _prune(connection, changes.prune_before)
+
+
+async def _identify(connection: AsyncConnection, identities: dict[str, int]) -> None:
+    if identities:
+        statement = _insert(connection.dialect, t.identities)
+        again = statement.on_conflict_do_update(index_elements=["id"], set_={"number": statement.excluded.number})
+        await connection.execute(again, [{"id": id_, "number": number} for id_, number in identities.items()])
 
 
 async def _define(connection: AsyncConnection, table: Table, id_: str, row: Row | None, members: list[Row]) -> None:
@@ -89,75 +214,50 @@ async def _define(connection: AsyncConnection, table: Table, id_: str, row: Row 
         await _insert_all(connection, t.machine_group_members, members)
 
 
-async def _of_known(connection: AsyncConnection, rows: Iterable[Row], parent: Table, key: str) -> list[Row]:
-    """Return the rows whose parent exists: what a deleted flow's executions still say has no place any more."""
-    rows = list(rows)
-    wanted = sorted({row[key] for row in rows if row[key] is not None})
-    known: set[str] = set()
-    for start in range(0, len(wanted), MOST_KEYS):
-        some = wanted[start : start + MOST_KEYS]
-        known.update((await connection.execute(select(parent.c.id).where(parent.c.id.in_(some)))).scalars())
-    return [row for row in rows if row[key] is None or row[key] in known]
-
-
 async def _insert_all(
     connection: AsyncConnection, table: Table, rows: Sequence[Row], *, unless_there: str | None = None
 ) -> None:
-    """Insert rows that all have the same columns."""
+    """Insert rows that all have the same columns.
+
+    In SQLite past SQLAlchemy's own binding, which takes longer than all the rest. The rows' values are bound in place.
+    """
     if not rows:
         return
-    statement: Any = insert(table)
-    if unless_there is not None:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        statement = dialect.insert(table).on_conflict_do_nothing(index_elements=[unless_there])
-    await connection.execute(statement, rows)
+    if connection.dialect.name != "sqlite":
+        await connection.execute(_insertion(connection.dialect, table, unless_there), list(rows))
+        return
+    statement, processes, values = _compiled(connection.dialect, table, tuple(rows[0]), unless_there)
+    for name, process in processes:
+        for row in rows:
+            row[name] = process(row[name])
+    await connection.exec_driver_sql(statement, [values(row) for row in rows])
 
 
-async def _update_all(
-    connection: AsyncConnection, table: Table, changes: dict[str, Row], condition: Any = None, kept: str = ""
-) -> None:
-    """Update rows by id, one statement for all that change the same columns.
+def _insertion(dialect: Dialect, table: Table, unless_there: str | None) -> sqlite.Insert | postgresql.Insert:
+    statement = _insert(dialect, table)
+    return statement if unless_there is None else statement.on_conflict_do_nothing(index_elements=[unless_there])
 
-    `kept`: a column whose first value stays.
-    """
+
+@cache
+def _compiled(
+    dialect: Dialect, table: Table, names: tuple[str, ...], unless_there: str | None
+) -> tuple[str, list[tuple[str, Any]], Callable[[Row], tuple[Any, ...]]]:
+    """Return the statement that inserts rows with these columns, how some values are bound, and all in their order."""
+    compiled = _insertion(dialect, table, unless_there).compile(dialect=dialect, column_keys=list(names))
+    processes = [(name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in names]
+    order = compiled.positiontup
+    assert order is not None
+    return str(compiled), [one for one in processes if one[1] is not None], itemgetter(*order)
+
+
+async def _update_all(connection: AsyncConnection, table: Table, changes: dict[str, Row]) -> None:
+    """Update rows by id, one statement for all that change the same columns."""
     by_columns: dict[tuple[str, ...], list[Row]] = {}
     for id_, values in changes.items():
         by_columns.setdefault(tuple(sorted(values)), []).append({"id_": id_, **values})
     for columns, rows in by_columns.items():
-        if not columns:
-            continue
         statement = update(table).where(table.c.id == bindparam("id_"))
-        if condition is not None:
-            statement = statement.where(condition)
-        values: dict[str, Any] = {column: bindparam(column) for column in columns}
-        if kept in values:
-            values[kept] = func.coalesce(table.c[kept], bindparam(kept))
-        await connection.execute(statement.values(values), rows)
-
-
-async def _insert_events(connection: AsyncConnection, rows: Sequence[Row]) -> None:
-    """Insert messages past SQLAlchemy's own binding, which takes longer than the rest: each message is a row here."""
-    if not rows:
-        return
-    dialect = connection.dialect
-    compiled = insert(t.events).compile(dialect=dialect)
-    types = [(column.name, column.type.dialect_impl(dialect).bind_processor(dialect)) for column in t.events.columns]
-    if dialect.name == "sqlite":
-        bound = [tuple(process(row[name]) if process else row[name] for name, process in types) for row in rows]
-        await connection.exec_driver_sql(str(compiled), bound)
-    else:
-        await connection.execute(insert(t.events), list(rows))
-
-
-async def _update_jobs(connection: AsyncConnection, changes: dict[tuple[str, int], Row]) -> None:
-    """Update jobs attempt by attempt: one that has ended, or of which a newer attempt has begun, stays as it is."""
-    j = t.backup_jobs
-    for attempt in sorted({attempt for _, attempt in changes}):
-        rows = {id_: row for (id_, of), row in changes.items() if of == attempt}
-        current = j.c.completed_at.is_(None)
-        if attempt:
-            current &= j.c.attempt <= attempt
-        await _update_all(connection, j, rows, current, kept="first_error")
+        await connection.execute(statement.values({column: bindparam(column) for column in columns}), rows)
 
 
 async def _count(connection: AsyncConnection, ends: list[Row]) -> None:

@@ -2,6 +2,11 @@
 
 Whether a backup is to run was decided by the executor, and each message is the whole of the work. What has been done
 about it already, the log tells: deliveries may come again, and the server's count of them does not survive its crash.
+
+An attempt owns its messages (ADR "An attempt owns its delivery"). The server takes an answer to a message for whoever
+has it just now, so a worker that has lost its attempt stays silent: it reports nothing, answers nothing, and gives no
+sign of life. It finds out by following the log; by looking there before it speaks when it was silent for longer than
+its lease; and for certain by reading back what it has said.
 """
 
 from __future__ import annotations
@@ -9,18 +14,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from bus.clock import now
+import msgspec
+
+from bus.clock import Clock, now
 from bus.connection import worker_name
 from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Unavailable, Unknown
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
+from bus.subjects import id_of
 from bus.tasks import ended
-from schemas.base import Value
 from schemas.events import (
     AttemptEvent,
     BackupCancelled,
@@ -32,7 +38,8 @@ from schemas.events import (
     BackupStarted,
 )
 from services.hosting import Delivery, Subscribe
-from services.worker.domain import Attempts, Report, evolve
+from services.worker import note
+from services.worker.domain import Attempts, End, Report, evolve
 from services.worker.engines import ENGINES
 from services.worker.engines.engine import BackupError, Engine, Progress, Result
 
@@ -40,186 +47,349 @@ log = logging.getLogger(__name__)
 
 REPORTS = "backup.*.*"
 STOPS = ("flow.cancelling.*", "flow.completed.*")
-HEARTBEAT = WORKER_QUEUE.ack_wait / 3  # seconds between signs of life; a missed one does not lose the message
 PROGRESS_EVERY = 1.0  # seconds
 RETRY_DELAY = 2.0  # seconds before a message comes again when the log could not be reached
+NOTE_PAUSE = 1.0  # seconds between two notes at least
+NOTE_KEPT = 3600.0  # seconds for which a dead worker's note stays for operators to see
+TIDY_EVERY = 600.0  # seconds between looks for notes of dead workers
+PAGE = 10_000  # places on the log that are read at once when a request is from long ago
 
 
 class _Lost(Exception):
-    """Another worker has taken this backup over, as this one was thought dead, or the executor has closed it."""
+    """The attempt does not count any more: a newer one has begun, or the backup has ended without it."""
 
 
-class _Run(Value, frozen=True, kw_only=True):
-    """An engine at work."""
+class _Stopping(Exception):
+    """This worker is going down."""
 
-    request: BackupRequested
-    attempt: int
+
+class _Run:
+    """A backup that this worker holds: its messages, and the engine at work on it."""
+
+    def __init__(self, entry: Stored, request: BackupRequested, delivery: Delivery, at: float) -> None:
+        self.entry = entry
+        self.request = request
+        self.deliveries = {entry.sequence: delivery}  # by place on the log: the newest of each message
+        self.attempt = 0  # 0 until one has begun
+        self.engine: asyncio.Task[Result] | None = None
+        self.renewed = at  # by the event loop's clock: the lease runs from here
+        self.lost = False
+        self.reported = asyncio.Event()  # its slot is free; what is reported is still to be read back and answered
 
 
 class Worker:
-    """Runs one backup engine for each VM, `slots` at a time."""
+    """Runs one backup engine for each VM, `slots` at a time. `worker_id` is its own among all that run at once."""
 
     name = "worker"
 
-    def __init__(self, *, slots: int = 4, engines: Mapping[str, Engine] = ENGINES) -> None:
+    def __init__(
+        self,
+        *,
+        slots: int = 4,
+        engines: Mapping[str, Engine] = ENGINES,
+        clock: Clock = now,
+        worker_id: str | None = None,
+    ) -> None:
         self._slots = slots
         self._engines = engines
-        self._id = worker_name()
-        self._running: dict[asyncio.Task[Result], _Run] = {}
+        self._clock = clock
+        self._id = worker_id or worker_name()
+        self._lease = WORKER_QUEUE.ack_wait
+        self._held: dict[str, _Run] = {}  # by backup
         self._attempts = Attempts()
         self._position = 0
-        self._moved = asyncio.Condition()
+        self._moved = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._pinning = asyncio.Lock()
+        self._pinned: dict[str, Any] = {}
         self._stopping = False
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         self._log = log
-        self._position = await log.acknowledged(WORKER_QUEUE)
+        self._past = _Past(log)
+        # a backup that was requested again has attempts that are older than its message, and not older than these
+        self._position = min(await log.acknowledged(WORKER_QUEUE), (await log.checkpoint("executor")).position)
         self._attempts = Attempts(since=self._position)
-        # engines work in threads, one for each slot
-        asyncio.get_running_loop().set_default_executor(
-            ThreadPoolExecutor(self._slots + 4, thread_name_prefix="engine")
-        )
         subscribe(WORKER_QUEUE, self.handle, slots=self._slots)
 
     async def run(self) -> None:
-        """Follow what all workers report."""
+        """Follow what all workers report, and let them know that this one lives."""
+        parts = (self._follow(), self._keep_alive(), self._keep_note(), self._tidy())
+        tasks = [asyncio.create_task(part) for part in parts]
         try:
-            async for batch in self._log.follow([REPORTS, *STOPS], after=self._position):
-                _fold(self._attempts, batch.entries)
-                for task, run in self._running.items():
-                    if self._attempts.stop_reason(run.request) or self._lost(self._attempts, run.request, run.attempt):
-                        task.cancel()
-                async with self._moved:
-                    self._position = batch.position
-                    self._moved.notify_all()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
             self._stopping = True
-            for task in self._running:
-                task.cancel()
+            self._moved.set()
+            for run in self._held.values():
+                if run.engine is not None:
+                    run.engine.cancel()
+            await ended(*tasks)
+
+    async def _follow(self) -> None:
+        async for batch in self._log.follow([REPORTS, *STOPS], after=self._position):
+            _fold(self._attempts, batch.entries)
+            self._position = batch.position
+            for run in self._held.values():
+                run.lost = run.lost or self._is_lost(run)
+                if run.engine is not None and (run.lost or self._attempts.stop_reason(run.request)):
+                    run.engine.cancel()
+            moved, self._moved = self._moved, asyncio.Event()
+            moved.set()
+
+    # --- one backup ---------------------------------------------------------------------------------------------------
 
     async def handle(self, delivery: Delivery) -> None:
         """Do one backup. A message that is no request is left to the recorder's dead letters."""
+        entry = delivery.entry
+        if not (isinstance(entry, Stored) and isinstance(entry.envelope.data, BackupRequested)):
+            await delivery.message.ack_sync()
+            return
+        request = entry.envelope.data
+        if (held := self._held.get(request.backup_id)) is not None:
+            held.deliveries[entry.sequence] = delivery  # who is at work on the backup answers this one too
+            return
         if self._stopping:
             await delivery.message.nack(delay=RETRY_DELAY)
             return
-        entry = delivery.entry
-        if isinstance(entry, Stored) and isinstance(entry.envelope.data, BackupRequested):
-            try:
-                delay = await self._attempt(delivery, entry, entry.envelope.data)
-            except _Lost:
-                log.warning(
-                    "backup %s is another worker's by now",
-                    entry.envelope.data.backup_id,
-                    extra={"action": "backup_lost", "backup_id": entry.envelope.data.backup_id},
-                )
-                return  # the message too: an answer from here would count as the other one's
-            except (Unavailable, Unknown) as error:
-                log.warning("%s", error, extra={"action": "report_retry", "part": self.name})
-                delay = RETRY_DELAY
-            if delay is not None:
+        run = self._held[request.backup_id] = _Run(entry, request, delivery, _loop_time())
+        self._changed.set()
+        holding = asyncio.create_task(self._hold(run))
+        holding.add_done_callback(lambda task: self._let_go(run, task))
+        try:
+            await run.reported.wait()
+        finally:
+            if not run.reported.is_set():
+                await ended(holding)
+
+    def _let_go(self, run: _Run, task: asyncio.Task[None]) -> None:
+        del self._held[run.request.backup_id]
+        self._changed.set()
+        run.reported.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning(
+                "the request for backup %s was not answered, and comes again: %s",
+                run.request.backup_id,
+                error or type(error).__name__,
+                extra={"action": "answer_failed", "backup_id": run.request.backup_id},
+            )
+
+    async def _hold(self, run: _Run) -> None:
+        """Make an attempt at a backup, and answer its messages while they are this worker's to answer."""
+        delay: float | None = RETRY_DELAY
+        try:
+            delay = await self._attempt(run)
+        except _Lost:
+            log.warning(
+                "backup %s is not this worker's any more",
+                run.request.backup_id,
+                extra={"action": "backup_lost", "backup_id": run.request.backup_id},
+            )
+            if (end := self._attempts.ended.get(run.request.backup_id)) is not None:
+                await self._discard(run.request, end)
+            return  # and the messages are left alone: an answer would count for whoever has them now
+        except _Stopping:
+            run.lost = True  # so the last note does not claim it
+            with suppress(Unavailable):
+                await self._pin(again=False)
+        except (Unavailable, Unknown) as error:
+            log.warning("%s", error, extra={"action": "report_retry", "part": self.name})
+        if delay is not None and self._lease_is_over(run):
+            return  # they come again by themselves
+        while run.deliveries:
+            _, delivery = run.deliveries.popitem()
+            if delay is None:
+                await delivery.message.ack_sync()
+            else:
                 await delivery.message.nack(delay=delay)
-                return
-        await delivery.message.ack_sync()
 
-    async def _attempt(self, delivery: Delivery, entry: Stored, request: BackupRequested) -> float | None:
-        """Make one attempt. Returns None when the backup has ended, else the seconds until the next attempt.
+    async def _attempt(self, run: _Run) -> float | None:
+        """Make one attempt. Returns None when the backup has ended, else the seconds until its messages come again.
 
-        Raises `_Lost` when another worker has it.
+        Raises `_Lost` when the attempt does not count.
         """
-        attempts = await self._history(entry)
-        if request.backup_id in attempts.ended:
-            return None  # it was redelivered for a lost answer only, or closed by the executor
-        attempt = attempts.next_attempt(request.backup_id)
+        request = run.request
+        attempts = await self._history(run)
+        if (end := attempts.ended.get(request.backup_id)) is not None:
+            # it came again for a lost answer only, or was closed by the executor
+            if end.snapshot_ref is None:
+                await self._discard(request, end)
+            return None
+        if (silent_in := await self._held_elsewhere(request, attempts)) > 0:
+            return min(silent_in + 0.5, self._lease / 3)
+        number = attempts.next_attempt(request.backup_id)
         if reason := attempts.stop_reason(request):
-            await self._report(entry, BackupCancelled(**_about(request, attempt), reason=reason))
-            return None
-        begun = await self._report(entry, BackupStarted(**_about(request, attempt), worker=self._id))
-        attempts = await self._history(entry, begun)
-        if request.backup_id in attempts.ended:
-            return None
-        if self._lost(attempts, request, attempt):
+            return await self._conclude(run, BackupCancelled.of(request, attempt=number, reason=reason))
+        begun = await self._report(run.entry, BackupStarted.of(request, attempt=number, worker=self._id))
+        attempts = await self._history(run, begun)
+        if attempts.lost(request.backup_id, number, self._id):
             raise _Lost
-        async with self._alive(delivery), self._progress(entry, request, attempt) as progress:
-            try:
-                result = await self._backup(request, attempt, progress)
-            except BackupError as error:
-                return await self._failed(entry, request, attempt, str(error))
-            except TimeoutError:
-                error = f"not finished within {request.timeout_seconds} s (the policy's timeout_seconds)"
-                return await self._failed(entry, request, attempt, error)
-            except asyncio.CancelledError:
-                if reason := self._attempts.stop_reason(request):
-                    await self._report(entry, BackupCancelled(**_about(request, attempt), reason=reason))
-                    return None
-                if self._lost(self._attempts, request, attempt):
-                    raise _Lost from None
-                if self._stopping:
-                    return RETRY_DELAY  # this worker is going down: another one takes it
-                raise
-            except Exception as error:
-                log.exception("engine %s failed", request.engine, extra={"action": "engine_bug"})
-                message = f"the engine {request.engine!r} failed: {type(error).__name__}: {error}"
-                return await self._failed(entry, request, attempt, message)
-        completed = BackupCompleted(
-            **_about(request, attempt),
+        run.attempt = number
+        return await self._conclude(run, await self._work(run))
+
+    async def _held_elsewhere(self, request: BackupRequested, attempts: Attempts) -> float:
+        """Return in how many seconds another worker that is at work on a backup will be taken for dead; 0: none is."""
+        attempt = attempts.begun.get(request.backup_id)
+        if attempt is None or attempt.over or attempt.worker == self._id:
+            return 0
+        theirs, at = await self._log.read_note(note.key_of(attempt.worker)), await self._log.time()
+        return note.silent_in(attempt, request.backup_id, theirs, now=at, lease=self._lease)
+
+    async def _work(self, run: _Run) -> AttemptEvent:
+        """Let the engine work, and return how the attempt ended. Raises `_Lost`, `_Stopping`."""
+        request = run.request
+        try:
+            async with self._progress(run) as progress:
+                result = await self._backup(run, progress)
+        except BackupError as error:
+            return _failure(run, str(error))
+        except TimeoutError:
+            return _failure(run, f"not finished within {request.timeout_seconds} s (the policy's timeout_seconds)")
+        except asyncio.CancelledError:
+            if run.lost:
+                raise _Lost from None
+            if reason := self._attempts.stop_reason(request):
+                return BackupCancelled.of(request, attempt=run.attempt, reason=reason)
+            if self._stopping:
+                raise _Stopping from None  # another worker takes it
+            raise
+        except Exception as error:
+            log.exception("engine %s failed", request.engine, extra={"action": "engine_bug"})
+            return _failure(run, f"the engine {request.engine!r} failed: {type(error).__name__}: {error}")
+        return BackupCompleted.of(
+            request,
+            attempt=run.attempt,
             bytes_read=result.bytes_read,
             bytes_transferred=result.bytes_transferred,
             snapshot_ref=result.snapshot_ref,
         )
-        await self._report(entry, completed)
-        return None
 
-    async def _backup(self, request: BackupRequested, attempt: int, progress: asyncio.Queue[Progress]) -> Result:
+    async def _backup(self, run: _Run, progress: asyncio.Queue[Progress]) -> Result:
+        request = run.request
         engine = self._engines.get(request.engine)
         if engine is None:
             raise BackupError(f"this worker has no engine {request.engine!r}; it has {', '.join(self._engines)}")
-        work = asyncio.create_task(engine.backup(request, attempt, progress.put_nowait))
-        self._running[work] = _Run(request=request, attempt=attempt)
+        run.engine = asyncio.create_task(engine.backup(request, run.attempt, progress.put_nowait))
         try:
-            return await asyncio.wait_for(work, request.timeout_seconds)
+            return await asyncio.wait_for(run.engine, request.timeout_seconds)
         finally:
-            del self._running[work]
+            run.engine = None
 
-    async def _failed(self, entry: Stored, request: BackupRequested, attempt: int, error: str) -> float | None:
-        if attempt <= request.retry_attempts:
-            delay = request.retry_delay_seconds
-            retrying = BackupRetrying(**_about(request, attempt), error=error, delay_seconds=delay)
-            await self._report(entry, retrying)
-            return float(delay)
-        await self._report(entry, BackupFailed(**_about(request, attempt), error=error))
+    async def _conclude(self, run: _Run, event: AttemptEvent) -> float | None:
+        """Report how an attempt ended, and read back whether that counts. Returns and raises as `_attempt`."""
+        if self._lease_is_over(run):
+            await self._caught_up()
+        if run.lost:
+            raise _Lost
+        sequence = await self._report(run.entry, event)
+        run.reported.set()
+        attempts = await self._history(run, sequence)
+        if isinstance(event, BackupRetrying):
+            if self._is_lost(run):
+                raise _Lost
+            return float(event.delay_seconds)
+        end = attempts.ended.get(run.request.backup_id)
+        if end is None or end.sequence != sequence:
+            raise _Lost
+        if end.snapshot_ref is None:
+            await self._discard(run.request, end)
         return None
 
-    async def _history(self, entry: Stored, until: int | None = None) -> Attempts:
-        """Return what the log says of a request's backup, now or at least until a sequence."""
-        last = await self._log.last_sequence(REPORTS) if until is None else until
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._position >= last)
-        if entry.sequence <= self._attempts.since:
-            return _fold(Attempts(), await self._log.read([REPORTS, *STOPS], after=entry.sequence))
-        return self._attempts
-
-    def _lost(self, attempts: Attempts, request: BackupRequested, attempt: int) -> bool:
-        return attempts.lost(request.backup_id, attempt, self._id)
-
-    @asynccontextmanager
-    async def _alive(self, delivery: Delivery) -> AsyncIterator[None]:
-        """Tell the server again and again that the message is being worked on."""
-
-        async def beat() -> None:
-            while True:
-                await asyncio.sleep(HEARTBEAT)
-                await delivery.message.in_progress()
-
-        task = asyncio.create_task(beat())
+    async def _discard(self, request: BackupRequested, end: End) -> None:
+        """Remove what attempts at a backup that has ended left behind: all but the success that counts."""
+        engine = self._engines.get(request.engine)
+        if engine is None or not end.begun:
+            return
         try:
-            yield
-        finally:
-            await ended(task)
+            await engine.discard(request, keep=end.snapshot_ref)
+        except BackupError as error:
+            log.warning(
+                "backup %s has ended, and what is left of it cannot be removed: %s. Remove it by hand",
+                request.backup_id,
+                error,
+                extra={"action": "discard_failed", "backup_id": request.backup_id},
+            )
+
+    # --- what the log says --------------------------------------------------------------------------------------------
+
+    async def _history(self, run: _Run, until: int | None = None) -> Attempts:
+        """Return what the log says of a request's backup, now or at least until a sequence."""
+        await self._caught_up(until)
+        if self._attempts.knows(run.request.backup_id, run.entry.sequence):
+            return self._attempts
+        return await self._past.read(run.entry, run.request.backup_id, until=self._position)
+
+    async def _caught_up(self, until: int | None = None) -> None:
+        """Return when all has been read that is on the log, now or up to a sequence."""
+        last = await self._log.last_sequence(REPORTS) if until is None else until
+        while self._position < last:
+            if self._stopping:
+                raise _Stopping
+            await self._moved.wait()
+
+    def _is_lost(self, run: _Run) -> bool:
+        return run.attempt > 0 and self._attempts.lost(run.request.backup_id, run.attempt, self._id)
+
+    # --- signs of life ------------------------------------------------------------------------------------------------
+
+    def _lease_is_over(self, run: _Run) -> bool:
+        """Tell whether this worker has been silent for so long that the server may have given its message away."""
+        return _loop_time() - run.renewed > self._lease
+
+    async def _keep_alive(self) -> None:
+        """Tell the server again and again that the messages are being worked on."""
+        while True:
+            await asyncio.sleep(self._lease / 3)  # a missed one does not lose the message
+            if self._log.is_connected:
+                with suppress(Unavailable, _Stopping):
+                    await self._renew()
+
+    async def _renew(self) -> None:
+        if any(self._lease_is_over(run) for run in self._held.values()):
+            await self._caught_up()
+        for run in [run for run in self._held.values() if not run.lost]:
+            for delivery in list(run.deliveries.values()):
+                await delivery.message.in_progress()
+            run.renewed = _loop_time()
+
+    async def _keep_note(self) -> None:
+        """Pin up what this worker holds, at every change and every few seconds."""
+        while True:
+            self._changed.clear()
+            with suppress(Unavailable):
+                await self._pin()
+            await asyncio.sleep(NOTE_PAUSE)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), max(0.0, self._lease / 6 - NOTE_PAUSE))
+
+    async def _pin(self, *, again: bool = True) -> None:
+        async with self._pinning:
+            mine = note.WorkerNote(
+                slots=self._slots,
+                holding=sorted(backup_id for backup_id, run in self._held.items() if not run.lost),
+                engines=sorted(self._engines),
+                position=self._position,
+            )
+            value = msgspec.to_builtins(mine)
+            if again or value != self._pinned:
+                await self._log.note(note.key_of(self._id), value)
+                self._pinned = value
+
+    async def _tidy(self) -> None:
+        """Remove the notes of workers that have been dead for long."""
+        while True:
+            with suppress(Unavailable):
+                notes, at = await self._log.notes(note.PREFIX), await self._log.time()
+                for key in note.outdated(notes, now=at, keep=NOTE_KEPT):
+                    await self._log.remove_note(key)
+            await asyncio.sleep(TIDY_EVERY)
+
+    # --- reports ------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _progress(
-        self, entry: Stored, request: BackupRequested, attempt: int
-    ) -> AsyncIterator[asyncio.Queue[Progress]]:
+    async def _progress(self, run: _Run) -> AsyncIterator[asyncio.Queue[Progress]]:
         """Report progress at most once a second, and only when the per cent has moved."""
         queue: asyncio.Queue[Progress] = asyncio.Queue()
 
@@ -229,17 +399,18 @@ class Worker:
                 latest = await queue.get()
                 while not queue.empty():
                     latest = queue.get_nowait()
-                if latest.percent <= reported:
+                if latest.percent <= reported or run.lost or self._lease_is_over(run):
                     continue
                 reported = latest.percent
-                progressed = BackupProgressed(
-                    **_about(request, attempt),
+                progressed = BackupProgressed.of(
+                    run.request,
+                    attempt=run.attempt,
                     percent=latest.percent,
                     bytes_read=latest.bytes_read,
                     bytes_transferred=latest.bytes_transferred,
                 )
                 with suppress(Unavailable, Unknown):  # the next one says more
-                    await self._report(entry, progressed)
+                    await self._report(run.entry, progressed)
                 await asyncio.sleep(PROGRESS_EVERY)
 
         task = asyncio.create_task(report())
@@ -252,19 +423,45 @@ class Worker:
         return await self._log.ask(self._envelope(entry, event))
 
     def _envelope(self, entry: Stored, event: AttemptEvent) -> Envelope:
-        at = now()
-        kind = str(event.__struct_config__.tag).removeprefix("backup.")
-        id_ = f"{kind}:{event.backup_id}:{event.attempt}"
-        if isinstance(event, BackupProgressed):
-            id_ += f":{event.percent}"
         return envelope(
             event,
-            id=id_,
+            id=id_of(event),
             source=f"{self.name}/{self._id}",
-            time=at,
+            time=self._clock(),
             correlationid=event.execution_id,
             causationid=entry.envelope.id,
         )
+
+
+class _Past:
+    """What the log says of requests from before all that a worker follows.
+
+    A consumer that was made anew delivers everything again, in order: so the past is read once, forwards, and no
+    further than the backup's end.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._attempts: Attempts | None = None
+        self._position = 0
+        self._reading = asyncio.Lock()
+
+    async def read(self, entry: Stored, backup_id: str, *, until: int) -> Attempts:
+        """Return what the log says up to a sequence of a backup that was requested there, or up to its end."""
+        async with self._reading:
+            attempts = self._attempts
+            if attempts is None or not attempts.knows(backup_id, entry.sequence):
+                attempts = self._attempts = Attempts(since=entry.sequence - 1)
+                self._position = entry.sequence - 1
+            while backup_id not in attempts.ended and self._position < until:
+                page = min(self._position + PAGE, until)
+                _fold(attempts, await self._log.read([REPORTS, *STOPS], after=self._position, until=page))
+                self._position = page
+            return attempts
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _fold(attempts: Attempts, entries: Sequence[Entry]) -> Attempts:
@@ -274,11 +471,9 @@ def _fold(attempts: Attempts, entries: Sequence[Entry]) -> Attempts:
     return attempts
 
 
-def _about(request: BackupRequested, attempt: int) -> dict[str, Any]:
-    return {
-        "flow_id": request.flow_id,
-        "execution_id": request.execution_id,
-        "backup_id": request.backup_id,
-        "context_id": request.context_id,
-        "attempt": attempt,
-    }
+def _failure(run: _Run, error: str) -> BackupRetrying | BackupFailed:
+    """Return what a failed attempt is: one of several, or the last."""
+    request, attempt = run.request, run.attempt
+    if attempt <= request.retry_attempts:
+        return BackupRetrying.of(request, attempt=attempt, error=error, delay_seconds=request.retry_delay_seconds)
+    return BackupFailed.of(request, attempt=attempt, error=error)

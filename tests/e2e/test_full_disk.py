@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import resource
 import signal
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import httpx
+import pytest
 
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server
 from services import database
-from tests.running import FLOWS, ROOT
+from tests.running import FLOWS, ROOT, Running
 from tests.services.test_rebuild import found
 from tests.support import due, eventually, flow, group, repository, sent, vm
 
@@ -61,3 +68,53 @@ async def test_a_full_disk(server: Server, log: Log, tmp_path: Path) -> None:
     env["FLOWS_NATS_URL"] = server.url
     subprocess.run([*FLOWS, "rebuild", "--into", str(rebuilt)], cwd=ROOT, env=env, check=True, capture_output=True)
     assert await found(url, database.sqlite_url(rebuilt)) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 96 MB: only root may make one."""
+    disk = tmp_path / "small"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(disk)]
+    if (made := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill(file: Path) -> None:
+    """Write until there is no space left."""
+    out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        while True:
+            os.write(out, b"x" * 4096)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+    finally:
+        os.close(out)
+
+
+def test_the_engine_recovers_by_itself_when_the_disk_has_space_again(small_disk: Path) -> None:
+    """The log's stream freezes at the first write that fails; only a new start of nats-server thaws it."""
+    running = Running(small_disk / "data").start()
+    try:
+        api = running.client()
+        api.create("/policies", name="before")
+        ballast = small_disk / "ballast"
+        monitor = re.findall(r'http: "(.*)"', (running.folder / "nats-server.conf").read_text())[0]
+
+        def frozen() -> bool:
+            fill(ballast)
+            api.http.post("/policies", json={"name": "while it is full"})
+            return httpx.get(f"http://{monitor}/healthz").status_code == 503
+
+        deadline = time.monotonic() + 60
+        while not frozen():
+            assert time.monotonic() < deadline
+        ballast.unlink()
+        api.until_created("/policies", {"name": "after"}, key="after", within=60)
+        api.until("/policies", lambda found: {"before", "after"} <= {one["name"] for one in found["policies"]})
+        api.close()
+    finally:
+        assert running.stop() == 0

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
 import stat
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from bus.server import free_port
-from tests.running import FLOWS, ROOT, Running
+from tests.running import FLOWS, ROOT, START, Running
 from tests.support import alive
 
 
@@ -129,6 +131,53 @@ def test_the_log_server_killed_comes_back(tmp_path: Path) -> None:
 
         api.until("/policies", again)
         assert api.get("/policies")["total"] == 2
+        api.close()
+    finally:
+        assert running.stop() == 0
+
+
+def test_the_log_server_killed_while_the_engine_starts_comes_back(tmp_path: Path) -> None:
+    running = Running(tmp_path / "data")
+    deadline = time.monotonic() + START
+
+    def kill_when_services_start() -> None:
+        while not (running.folder / "logs" / "registry.log").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(int((running.folder / "nats.pid").read_text()), 9)
+
+    killer = threading.Thread(target=kill_when_services_start)
+    killer.start()
+    try:
+        running.start()
+        killer.join()
+        api = running.client()
+        api.create("/policies", name="after")
+        api.close()
+    finally:
+        assert running.stop() == 0
+
+
+def test_a_log_server_that_cannot_start_again_is_tried_until_it_can(tmp_path: Path) -> None:
+    """Somebody else listens on its port, as after a reboot; then no more."""
+    port = free_port("127.0.0.1")
+    running = Running(tmp_path / "data", "--nats-port", str(port)).start()
+    try:
+        api = running.client()
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            os.kill(int((running.folder / "nats.pid").read_text()), 9)
+            deadline = time.monotonic() + 10
+            while True:
+                with contextlib.suppress(OSError):
+                    other.bind(("127.0.0.1", port))
+                    break
+                assert time.monotonic() < deadline
+            other.listen()
+            time.sleep(3)  # more than one try
+            assert running.process
+            assert running.process.poll() is None
+        api.until_created("/policies", {"name": "after"}, key="after", within=60)
         api.close()
     finally:
         assert running.stop() == 0

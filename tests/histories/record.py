@@ -192,6 +192,9 @@ class Deaf:
                 continue
         return Result(bytes_read=1, bytes_transferred=1, snapshot_ref="late")
 
+    async def discard(self, request: Any, *, keep: str | None) -> None:
+        pass
+
 
 @scenario
 async def silent_worker(engine: Engine) -> None:

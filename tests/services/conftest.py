@@ -21,6 +21,7 @@ from schemas.base import Message
 from services import database
 from services.hosting import Service, host_all
 from services.recorder.app import Recorder
+from services.recorder.store import Tables
 from tests.support import eventually, sent
 
 
@@ -44,7 +45,7 @@ class Engine:
             await task
 
     def recorder(self) -> Recorder:
-        return Recorder(self.database_url)
+        return Recorder(Tables(self.database_url))
 
     async def ask(self, *commands: Message) -> list[int]:
         sequences = []

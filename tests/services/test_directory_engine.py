@@ -183,7 +183,126 @@ async def test_a_cancelled_backup_stops_and_leaves_no_file(
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert everything(tmp_path / "repository") == ["vm-1"]
+    assert everything(tmp_path / "repository") == []
+
+
+class Slow:
+    """An attempt that stops after its first chunk until it may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.paused = threading.Event()
+        self.go_on = threading.Event()
+        original = directory._chunks
+
+        def slow(source: Any, size: int) -> Any:
+            for number, chunk in enumerate(original(source, size)):
+                if number == 1 and not self.paused.is_set():
+                    self.paused.set()
+                    assert self.go_on.wait(20)
+                yield chunk
+
+        monkeypatch.setattr(directory, "_chunks", slow)
+
+
+async def test_a_lost_attempt_publishes_nothing_once_the_newer_one_has_begun(
+    tmp_path: Path, images: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker was paused and thought dead: what it goes on with is no more where it was."""
+    slow = Slow(monkeypatch)
+    asked = request(tmp_path, images["dense"])
+    first = asyncio.create_task(run(asked))
+    await asyncio.to_thread(slow.paused.wait, 20)
+    second = await run(asked, attempt=2)
+    before = everything(tmp_path / "repository")
+    slow.go_on.set()
+    with pytest.raises(BackupError):
+        await first
+    assert everything(tmp_path / "repository") == before
+    assert json.loads((Path(second.snapshot_ref) / "manifest.json").read_text())["attempt"] == 2
+
+
+async def test_a_lost_attempt_publishes_nothing_once_the_backup_has_ended(
+    tmp_path: Path, images: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    asked = request(tmp_path, images["dense"])
+    lost = asyncio.create_task(run(asked))
+    await asyncio.to_thread(slow.paused.wait, 20)
+    await DirectoryEngine().discard(asked, keep=None)
+    assert everything(tmp_path / "repository") == []
+    slow.go_on.set()
+    with pytest.raises(BackupError):
+        await lost
+    assert everything(tmp_path / "repository") == []
+
+
+async def test_an_unfinished_attempt_cannot_be_renamed_over_a_finished_one(
+    tmp_path: Path, images: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older attempt begins to write only after the newer one has prepared, and is the last to finish."""
+    slow = Slow(monkeypatch)
+    asked = request(tmp_path, images["dense"])
+    newer = asyncio.create_task(run(asked, attempt=2))
+    await asyncio.to_thread(slow.paused.wait, 20)
+    older = await run(asked, attempt=1)
+    slow.go_on.set()
+    assert await newer == older  # it takes over what is finished
+    assert json.loads((Path(older.snapshot_ref) / "manifest.json").read_text())["attempt"] == 1
+    assert not [name for name in everything(tmp_path / "repository") if "partial" in name]
+
+
+async def test_discarding_removes_what_one_backup_has_left_and_nothing_else(
+    tmp_path: Path, images: dict[str, Path]
+) -> None:
+    asked = request(tmp_path, images["dense"])
+    folder = tmp_path / "repository" / "vm-1"
+    own = [".partial-backup-1-1", ".partial-backup-1-12", ".removed-backup-1-7", "20261101T120000Z-backup-1"]
+    others = [
+        ".partial-backup-1-1-1",  # of backup `backup-1-1`
+        ".partial-backup-2-1",
+        ".partial-backup-1-x",
+        "20261101T120000Z-backup-2",
+        "20261101T120000Z-backup-1-1",
+        "20261101T120000Z-x-backup-1",
+        "backup-1",
+    ]
+    for name in own + others:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "d.zst").write_bytes(b"x")
+    for _ in range(2):
+        await DirectoryEngine().discard(asked, keep=None)
+        assert sorted(path.name for path in folder.iterdir()) == sorted(others)
+
+
+async def test_discarding_keeps_the_success_that_counts(tmp_path: Path, images: dict[str, Path]) -> None:
+    asked = request(tmp_path, images["dense"])
+    done = await run(asked)
+    (tmp_path / "repository" / "vm-1" / ".partial-backup-1-1").mkdir()
+    await DirectoryEngine().discard(asked, keep=done.snapshot_ref)
+    assert everything(tmp_path / "repository" / "vm-1") == [
+        "20261101T120000Z-backup-1",
+        "20261101T120000Z-backup-1/dense.zst",
+        "20261101T120000Z-backup-1/manifest.json",
+    ]
+
+
+async def test_discarding_in_a_repository_that_is_not_there_is_nothing(tmp_path: Path) -> None:
+    await DirectoryEngine().discard(request(tmp_path, location=str(tmp_path / "nowhere")), keep=None)
+
+
+async def test_what_cannot_be_discarded_is_named(
+    tmp_path: Path, images: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = request(tmp_path, images["dense"])
+    done = await run(asked)
+
+    def refuse(path: Path, _: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(BackupError, match="backup-1: the worker may not write there"):
+        await DirectoryEngine().discard(asked, keep=None)
+    assert len(everything(Path(done.snapshot_ref))) == 2
 
 
 async def test_progress_is_reported(tmp_path: Path, images: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

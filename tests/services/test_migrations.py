@@ -12,14 +12,14 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 from schemas import tables as t
+from schemas.events import VmDefined
 from services import database
 from services.database import WrongRevision, bring_up_to_date, prepare, state, upgrade
-from services.recorder.projection import project
-from services.recorder.store import Store
-from tests.services.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, STARTED, STREAM
-from tests.support import history
+from services.recorder.store import Tables
+from tests.services.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
+from tests.support import history, vm
 
-REVISIONS = ["0001", "0002"]
+REVISIONS = ["0001", "0002", "0003"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -63,17 +63,22 @@ def test_all_the_way_up_and_down_again(url: str) -> None:
 
 async def test_data_survives(url: str) -> None:
     upgrade(url)
-    store = Store(database.writer(url))
-    entries = history(*HOUSE, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED)
-    await store.apply(project(entries), STREAM, len(entries))
+    store = Tables(url)
+    deleted = VmDefined(id="vm-2", version=2, definition=None)
+    entries = history(*HOUSE, vm("vm-2"), deleted, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED, SKIPPED)
+    await store.apply(entries, STREAM)
     await store.close()
     before = run(url, "SELECT id, status, started_at FROM protection_flow_executions")
+    identities = run(url, "SELECT id, number FROM identities ORDER BY id")
+    rounds = run(url, "SELECT id, round FROM backup_jobs")
     upgrade(url, "0001")
     assert run(url, "SELECT id, status, started_at FROM protection_flow_executions") == before
     assert run(url, "SELECT total_executions FROM protection_flows") == [(1,)]
     upgrade(url)
     assert run(url, "SELECT id, status, started_at FROM protection_flow_executions") == before
     assert run(url, "SELECT total_executions, pruned_executions FROM protection_flows") == [(1, 0)]
+    assert run(url, "SELECT id, number FROM identities ORDER BY id") == identities
+    assert run(url, "SELECT id, round FROM backup_jobs") == rounds
 
 
 async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:

@@ -20,7 +20,9 @@ POLICIES = ("skip", "buffer_one", "buffer_all", "cancel_other", "allow")
 
 
 def row(policy: str, *, running: bool, ahead: int = 0, behind: int = 0) -> str:
-    return overlap(policy, running=running, ahead=ahead, behind=behind).action  # type: ignore[arg-type]
+    """Return what becomes of one trigger among others that wait before and after it."""
+    verdicts = overlap(policy, running=running, waiting=[True] * (ahead + 1 + behind))  # type: ignore[arg-type]
+    return verdicts[ahead].action
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,20 @@
     <location>/<context_id>/<UTC time>-<backup id>/<disk_id>.zst
                                                    manifest.json
 
-Everything is written under a temporary name beside it, fsynced and then renamed: a half-written backup is never seen.
-The time is that of the request, so that every attempt at a backup has the same name.
+Everything is written under a temporary name beside it, `.partial-<backup id>-<attempt>`, fsynced and then renamed: a
+half-written backup is never seen. The time is that of the request, so every attempt at a backup has the same name: what
+one has finished the next one takes over, and neither can be renamed over the other. Who removes what:
+
+    left by                                    removed by                              when
+    an attempt, unfinished                     itself                                  it ends, however it does
+    a worker that died in an attempt           the next attempt                        before it writes anything
+    all attempts at a backup that did not      the worker whose report ended it, or    before it acknowledges
+    end in success, finished folders too       else who gets its request next
+    an attempt that was lost and comes late    its worker, once the backup has ended   it notices
+    a removal that was interrupted             the next removal for the same backup
+
+What is removed is renamed first. So an attempt that is thought dead and lives finds its folder gone as it renames it,
+and cannot publish what is half removed. The VM's folder goes with the last thing in it.
 """
 
 from __future__ import annotations
@@ -13,10 +25,13 @@ import asyncio
 import errno
 import hashlib
 import os
+import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +47,7 @@ from services.worker.engines.engine import BackupError, Progress, Report, Result
 CHUNK = 1 << 20  # bytes read, hashed and compressed at once
 REPORT_EVERY = 0.5  # seconds
 LEVEL = 3  # zstd's own default
+THREADS = 1024  # backups at once, at most; a thread is made when all that there are have work
 _ZEROS = bytes(CHUNK)
 
 
@@ -68,6 +84,9 @@ class Manifest(Value, frozen=True, kw_only=True):
 class DirectoryEngine:
     """Streams disk images into a folder, in a thread; zstd and SHA-256 run outside the interpreter's lock."""
 
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="directory")
+
     async def backup(self, request: BackupRequested, attempt: int, report: Report) -> Result:
         loop = asyncio.get_running_loop()
         cancelled = threading.Event()
@@ -75,7 +94,7 @@ class DirectoryEngine:
         def report_from_thread(progress: Progress) -> None:
             loop.call_soon_threadsafe(report, progress)
 
-        work = loop.run_in_executor(None, _Backup(request, attempt, report_from_thread, cancelled).run)
+        work = loop.run_in_executor(self._threads, _Backup(request, attempt, report_from_thread, cancelled).run)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -83,6 +102,15 @@ class DirectoryEngine:
             await asyncio.wait([work])  # it looks at the flag with every chunk, and removes what it wrote
             work.exception() if not work.cancelled() else None
             raise
+
+    async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
+        def remove() -> None:
+            try:
+                _remove(request, keep=keep)
+            except OSError as error:
+                raise BackupError(_explain(error, request)) from error
+
+        await asyncio.get_running_loop().run_in_executor(self._threads, remove)
 
 
 class _Cancelled(Exception):
@@ -99,7 +127,7 @@ class _Backup:
         self.attempt = attempt
         self.report = report
         self.cancelled = cancelled
-        self.folder = Path(request.location) / request.context_id
+        self.folder = _folder(request)
         stamp = request.requested_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         self.final = self.folder / f"{stamp}-{request.backup_id}"
         self.partial = self.folder / f".partial-{request.backup_id}-{attempt}"
@@ -111,6 +139,8 @@ class _Backup:
     def run(self) -> Result:
         """Back up. Raises `BackupError`; leaves nothing behind when it does."""
         try:
+            # a later attempt's is not ours to touch
+            _remove_partials(self.request, before=self.attempt + 1)
             if (done := self._done_before()) is not None:
                 return done
             self._prepare()
@@ -119,6 +149,7 @@ class _Backup:
             raise BackupError(_explain(error, self.request)) from error
         finally:
             shutil.rmtree(self.partial, ignore_errors=True)
+            _remove_if_empty(self.folder)
 
     def _done_before(self) -> Result | None:
         """Return the result of an earlier attempt that finished and whose report was lost."""
@@ -147,11 +178,10 @@ class _Backup:
                 what = "is not a file" if path.exists() else "does not exist"
                 raise BackupError(f"disk {disk.disk_id!r} of VM {request.vm_name!r}: {path} {what}")
             self.total += path.stat().st_size
-        self.folder.mkdir(exist_ok=True)
-        # what a worker that died in an earlier attempt at this backup has left; a later attempt's is not ours to touch
-        for attempt in range(1, self.attempt + 1):
-            shutil.rmtree(self.folder / f".partial-{request.backup_id}-{attempt}", ignore_errors=True)
-        self.partial.mkdir()
+        while not self.partial.exists():
+            self.folder.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # somebody has just removed the VM's folder, as it was empty
+                self.partial.mkdir()
 
     def _copy(self) -> Result:
         started_at = datetime.now(UTC)
@@ -222,6 +252,56 @@ class _Backup:
         if now - self.reported_at >= REPORT_EVERY:
             self.reported_at = now
             self.report(Progress(bytes_total=self.total, bytes_read=self.read, bytes_transferred=self.written))
+
+
+def _folder(request: BackupRequested) -> Path:
+    """Return where the backups of a VM are."""
+    return Path(request.location) / request.context_id
+
+
+def _remove(request: BackupRequested, *, keep: str | None) -> None:
+    """Remove what is named by a backup's id, unfinished and finished, except the snapshot `keep`."""
+    folder = _folder(request)
+    _remove_partials(request)
+    # after those: what an attempt has renamed meanwhile is found here
+    finished = re.compile(rf"\d{{8}}T\d{{6}}Z-{re.escape(request.backup_id)}")
+    for path in _listed(folder, finished):
+        if str(path) != keep:
+            _remove_folder(path, request)
+    _remove_if_empty(folder)
+
+
+def _remove_partials(request: BackupRequested, *, before: int | None = None) -> None:
+    """Remove what attempts have left unfinished: those with a number less than `before`, or all of them."""
+    partial = re.compile(rf"\.(?:partial|removed)-{re.escape(request.backup_id)}-(\d+)")
+    for path in _listed(_folder(request), partial):
+        if before is None or path.name.startswith(".removed-") or int(path.name.rpartition("-")[2]) < before:
+            _remove_folder(path, request)
+
+
+def _listed(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _remove_folder(path: Path, request: BackupRequested) -> None:
+    """Remove a folder whole: it is gone under its name before any of its files is."""
+    removed = path.with_name(f".removed-{request.backup_id}-{time.monotonic_ns()}")
+    try:
+        path.rename(removed)
+    except FileNotFoundError:
+        return  # another one removes it, or has finished it
+    _sync_folder(path.parent)
+    shutil.rmtree(removed, ignore_errors=True)
+    if removed.exists():  # otherwise another one was faster
+        shutil.rmtree(removed)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _chunks(source: BinaryIO, size: int) -> Iterator[bytes | memoryview]:

@@ -41,6 +41,17 @@ class Engine(Protocol):
 
     `report` is called at least once a second, from the event loop. Asking twice for the same backup gives the same
     result. Raises `BackupError`.
+
+    Several attempts at one backup may be at work at once, as a worker that was thought dead may live: none of them
+    spoils what another one has finished, and what one has finished any later one takes over as its own.
     """
 
     async def backup(self, request: BackupRequested, attempt: int, report: Report) -> Result: ...
+
+    async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
+        """Remove all that attempts at this backup have left, except the snapshot `keep`.
+
+        For a backup that has ended; an attempt that is still at work finds that it cannot finish. Asking twice does
+        nothing more. Raises `BackupError`.
+        """
+        ...

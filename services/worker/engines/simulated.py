@@ -31,6 +31,9 @@ class SimulatedEngine:
             raise BackupError(f"simulated failure of attempt {attempt}")
         return Result(bytes_read=size, bytes_transferred=size, snapshot_ref=f"simulated:{request.backup_id}")
 
+    async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
+        """Do nothing: there is never anything to remove."""
+
 
 def _number(config: dict[str, Setting], key: str, default: float) -> float:
     value = config.get(key, default)

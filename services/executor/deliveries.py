@@ -1,0 +1,67 @@
+"""Requests that nobody will answer: unfinished on the log, held by no worker, and not to be delivered again. Pure.
+
+The queue delivers each request until it is acknowledged, and a worker acknowledges what has ended. When something goes
+wrong between the two (a request acknowledged for somebody else, a queue that was changed by hand), the queue is silent.
+So what is unfinished is compared with what is held, again and again. What is missing for longer than any delivery takes
+is abandoned, and asked for anew. Being wrong about it costs a second delivery, never a second outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+
+from bus.log import QueueState
+from schemas.base import Value
+from schemas.events import BackupAbandoned
+
+MARGIN = 15.0  # seconds: for notes that are late, and for delays of workers that could not reach the log
+
+
+class Outstanding(Value, frozen=True, kw_only=True):
+    """A backup that has been requested, has not ended, and whose newest request is not called abandoned yet.
+
+    `request`: where its newest request is on the log. `delay`: for how many seconds nobody needs to hold it: the delay
+    before its next attempt when the last thing that the log says of it is `backup.retrying`, else 0.
+    """
+
+    flow_id: str
+    execution_id: str
+    backup_id: str
+    context_id: str
+    request: int
+    delay: float = 0.0
+
+
+Missing = Mapping[tuple[str, int], float]  # by backup and request: since when nobody holds it
+
+
+def look(
+    outstanding: Iterable[Outstanding],
+    queue: QueueState,
+    held: Container[str],
+    missing: Missing,
+    *,
+    now: float,
+    ack_wait: float,
+) -> tuple[Missing, list[Outstanding]]:
+    """Return what is missing now, and which of it is abandoned.
+
+    `held`: ids of backups that live workers hold. `missing`: what the last look returned. `now`: seconds, of any clock
+    that only goes forward. While no slot asks for work, a request may wait for one, and nothing is missing.
+    """
+    if not queue.listeners:
+        return {}, []
+    still: dict[tuple[str, int], float] = {}
+    abandoned: list[Outstanding] = []
+    for one in outstanding:
+        if one.request > queue.delivered or one.backup_id in held:
+            continue
+        since = still[one.backup_id, one.request] = missing.get((one.backup_id, one.request), now)
+        if now - since > ack_wait + one.delay + MARGIN:
+            abandoned.append(one)
+    return still, abandoned
+
+
+def abandonment(one: Outstanding) -> BackupAbandoned:
+    """Return the word that a request is abandoned."""
+    return BackupAbandoned.of(one, request=one.request)

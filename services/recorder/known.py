@@ -1,0 +1,151 @@
+"""What the tables hold of what some entries are about: enough to tell what is new, and what every database takes. Pure.
+
+An identity is what the log says once, and must not say again. It stays known when the rows are gone: deleted with
+their flow, or pruned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import BigInteger, Integer, String, Table
+
+from bus.envelope import Entry, Envelope, Stored
+from schemas import tables as t
+from schemas.commands import Command
+from schemas.events import (
+    BackupEvent,
+    Defined,
+    ExecutionEvent,
+    FlowBackfillCancelled,
+    FlowBackfilling,
+    FlowCancelling,
+    FlowPlanned,
+    FlowSkipped,
+    FlowStarted,
+    FreezeDefined,
+    Rejected,
+)
+from schemas.ids import AD_HOC, instant
+
+Row = dict[str, Any]
+
+ANSWERS = Rejected | FlowStarted | FlowSkipped | FlowCancelling | FlowBackfilling | FlowBackfillCancelled
+
+
+class Execution(Struct, kw_only=True):
+    """An execution that has a row."""
+
+    flow_id: str
+    ended: bool
+
+
+class Known:
+    """What is known, by id. The projection keeps it up with what it projects."""
+
+    def __init__(self) -> None:
+        self.identities: dict[str, int] = {}  # a definition's: the version
+        self.flows: set[str] = set()
+        self.executions: dict[str, Execution] = {}
+        self.jobs: dict[tuple[str, str], Row] = {}  # by execution and backup: as much as decides what comes next
+        self.commands: dict[str, bool] = {}  # whether it waits for its outcome
+
+
+class Subjects:
+    """What some entries are about: the ids to look up."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.identities: set[str] = set()
+        self.flows: set[str] = set()
+        self.started: set[str] = set()
+        self.executions: set[str] = set()
+        self.jobs: dict[str, str] = {}  # backup to execution
+        self.commands: set[str] = set()
+        for entry in entries:
+            if isinstance(entry, Stored):
+                data = entry.envelope.data
+                if isinstance(data, BackupEvent):  # most of a log
+                    self.jobs[data.backup_id] = data.execution_id
+                else:
+                    self._add(entry.envelope)
+        self.executions.update(self.jobs.values())
+
+    def _add(self, sent: Envelope) -> None:
+        data = sent.data
+        if isinstance(data, Command):
+            self.commands.add(sent.id)
+        elif isinstance(data, Defined):
+            self.identities.add(identity_of(sent, data))
+        elif isinstance(data, ExecutionEvent):
+            self.executions.add(data.execution_id)
+            if isinstance(data, FlowStarted):
+                self.started.add(data.execution_id)
+                if data.flow_id != AD_HOC:
+                    self.flows.add(data.flow_id)
+                    self.identities.add(f"flow/{data.flow_id}")
+            elif isinstance(data, FlowPlanned):
+                self.identities.add(f"plan/{data.execution_id}/{data.part}")
+                self.jobs.update((backup.backup_id, data.execution_id) for backup in data.backups)
+        if sent.causationid is not None and isinstance(data, ANSWERS | Defined):
+            self.commands.add(sent.causationid)
+
+
+def identity_of(sent: Envelope, event: Defined) -> str:
+    """Return the identity of a definition from its creation to its deletion, or that of its deletion.
+
+    An id may be used again after a deletion, with versions that begin anew.
+    """
+    kind = str(event.__struct_config__.tag).removeprefix("catalog.")
+    if isinstance(event, FreezeDefined):
+        return f"{kind}/{event.id}"
+    if event.definition is None:
+        return f"{kind}/{event.id}/deleted/{instant(bounded(sent.time))}"
+    return f"{kind}/{event.id}/{instant(bounded(event.definition.created_at))}"
+
+
+# --- what every database takes ---------------------------------------------------------------------------------------
+
+
+def clipped(text: str, length: int) -> str:
+    """Return a text that fits into a column."""
+    return text if len(text) <= length and "\x00" not in text else text[:length].replace("\x00", "?")
+
+
+def bounded(at: datetime) -> datetime:
+    """Return an instant that can be converted to any zone: years 1 and 9999 overflow."""
+    return at if 1 < at.year < 9999 else at.replace(year=min(max(at.year, 2), 9998), day=1)
+
+
+_LIMITS = {
+    table.name: {
+        column.name: column.type.length
+        if isinstance(column.type, String)
+        else 2 ** (63 if isinstance(column.type, BigInteger) else 31)
+        for column in table.columns
+        if isinstance(column.type, String | Integer)
+    }
+    for table in t.metadata.sorted_tables
+}
+
+
+def misfit(table: Table, row: dict[str, Any]) -> str | None:
+    """Return what is wrong with values of a row for some database that it may be written to; None when nothing is."""
+    limits = _LIMITS[table.name]
+    for name, value in row.items():
+        kind = type(value)
+        if kind is str:
+            limit = limits.get(name)
+            if limit is not None and len(value) > limit:
+                return f"{name} has {len(value)} characters; {limit} can be kept"
+            if "\x00" in value:
+                return f"{name} has a NUL in it"
+        elif kind is int:
+            limit = limits[name]
+            if limit is not None and not -limit <= value < limit:
+                return f"{name} is too large a number: {value}"
+        elif kind is datetime and not 1 < value.year < 9999:
+            return f"{name} is in the year {value.year}"
+    return None

@@ -1,0 +1,164 @@
+"""Connections: one user on all servers of a cluster, and no end that goes unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Address, Connection, address, connect, without_password
+from bus.errors import Unavailable
+from bus.log import Log
+from bus.server import Server, free_port
+from services import database
+from tests.cluster import HOST, Cluster
+from tests.running import FLOWS, ROOT
+from tests.support import eventually
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with Cluster(tmp_path) as cluster:
+        yield cluster
+
+
+async def test_a_connection_moves_to_a_server_that_it_was_never_told_of(cluster: Cluster) -> None:
+    client = await connect(cluster.url, "test")
+    cluster.members[0].kill()
+    await eventually(lambda: (place := client.connected_url) and place.port != cluster.members[0].port)
+    await client.flush()
+    await client.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nats-py closes no refused socket
+async def test_three_refusals_end_a_connection_that_is_not_closed(server: Server) -> None:
+    """The server comes back with another password: the client would ask it for ever."""
+    ended = asyncio.Event()
+
+    async def on_closed() -> None:
+        ended.set()
+
+    client = await connect(server.url, "test", on_closed=on_closed)
+    server.kill()
+    (server.folder / "nats-password").write_text("another")
+    server.start()
+    await asyncio.wait_for(ended.wait(), 15)
+    assert client.end == ("NATS refuses the user or password (Authorization Violation): check those in FLOWS_NATS_URL")
+    await client.close()
+
+
+async def test_a_client_that_has_stopped_trying_has_ended(server: Server) -> None:
+    """An error that nats-py does not expect ends its reconnecting without a word."""
+    ended = asyncio.Event()
+
+    async def on_closed() -> None:
+        ended.set()
+
+    client = await connect(server.url, "test", on_closed=on_closed)
+
+    def fails() -> bytes:
+        raise ValueError("unforeseen")
+
+    client._connect_command = fails  # type: ignore[method-assign]
+    server.kill()
+    server.start()
+    await asyncio.wait_for(ended.wait(), 15)
+    assert client.end == "NATS: unforeseen"
+    await client.close()
+
+
+def change_password(server: Server) -> None:
+    """Let the running server ask for another password; it ends the connections that were made with the old one."""
+    config = server.folder / "nats-server.conf"
+    config.write_text(config.read_text().replace((server.folder / "nats-password").read_text().strip(), "another"))
+    os.kill(int((server.folder / "nats.pid").read_text()), signal.SIGHUP)
+
+
+@pytest.mark.parametrize("names", [("registry", "worker"), ("api",)])
+async def test_a_service_whose_password_is_refused_ends_and_says_why(
+    server: Server, log: Log, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """A worker and a registry wait in the framework's loop, which on a closed connection lets nobody else run."""
+    (tmp_path / "token").write_text("token")
+    env = {
+        "FLOWS_NATS_URL": server.url,
+        "FLOWS_DATABASE_URL": database.sqlite_url(tmp_path / "flows.db"),
+        "FLOWS_ADMIN_TOKEN_FILE": str(tmp_path / "token"),
+        "FLOWS_PORT": str(free_port(HOST)),
+    }
+    database.bring_up_to_date(env["FLOWS_DATABASE_URL"])
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        process = subprocess.Popen([*FLOWS, "serve", *names], cwd=ROOT, env={**os.environ, **env}, stderr=output)
+    try:
+        await eventually(lambda: b"started" in said.read_bytes() or b"startup complete" in said.read_bytes())
+        change_password(server)
+        await eventually(lambda: process.poll() is not None, why=said.read_text())
+    finally:
+        process.kill()
+        process.wait()
+    text = said.read_text()
+    assert process.returncode == 1
+    assert "NATS refuses the user or password" in text
+    assert "Traceback" not in text.splitlines()[-1]
+    assert (server.folder / "nats-password").read_text().strip() not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "servers", "credentials"),
+    [
+        ("nats://h:4222", ["nats://h:4222"], {}),
+        ("h:4222", ["nats://h:4222"], {}),
+        ("nats://u:p@h", ["nats://h"], {"user": "u", "password": "p"}),
+        (
+            "nats://u:a%40b%2C@h1:1,nats://h2:2, h3",
+            ["nats://h1:1", "nats://h2:2", "nats://h3"],
+            {"user": "u", "password": "a@b,"},
+        ),
+        ("nats://h1:1,nats://u:p@h2:2", ["nats://h1:1", "nats://h2:2"], {"user": "u", "password": "p"}),
+        ("tls://token@[::1]:4222", ["tls://[::1]:4222"], {"token": "token"}),
+    ],
+)
+def test_credentials_are_options_and_hold_for_all_servers(
+    url: str, servers: list[str], credentials: dict[str, str]
+) -> None:
+    assert address(url) == Address(servers=servers, credentials=credentials)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://u:hidden@h:1",
+        "nats://u:hid/den@h:4222",
+        "nats://u:12/hidden@h:4222",
+        "nats://u:hidden#@h:4222",
+        "nats://u:hidden@h:port",
+        "nats://u:hidden@h:99999",
+        "nats://u:hidden@h:1,nats://u:hidden2@h:2",
+        "nats://u:hidden@h:1,nats://[:2",
+    ],
+)
+async def test_what_is_no_address_is_said_without_the_password(url: str) -> None:
+    with pytest.raises(ValueError, match=r"write nats://|same on all") as caught:
+        await connect(url, "test")
+    assert "hid" not in str(caught.value)
+    assert "den" not in without_password(url)
+
+
+async def test_a_refusal_at_the_first_connection_is_clear(server: Server) -> None:
+    with pytest.raises(Unavailable, match="refuses the user or password") as caught:
+        await connect(f"nats://flows:hidden@127.0.0.1:{server.port}", "test")
+    assert "hidden" not in str(caught.value)
+    assert "running?" not in str(caught.value)
+
+
+async def test_what_is_not_permitted_is_said(client: Connection, caplog: pytest.LogCaptureFixture) -> None:
+    await client.publish("flow.due", b"")
+    await eventually(lambda: "does not permit" in caplog.text)
+    assert client.end is None

@@ -1,0 +1,44 @@
+"""Replicas and placement: of the stream and of the bucket beside it, when they are made and later."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bus.checkpoint import BUCKET
+from bus.errors import Unavailable
+from bus.log import Log
+from bus.placement import place
+from bus.server import Server
+from bus.stream import Placement
+from bus.subjects import STREAM
+from tests.cluster import Cluster
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with Cluster(tmp_path) as cluster:
+        yield cluster
+
+
+async def replicas(cluster: Cluster) -> dict[str, int | None]:
+    return {one: (await cluster.js.stream_info(one)).config.num_replicas for one in (STREAM, f"KV_{BUCKET}")}
+
+
+async def test_replicas_are_brought_to_what_is_said_and_else_left(cluster: Cluster) -> None:
+    await place(cluster.urls, Placement(replicas=1))
+    assert set((await replicas(cluster)).values()) == {1}
+    await place(cluster.urls, Placement(replicas=3))
+    assert set((await replicas(cluster)).values()) == {3}
+    await place(cluster.urls, Placement())
+    await Log.open(cluster.client)
+    assert set((await replicas(cluster)).values()) == {3}
+    with pytest.raises(Unavailable, match=r"cannot be kept on any servers with the tags nowhere.*FLOWS_PLACEMENT_TAGS"):
+        await place(cluster.urls, Placement(tags=("nowhere",)))
+
+
+async def test_one_server_cannot_keep_three_replicas(server: Server) -> None:
+    with pytest.raises(Unavailable, match=r"cannot be kept on 3 servers.*FLOWS_REPLICAS"):
+        await place(server.url, Placement(replicas=3))
