@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -91,10 +91,8 @@ async def queue(reader: Reader, total_limit: int | None) -> Queue:
     running = await reader.mappings(joined.where(j.c.status.in_(("queued", "running"))).order_by(j.c.position))
     limited = await reader.mappings(select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None)))
     limits = {row["id"]: row["max_concurrent_jobs"] for row in limited}
-    slots = Slots()
-    for row in running:
-        backup = PlannedBackup(backup_id=row["execution_id"], context_id=row["context_id"], vm_name="")
-        slots.add(row["flow_id"] or AD_HOC, row["repository_id"], backup)
+    slots = _slots(running)
+    execution_of = {row["backup_id"]: row["execution_id"] for row in running}
     waiting: list[WaitingBackup] = []
     for execution in executions:
         if len(waiting) >= MOST_WAITING:
@@ -110,7 +108,7 @@ async def queue(reader: Reader, total_limit: int | None) -> Queue:
         mine = joined.where(j.c.execution_id == execution["id"], j.c.status == "pending").order_by(j.c.position)
         for row in await reader.mappings(mine.limit(MOST_WAITING - len(waiting))):
             found = obstacle(claim, row["context_id"], slots, Limits(of_repository=limits.get, total=total_limit))
-            waiting.append(shaped(WaitingBackup, {**row, "waiting_for": _in_words(found)}))
+            waiting.append(shaped(WaitingBackup, {**row, "waiting_for": _in_words(found, execution_of)}))
     return Queue(
         waiting=waiting,
         running=[shaped(RunningBackup, row) for row in sorted(running, key=lambda row: rank[row["execution_id"]])],
@@ -118,12 +116,20 @@ async def queue(reader: Reader, total_limit: int | None) -> Queue:
     )
 
 
+def _slots(running: Iterable[Mapping[str, Any]]) -> Slots:
+    slots = Slots()
+    for row in running:
+        backup = PlannedBackup(backup_id=row["backup_id"], context_id=row["context_id"], vm_name="")
+        slots.add(row["flow_id"] or AD_HOC, row["repository_id"], backup)
+    return slots
+
+
 def _urgency(execution: Mapping[str, Any]) -> datetime:
     manual = execution["execution_type"] != "scheduled"
     return urgency(execution["started_at"], manual=manual, priority=execution["priority"])
 
 
-def _in_words(found: Obstacle | None) -> str:
+def _in_words(found: Obstacle | None, execution_of: Mapping[str, str]) -> str:
     match found:
         case None:
             return "the executor: it is next"
@@ -134,4 +140,4 @@ def _in_words(found: Obstacle | None) -> str:
         case Obstacle(kind="repository"):
             return f"a slot of its repository: {found.taken} of {found.limit} are taken"
         case Obstacle():
-            return f"its VM, which execution {found.holder} is backing up"
+            return f"its VM, which execution {execution_of[found.holder]} is backing up"

@@ -15,6 +15,7 @@ from api.readmodel.reader import Page, Reader, consistent, containing, labelled,
 from api.responses.flows import FlowList, FlowNow, FlowResponse, FlowStatus, Summary
 from schemas import tables as t
 from schemas.base import Value
+from schemas.definitions import Flow
 
 RUNNING = Page(limit=100)
 
@@ -81,6 +82,12 @@ async def one(reader: Reader, flow_id: str, now: datetime) -> FlowResponse | Non
     """Return a flow, None when there is none."""
     row = await reader.row(_select().where(t.protection_flows.c.id == flow_id))
     return None if row is None else _answer(row, now, await calendar.freeze(reader))
+
+
+async def definition(reader: Reader, flow_id: str) -> Flow | None:
+    """Return a flow as it was defined, None when there is none."""
+    row = await reader.row(select(t.protection_flows).where(t.protection_flows.c.id == flow_id))
+    return None if row is None else shaped(Flow, row)
 
 
 @consistent

@@ -13,8 +13,8 @@ from api.requests import BackupRequest
 from api.resources import HasResources
 from api.responses.backups import BackupList, BackupResponse, BackupStats, Queue
 from api.responses.executions import StartedExecution
-from api.routes.flows import started
 from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, page
+from api.routes.starting import start_execution
 from api.validation import FieldError
 from schemas import commands as c
 from schemas import tables as t
@@ -72,7 +72,7 @@ async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[S
         repository_id=data.repository_id,
         policy_id=data.policy_id,
     )
-    return await started(context, command, AD_HOC)
+    return await start_execution(context, command, AD_HOC)
 
 
 @get("/queue", responses=READ, tags=["Backups"])

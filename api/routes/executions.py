@@ -12,8 +12,8 @@ from api.readmodel.executions import ExecutionFilter
 from api.requests import CancelRequest
 from api.responses.executions import ExecutionList, ExecutionResponse, JobList, StartedExecution
 from api.responses.log import EventList
-from api.routes.flows import started
 from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, Since, Until, moment, page
+from api.routes.starting import start_execution
 from schemas import commands as c
 from schemas.events import ExecutionStatus, ExecutionType
 
@@ -88,7 +88,7 @@ async def cancel(
 async def retry(context: Context, execution_id: PathId) -> Response[StartedExecution]:
     """Run the flow again over the VMs that failed, or never started, in this execution."""
     if isinstance(earlier := await context.earlier(), c.RetryExecution):
-        return await started(context, earlier, earlier.flow_id)
+        return await start_execution(context, earlier, earlier.flow_id)
     async with context.reader.snapshot() as reader:
         execution = await executions.one(reader, execution_id)
         failed = await executions.unsuccessful(reader, execution_id)
@@ -101,7 +101,7 @@ async def retry(context: Context, execution_id: PathId) -> Response[StartedExecu
     if not failed:
         raise ApiError(409, f"every backup of execution {execution_id!r} succeeded: there is nothing to retry")
     command = c.RetryExecution(id=execution_id, flow_id=execution.flow_id, context_ids=failed)
-    return await started(context, command, execution.flow_id)
+    return await start_execution(context, command, execution.flow_id)
 
 
 ROUTER = Router(

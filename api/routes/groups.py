@@ -11,17 +11,17 @@ from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
 from api.requests import GroupPatchRequest, GroupRequest, MemberPatchRequest, MemberRequest
 from api.responses.definitions import GroupList, GroupResponse, MemberList, MemberResponse
-from api.routes.crud import Resource, known, required, router
+from api.routes.crud import CrudResource, known, required, router
 from api.routes.parameters import READ, WRITE, Enabled, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 
-GROUP = Resource(
+GROUP = CrudResource(
     kind="group",
     path="/machine-groups",
     tag="Protection groups",
-    input=GroupRequest,
+    request=GroupRequest,
     patch=GroupPatchRequest,
-    answer=GroupResponse,
+    response=GroupResponse,
     create=c.CreateGroup,
     update=c.UpdateGroup,
     delete=c.DeleteGroup,

@@ -10,7 +10,7 @@ from api.readmodel.definitions import DefinitionFilter
 from api.readmodel.reader import Reader
 from api.requests import PolicyPatchRequest, PolicyRequest
 from api.responses.definitions import PolicyList
-from api.routes.crud import Resource, router
+from api.routes.crud import CrudResource, detaching, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, Q, Sort, page
 from schemas import commands as c
 from schemas import tables as t
@@ -21,20 +21,19 @@ async def _read(reader: Reader, id_: str) -> Policy | None:
     return await definitions.one(reader, t.policies, Policy, id_)
 
 
-POLICY = Resource(
+POLICY = CrudResource(
     kind="policy",
     path="/policies",
     tag="Policies",
-    input=PolicyRequest,
+    request=PolicyRequest,
     patch=PolicyPatchRequest,
-    answer=Policy,
+    response=Policy,
     create=c.CreatePolicy,
     update=c.UpdatePolicy,
     delete=c.DeletePolicy,
     enable=c.EnablePolicy,
     disable=c.DisablePolicy,
     read=_read,
-    detachable=True,
 )
 
 
@@ -48,4 +47,4 @@ async def list_policies(
     return PolicyList(policies=found, total=total)
 
 
-ROUTER = router(POLICY, [list_policies])
+ROUTER = router(POLICY, [list_policies], delete=detaching(POLICY))

@@ -16,7 +16,7 @@ from api.readmodel.reader import Reader
 from api.requests import RepositoryPatchRequest, RepositoryRequest
 from api.responses.backups import Storage
 from api.responses.definitions import RepositoryList
-from api.routes.crud import Resource, router
+from api.routes.crud import CrudResource, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 from schemas import tables as t
@@ -27,13 +27,13 @@ async def _read(reader: Reader, id_: str) -> Repository | None:
     return await definitions.one(reader, t.repositories, Repository, id_)
 
 
-REPOSITORY = Resource(
+REPOSITORY = CrudResource(
     kind="repository",
     path="/repositories",
     tag="Repositories",
-    input=RepositoryRequest,
+    request=RepositoryRequest,
     patch=RepositoryPatchRequest,
-    answer=Repository,
+    response=Repository,
     create=c.CreateRepository,
     update=c.UpdateRepository,
     delete=c.DeleteRepository,

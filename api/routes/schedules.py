@@ -17,7 +17,7 @@ from api.readmodel.reader import Reader
 from api.requests import SchedulePatchRequest, ScheduleRequest
 from api.responses.calendar import NextRun, SchedulePreview
 from api.responses.definitions import ScheduleList
-from api.routes.crud import Resource, known, router
+from api.routes.crud import CrudResource, detaching, known, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Since, Sort, moment, page
 from schemas import commands as c
 from schemas import tables as t
@@ -29,20 +29,19 @@ async def _read(reader: Reader, id_: str) -> Schedule | None:
     return await definitions.one(reader, t.schedules, Schedule, id_)
 
 
-SCHEDULE = Resource(
+SCHEDULE = CrudResource(
     kind="schedule",
     path="/schedules",
     tag="Schedules",
-    input=ScheduleRequest,
+    request=ScheduleRequest,
     patch=SchedulePatchRequest,
-    answer=Schedule,
+    response=Schedule,
     create=c.CreateSchedule,
     update=c.UpdateSchedule,
     delete=c.DeleteSchedule,
     enable=c.EnableSchedule,
     disable=c.DisableSchedule,
     read=_read,
-    detachable=True,
 )
 
 
@@ -75,4 +74,4 @@ async def preview(
     return SchedulePreview(next_runs=runs)
 
 
-ROUTER = router(SCHEDULE, [list_schedules, preview])
+ROUTER = router(SCHEDULE, [list_schedules, preview], delete=detaching(SCHEDULE))

@@ -10,7 +10,7 @@ from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
 from api.requests import VmPatchRequest, VmRequest
 from api.responses.definitions import DiskList, VmContext, VmList, VmResponse
-from api.routes.crud import Resource, known, router
+from api.routes.crud import CrudResource, known, router
 from api.routes.parameters import READ, Enabled, Label, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 
@@ -19,13 +19,13 @@ def _context_id(context: Context, data: VmRequest) -> str:
     return data.context_id or context.new_id("vm")
 
 
-VM = Resource(
+VM = CrudResource(
     kind="vm",
     path="/vm-contexts",
     tag="VMs",
-    input=VmRequest,
+    request=VmRequest,
     patch=VmPatchRequest,
-    answer=VmResponse,
+    response=VmResponse,
     create=c.CreateVm,
     update=c.UpdateVm,
     delete=c.DeleteVm,

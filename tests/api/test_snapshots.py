@@ -161,7 +161,7 @@ QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
     "occurrences": ask("calendar.outcomes", "flow-1", T0, LATER, NOW),
     "backfill": ask("calendar.to_fill", "flow-1", T0, LATER, "missing"),
     "explain": ask("explain.of_flow", "flow-1", None, NOW),
-    "dry run": ask("dry_run.of_flow", "flow-1"),
+    "dry run": ask("references.of_flow", "flow-1"),
     "audit": ask("audit.find", AuditFilter(), PAGE),
     "one command": ask("audit.recorded", f"m{COMMAND}"),
     "a snapshot of several questions": several,

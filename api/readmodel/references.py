@@ -1,4 +1,4 @@
-"""A flow's part of the catalogue, from the tables: what the engine's own decisions need for a dry run."""
+"""A flow with all that it refers to, as a catalogue: what the engine's own decisions need for a dry run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Select, select
 
+from api.readmodel import flows
 from api.readmodel.reader import Reader, consistent, shaped
 from schemas import tables as t
 from schemas.definitions import Disk, Flow, Group, Member, Policy, Repository, Schedule, Vm
@@ -24,10 +25,9 @@ from services.catalogue import Catalogue
 @consistent
 async def of_flow(reader: Reader, flow_id: str) -> tuple[Catalogue, Flow] | None:
     """Return a flow with all that it refers to, None when there is no such flow."""
-    row = await reader.row(select(t.protection_flows).where(t.protection_flows.c.id == flow_id))
-    if row is None:
+    flow = await flows.definition(reader, flow_id)
+    if flow is None:
         return None
-    flow = shaped(Flow, row)
     catalogue = Catalogue()
     catalogue.evolve(FlowDefined(id=flow.id, version=flow.version, definition=flow))
     for row in await reader.mappings(_where(select(t.repositories), t.repositories.c.id, flow.repository_id)):
