@@ -23,6 +23,7 @@ from api import auth, decoding, openapi, problems
 from api.asyncapi import asyncapi
 from api.auth import Tokens
 from api.broadcast import Broadcaster
+from api.cancelled import respond_when_cancelled
 from api.commands import CommandClient
 from api.context import RequestContext
 from api.listener import Listener
@@ -41,6 +42,7 @@ from api.routes import (
     metrics,
     policies,
     repositories,
+    root,
     schedules,
     vms,
 )
@@ -95,8 +97,9 @@ def create_app(
             await client.close()
 
     app = Litestar(
-        route_handlers=[_api(), health.live, health.ready, metrics.metrics, asyncapi, _page_assets()],
+        route_handlers=[root.root, _api(), health.live, health.ready, metrics.metrics, asyncapi, _page_assets()],
         lifespan=[resources],
+        middleware=[respond_when_cancelled],
         dependencies={"resources": Provide(_resources, sync_to_thread=False)},
         exception_handlers={
             problems.ApiError: problems.handle_api_error,

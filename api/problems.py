@@ -109,16 +109,21 @@ def not_found(what: str, id_: str) -> ApiError:
     return ApiError(404, f"there is no {what} {id_!r}")
 
 
-def response_of(error: ApiError) -> Response[Problem]:
+def problem_of(error: ApiError) -> Problem:
     """Return an error as a problem."""
-    problem = Problem(
-        type=f"urn:problem:{TITLES.get(error.status, 'error').lower().replace(' ', '-')}",
-        title=TITLES.get(error.status, "Error"),
+    title = TITLES.get(error.status, "Error")
+    return Problem(
+        type=f"urn:problem:{title.lower().replace(' ', '-')}",
+        title=title,
         status=error.status,
         detail=error.detail,
         errors=error.errors,
     )
-    return Response(problem, status_code=error.status, media_type=PROBLEM, headers=error.headers)
+
+
+def response_of(error: ApiError) -> Response[Problem]:
+    """Return an error as a response."""
+    return Response(problem_of(error), status_code=error.status, media_type=PROBLEM, headers=error.headers)
 
 
 def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Problem]:

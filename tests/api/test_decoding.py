@@ -41,11 +41,11 @@ def routes() -> Iterator[tuple[str, HTTPRouteHandler]]:
     for route in APP.routes:
         if isinstance(route, HTTPRoute) and route.path.startswith("/api/v1"):
             for handler in route.route_handlers:
-                for method in handler.http_methods - {"OPTIONS"}:
+                for method in sorted(handler.http_methods - {"OPTIONS"}):
                     yield f"{method} {route.path_format}", handler
 
 
-ROUTES = dict(routes())
+ROUTES = dict(sorted(routes(), key=lambda route: route[0]))  # the same order in every process
 
 
 def shape_of(handler: HTTPRouteHandler) -> Any:
