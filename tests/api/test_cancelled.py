@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from api.cancelled import respond_when_cancelled
-from tests.e2e.test_parts_down import service
-from tests.running import Running
+from tests.running import Running, service
 
 
 def test_a_client_that_never_finishes_its_body_hears_503_at_the_end(tmp_path: Any) -> None:

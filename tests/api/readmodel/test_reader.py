@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from schemas.commands import UpdatePolicy
 from schemas.definitions import Freeze, PolicyPatch
 from schemas.ids import ENGINE
 from services import database
-from services.recorder.projection import project
-from services.recorder.store import Store
+from services.recorder.store import Tables
+from tests.api.events import started
 from tests.support import T0, flow, group, policy, repository, schedule, sent, stored, vm
 
 STREAM = Identity(created="then", last_sequence=1_000_000)
@@ -34,25 +34,6 @@ NOW = T0 + timedelta(hours=1)
 LATER = T0 + timedelta(days=1)
 PAGE = Page()
 IN = {"flow_id": "flow-1", "execution_id": "x"}
-
-
-def started(execution_id: str, jobs: int, occurrence: datetime = T0) -> e.FlowStarted:
-    return e.FlowStarted(
-        flow_id="flow-1",
-        execution_id=execution_id,
-        flow_name="flow-1",
-        flow_version=1,
-        execution_type="scheduled",
-        triggered_by="schedule-1",
-        occurrence=occurrence,
-        overlap_policy="allow",
-        repository_id="repo-1",
-        policy_id=None,
-        priority=0,
-        max_concurrent_jobs=None,
-        jobs=jobs,
-        parts=1,
-    )
 
 
 def planned(execution_id: str, *backups: str) -> e.FlowPlanned:
@@ -182,9 +163,9 @@ async def write(file: Path, messages: list[Message], first: int) -> None:
         )
         for number, one in enumerate(messages, start=first)
     ]
-    store = Store(database.writer(database.sqlite_url(file)))
-    await store.apply(project(entries), STREAM, first + len(messages) - 1)
-    await store.close()
+    tables = Tables(database.sqlite_url(file))
+    await tables.apply(entries, STREAM)
+    await tables.close()
 
 
 @pytest.fixture(scope="module")
