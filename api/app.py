@@ -55,8 +55,8 @@ from services import database
 
 log = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT = 1.5  # seconds: a client hears within two that the log does not answer
-GRACE = 2.0  # seconds in which requests may still be answered as usual when the process is to end
+REPLY_TIMEOUT = 1.5  # seconds: a client hears within two that the log does not reply
+GRACE = 2.0  # seconds in which requests may still be served as usual when the process is to end
 MAX_BODY = 4 * 1024 * 1024  # bytes
 
 
@@ -80,7 +80,7 @@ def create_app(
     async def resources(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
         tables = ReadModel(database.reader(database_url))
-        flows_log = await Log.open(client, answer_timeout=ANSWER_TIMEOUT)
+        flows_log = await Log.open(client, answer_timeout=REPLY_TIMEOUT)
         end = (await flows_log.identity()).last_sequence
         commands = CommandClient(flows_log, partial(recorded, tables), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
@@ -137,7 +137,7 @@ async def _listening(listener: Listener, on_lost: Callable[[], Awaitable[None]] 
 
 
 async def _listen(listener: Listener, listening: asyncio.Event, on_lost: Callable[[], Awaitable[None]] | None) -> None:
-    """Hear the log. Without it nothing could be answered: when that fails, the process is to end."""
+    """Hear the log. Without it nothing can be served: when that fails, the process is to end."""
     try:
         await listener.run(listening)
     except Exception:
@@ -148,7 +148,7 @@ async def _listen(listener: Listener, listening: asyncio.Event, on_lost: Callabl
 
 
 async def _allow(message: Message, scope: Scope) -> None:
-    """Name all methods of a path in `Allow`; the framework's own answer to OPTIONS names those of one handler."""
+    """Name all methods of a path in `Allow`; the framework's own response to OPTIONS names those of one handler."""
     if message["type"] == "http.response.start" and scope.get("method") == "OPTIONS":
         template = scope.get("path_template")
         routes = [route for route in scope["litestar_app"].routes if route.path_format == template]

@@ -28,7 +28,7 @@ from schemas.base import Value
 from schemas.commands import Command, ExecuteFlow
 from schemas.ids import manual_execution_id
 
-SETTLING = 2.0  # seconds after which the answer is that nobody knows whether a command is on the log
+SETTLING = 2.0  # seconds after which it is reported as unknown whether a command is on the log
 
 
 class Recorded(Value, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class Recorded(Value, frozen=True, kw_only=True):
 
 
 class Known(Protocol):
-    """Asks the tables for a command; what they answer is of one moment."""
+    """Looks a command up in the tables; what it returns is of one moment."""
 
     def __call__(self, command_id: str, /) -> Awaitable[Recorded]: ...
 
@@ -97,7 +97,7 @@ class CommandClient:
         """Put a command on the log and return its outcome, None when there is none within `patience` seconds.
 
         `keyed`: the id may have been used before; then this is about the first command with it. Without, the id is
-        fresh, and the append costs no question. Raises `KeyReused`; `Unknown` when the command may be on the log
+        fresh, and the append costs no lookup. Raises `KeyReused`; `Unknown` when the command may be on the log
         or not, and another `LogError` when it is not: submitting a keyed one again is safe.
         """
         sent = _envelope(command, id, actor, self._clock())
@@ -203,7 +203,7 @@ async def _soon(what: str) -> AsyncIterator[None]:
         async with asyncio.timeout(SETTLING):
             yield
     except TimeoutError:
-        raise Unknown(f"the log did not answer about {what} within {SETTLING:.0f} s") from None
+        raise Unknown(f"the log did not reply about {what} within {SETTLING:.0f} s") from None
 
 
 def _same(command: Command, first: Command | None) -> bool:

@@ -1,4 +1,4 @@
-"""The context: one request's way in (a command, its outcome, the tables caught up) and its clock and ids."""
+"""The request context: one request's way in (a command, its outcome, the tables caught up) and its clock and ids."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class RequestContext:
     async def submit(self, command: Command, *, part: str | None = None) -> str:
         """Append a command and return its id once it was accepted and the tables have it.
 
-        `part` tells apart several commands of one request. Raises `ApiError` when the answer is no, and `Pending` when
-        a part is down and the command waits on the log. A request that comes again with its key gets the answer of the
-        first one.
+        `part` tells apart several commands of one request. Raises `ApiError` when the command is refused, and `Pending`
+        when a service is down and the command waits on the log. A request that comes again with its key gets the
+        outcome of the first one.
         """
         self.check_open()
         command_id = self._id_of(part)
@@ -95,7 +95,7 @@ class RequestContext:
         return await self._commands.earlier(self.command_id) if self._keyed else None
 
     async def from_log(self, command_id: str, flow_id: str, execution_id: str) -> ExecutionResponse:
-        """Return the execution that an accepted command started, as the log tells it. Raises 404 once it forgot."""
+        """Return the execution that an accepted command started, as the log has it. Raises 404 once it forgot."""
         command = await audit.recorded(self.reader, command_id)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -103,7 +103,7 @@ class RequestContext:
         except TimeoutError:
             raise Pending(command_id) from None
         if found is None:
-            raise ApiError(404, f"execution {execution_id!r} was started as asked; its history is no longer kept")
+            raise ApiError(404, f"execution {execution_id!r} was started as requested; its history is no longer kept")
         return found
 
     def check_open(self, command_id: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What people send, decoded strictly: bodies and query parameters. Every field at fault is named, not the first."""
+"""What people send, decoded strictly: bodies and query parameters. All that is wrong is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a value is not as its shape says: every field of it, not the first as `msgspec` tells it. Pure."""
+"""Where a value is not as its shape says: every field that is wrong, where `msgspec` stops at the first. Pure."""
 
 from __future__ import annotations
 

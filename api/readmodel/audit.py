@@ -68,7 +68,7 @@ async def _change(reader: Reader, row: dict[str, Any]) -> tuple[dict[str, Any] |
     e = t.events
     subject = f"catalog.{row['entity']}.{row['entity_id']}"
     same = (e.c.key == row["entity_id"]) & (e.c.subject == subject)
-    # an answer may have several events: this entity's own is the first at or after the outcome
+    # a decision may have several events: this entity's own is the first at or after the outcome
     own = select(func.min(e.c.sequence)).where(same & (e.c.sequence >= row["outcome_sequence"]))
     earlier = select(func.max(e.c.sequence)).where(same & (e.c.sequence < row["outcome_sequence"]))
     after = (await reader.rows(own))[0][0]

@@ -19,8 +19,8 @@ from schemas.events import FlowDue, FlowMissed, FlowSkipped
 from schemas.ids import ENGINE, scheduled_execution_id
 from services.scheduler import calendar
 
-MOST = 5_000  # entries in one answer
-AHEAD = 1_000  # future occurrences of one flow in one answer
+MOST = 5_000  # entries in one response
+AHEAD = 1_000  # future occurrences of one flow in one response
 
 
 class Freeze(FreezeResponse, frozen=True, kw_only=True):
@@ -148,7 +148,7 @@ def flows_of_any() -> Select[Any]:
 
 
 async def _past(reader: Reader, flow_id: str, since: datetime, until: datetime) -> list[OccurrenceOutcome]:
-    """Return the outcomes on the log. What was executed more than once (a backfill) is told by its last execution."""
+    """Return the outcomes on the log. Of what was executed more than once (a backfill), the last execution counts."""
     found: dict[datetime, OccurrenceOutcome] = {}
     ev, e = t.events, t.executions
     wanted = ("flow.due", "flow.skipped", "flow.missed")

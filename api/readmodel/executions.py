@@ -66,14 +66,14 @@ async def find(reader: Reader, wanted: ExecutionFilter, page: Page) -> Execution
     if wanted.until is not None:
         statement = statement.where(e.c.started_at < wanted.until)
     rows, total = await reader.page(statement, page)
-    return ExecutionList(executions=await _answers(reader, rows), total=total)
+    return ExecutionList(executions=await _responses(reader, rows), total=total)
 
 
 @consistent
 async def one(reader: Reader, execution_id: str) -> ExecutionResponse | None:
     """Return an execution, None when there is none."""
     row = await reader.row(select(t.executions).where(t.executions.c.id == execution_id))
-    return None if row is None else (await _answers(reader, [row]))[0]
+    return None if row is None else (await _responses(reader, [row]))[0]
 
 
 @consistent
@@ -94,14 +94,14 @@ async def unsuccessful(reader: Reader, execution_id: str) -> list[str]:
     return [row.context_id for row in await reader.rows(statement.order_by(j.c.position))]
 
 
-async def _answers(reader: Reader, rows: Sequence[Mapping[str, Any]]) -> list[ExecutionResponse]:
-    """Return answers with their jobs' ids; the jobs of those that still run are counted now."""
+async def _responses(reader: Reader, rows: Sequence[Mapping[str, Any]]) -> list[ExecutionResponse]:
+    """Return responses with their jobs' ids; the jobs of those that still run are counted now."""
     job_ids = await _job_ids(reader, [row["id"] for row in rows])
     counted = await _counts(reader, [row["id"] for row in rows if row["completed_at"] is None])
-    return [_answer({**row, **counted.get(row["id"], {})}, job_ids.get(row["id"], [])) for row in rows]
+    return [_response({**row, **counted.get(row["id"], {})}, job_ids.get(row["id"], [])) for row in rows]
 
 
-def _answer(row: Mapping[str, Any], job_ids: list[str]) -> ExecutionResponse:
+def _response(row: Mapping[str, Any], job_ids: list[str]) -> ExecutionResponse:
     completed_at = row["completed_at"]
     taken = (completed_at - row["started_at"]).total_seconds() if completed_at else None
     values = {
@@ -115,7 +115,7 @@ def _answer(row: Mapping[str, Any], job_ids: list[str]) -> ExecutionResponse:
 
 
 async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> ExecutionResponse | None:
-    """Return an execution whose rows went with its flow, or were pruned, as the log tells it after a sequence.
+    """Return an execution whose rows went with its flow, or were pruned, as the log has it after a sequence.
 
     None when the log has let go of it too.
     """
@@ -130,7 +130,7 @@ async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> 
     known.flows, known.identities = {flow_id}, {f"flow/{flow_id}": 1}
     changes = project(about, known)
     row = changes.new_executions.get(execution_id)
-    return None if row is None else _answer(row, [backup_id for _, backup_id in changes.new_jobs])
+    return None if row is None else _response(row, [backup_id for _, backup_id in changes.new_jobs])
 
 
 def _execution_of(entry: Stored) -> str | None:

@@ -16,7 +16,7 @@ from schemas import tables as t
 from schemas.ids import instant
 from services.scheduler import calendar as times
 
-AROUND = timedelta(days=31)  # that is searched for the occurrence in question
+AROUND = timedelta(days=31)  # in which the occurrence is searched for
 NEAR = timedelta(minutes=1)
 
 
@@ -46,7 +46,7 @@ async def of_flow(reader: Reader, flow_id: str, at: datetime | None, now: dateti
     elif last is not None:
         lines += _why_it_did_not(last)
     else:
-        lines += _nothing(row, moment, asked=at is not None)
+        lines += _nothing(row, moment, exact=at is not None)
     frozen = await calendar.freeze(reader)
     following = next(iter(calendar.upcoming(row, now, frozen)), None)
     why_not = calendar.why_not(row) or "its schedule has no more occurrences"
@@ -149,9 +149,9 @@ def _why_it_did_not(last: OccurrenceOutcome) -> list[str]:
             return [f"It was due at {at}, and waits for the executor, or for another execution of the flow."]
 
 
-def _nothing(row: Mapping[str, Any], moment: datetime, *, asked: bool) -> list[str]:
+def _nothing(row: Mapping[str, Any], moment: datetime, *, exact: bool) -> list[str]:
     schedule = calendar.schedule_of({**row, "enabled": True, "schedule_enabled": True}) if row["schedule_id"] else None
-    if not asked or schedule is None:
+    if not exact or schedule is None:
         return ["It has not run yet."]
     near = list(times.annotated(schedule, moment - NEAR, moment + NEAR))
     excluded = next((one.note for one in near if not one.fires), None)

@@ -74,14 +74,14 @@ async def find(reader: Reader, wanted: FlowFilter, sort: str | None, page: Page,
     ids, total = await reader.page(matching.order_by(*order_by), page)
     rows = await reader.mappings(_select().where(f.c.id.in_([row["id"] for row in ids])).order_by(*order_by))
     frozen = await calendar.freeze(reader)
-    return FlowList(flows=[_answer(row, now, frozen) for row in rows], total=total)
+    return FlowList(flows=[_response(row, now, frozen) for row in rows], total=total)
 
 
 @consistent
 async def one(reader: Reader, flow_id: str, now: datetime) -> FlowResponse | None:
     """Return a flow, None when there is none."""
     row = await reader.row(_select().where(t.protection_flows.c.id == flow_id))
-    return None if row is None else _answer(row, now, await calendar.freeze(reader))
+    return None if row is None else _response(row, now, await calendar.freeze(reader))
 
 
 async def definition(reader: Reader, flow_id: str) -> Flow | None:
@@ -149,7 +149,7 @@ def _next_runs(row: Mapping[str, Any], now: datetime, count: int, frozen: calend
     return [fires_at for _, fires_at in islice(calendar.upcoming(row, now, frozen), count)]
 
 
-def _answer(row: Mapping[str, Any], now: datetime, frozen: calendar.Freeze | None) -> FlowResponse:
+def _response(row: Mapping[str, Any], now: datetime, frozen: calendar.Freeze | None) -> FlowResponse:
     next_run = next(iter(_next_runs(row, now, 1, frozen)), None)
     why_not = None if next_run else calendar.why_not(row) or "its schedule has no more occurrences"
     status = shaped(FlowStatus, {**row, "next_execution_time": next_run, "next_execution_reason": why_not})

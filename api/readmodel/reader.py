@@ -1,4 +1,4 @@
-"""What every question shares: the reader, pages, filters, and the wait until the tables have caught up."""
+"""What every query shares: the reader, pages, filters, and the wait until the tables have caught up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.base import Value
 from schemas.definitions import Exclusion
 from services import database
 
-POLL = 0.005  # seconds between looks at the position, only while somebody waits
+POLL = 0.005  # seconds between reads of the position, only while somebody waits
 
 
 class Page(Value, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class Page(Value, frozen=True, kw_only=True):
 
 
 class Reader:
-    """Runs questions. On `connection` all answers are of one moment; without, each is of its own."""
+    """Runs queries. On `connection` all results are of one moment; without, each is of its own."""
 
     def __init__(self, engine: AsyncEngine, connection: AsyncConnection | None = None) -> None:
         self._engine = engine
@@ -38,7 +38,7 @@ class Reader:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reader]:
-        """Give a reader whose answers are all of one moment, whatever is written meanwhile."""
+        """Give a reader whose results are all of one moment, whatever is written meanwhile."""
         if self._connection is not None:
             yield self
         else:
@@ -146,20 +146,20 @@ A = TypeVar("A")
 
 
 def consistent(
-    question: Callable[Concatenate[Reader, P], Awaitable[A]],
+    query: Callable[Concatenate[Reader, P], Awaitable[A]],
 ) -> Callable[Concatenate[Reader, P], Awaitable[A]]:
-    """Let all that a question reads be of one moment: for every answer that is made of several reads."""
+    """Let all that a query reads be of one moment: for every response that is made of several reads."""
 
-    @wraps(question)
-    async def asked(reader: Reader, *args: P.args, **kwargs: P.kwargs) -> A:
+    @wraps(query)
+    async def consistently(reader: Reader, *args: P.args, **kwargs: P.kwargs) -> A:
         async with reader.snapshot() as moment:
-            return await question(moment, *args, **kwargs)
+            return await query(moment, *args, **kwargs)
 
-    return asked
+    return consistently
 
 
 def shaped(shape: type[S], row: Mapping[str, Any]) -> S:
-    """Return a row as an answer: the columns that its fields name."""
+    """Return a row as a response: the columns that its fields name."""
     fields = shape.__struct_fields__
     return shape(**{field: _VALUES[field](row[field]) if field in _VALUES else row[field] for field in fields})
 

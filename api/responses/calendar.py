@@ -27,8 +27,9 @@ class SchedulePreview(Value, frozen=True, kw_only=True):
 class OccurrenceOutcome(Value, frozen=True, kw_only=True):
     """An occurrence, the nominal instant, and what became of it.
 
-    `outcome`: `executed` (then `status` is the execution's), `skipped` or `missed` with the reason, `due` (said, not
-    answered yet), or `expected`, at `fires_at`. A range that was missed is one entry, from `occurrence` to `last`.
+    `outcome`: `executed` (then `status` is the execution's), `skipped` or `missed` with the reason, `due` (on the log,
+    without an outcome yet), or `expected`, at `fires_at`. A range that was missed is one entry, from `occurrence` to
+    `last`.
     """
 
     occurrence: datetime

@@ -9,7 +9,7 @@ from schemas.events import BackupStatus, ExcludedVm, ExecutionStatus, ExecutionT
 
 
 class ExecutionResponse(Value, frozen=True, kw_only=True):
-    """One run of a flow. While it runs its jobs are counted when asked; at its end the log's count stands."""
+    """One run of a flow. While it runs its jobs are counted on request; at its end the log's count stands."""
 
     id: str
     flow_id: str | None
@@ -41,7 +41,7 @@ class ExecutionList(Value, frozen=True, kw_only=True):
 
 
 class StartedExecution(ExecutionResponse, frozen=True, kw_only=True):
-    """The answer to 'run now'."""
+    """An execution that was just started by hand."""
 
     execution_id: str
     message: str

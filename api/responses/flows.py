@@ -73,7 +73,7 @@ class FlowNow(Value, frozen=True, kw_only=True):
 
 
 class Summary(Value, frozen=True, kw_only=True):
-    """Totals; "today" counts executions that started since midnight in the time zone asked for."""
+    """Totals; "today" counts executions that started since midnight in the requested time zone."""
 
     total_flows: int
     enabled_flows: int
@@ -86,7 +86,7 @@ class Summary(Value, frozen=True, kw_only=True):
 
 
 class BulkResponse(Value, frozen=True, kw_only=True):
-    """Each flow answered for itself: how many succeeded and failed, and why those failed."""
+    """Each flow has its own outcome: how many succeeded and failed, and why those failed."""
 
     successful: int
     failed: int

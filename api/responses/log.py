@@ -37,7 +37,7 @@ class CommandResponse(Value, frozen=True, kw_only=True):
 
 
 class AuditEntry(CommandResponse, frozen=True, kw_only=True):
-    """A command with what it asked for, and the definition before and after when it was accepted."""
+    """A command with what it requests, and the definition before and after when it was accepted."""
 
     sequence: int
     request: dict[str, Any] | None

@@ -66,7 +66,7 @@ async def known(resource: CrudResource, context: Context, id_: str) -> Any:
 
 
 async def required(resource: CrudResource, context: Context, id_: str, *, part: str | None = None) -> None:
-    """Raise 404 for a change of what is not there, unless the change was asked for before, when it was."""
+    """Raise 404 for a change of what is not there, unless this change was requested before, when it was."""
     if not await context.repeats(part):
         await known(resource, context, id_)
 

@@ -1,4 +1,4 @@
-"""Health: whether the process is alive, and whether the parts it needs are there."""
+"""Health: whether the process is alive, and whether everything it needs is there."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Live(Value, frozen=True, kw_only=True):
 
 
 class Ready(Value, frozen=True, kw_only=True):
-    """`parts`: each part's state, `ok` or what is wrong; `lag`: messages that the tables are behind the log.
+    """`parts`: the state of each, `ok` or what is wrong; `lag`: messages that the tables are behind the log.
 
-    `status`: `ok`; `degraded` when requests are served, and a part does not do its work; `not ready`.
+    `status`: `ok`; `degraded` when requests are served, and something does not do its work; `not ready`.
     """
 
     status: str
@@ -42,13 +42,13 @@ async def refusing(resources: HasResources) -> list[float]:
 
 @get("/health/live", tags=["Health"])
 async def live() -> Live:
-    """Answer, if only to show that the process runs."""
+    """Show that the process runs."""
     return Live()
 
 
 @get("/health/ready", tags=["Health"])
 async def ready(resources: HasResources) -> Response[Ready]:
-    """Say whether requests can be served, and which part is not there if they cannot."""
+    """Say whether requests can be served, and what is missing if they cannot."""
     states = {"log": "ok", "database": "ok", "recorder": "ok"}
     last: int | None = None
     position: int | None = None

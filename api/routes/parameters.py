@@ -44,7 +44,7 @@ def page(limit: int, offset: int) -> Page:
 
 
 def tagged(body: T, version: int, status_code: int = 200, headers: dict[str, str] | None = None) -> Response[T]:
-    """Return an answer with its version as `ETag`."""
+    """Return a response with its version as `ETag`."""
     return Response(body, status_code=status_code, headers={"ETag": f'"{version}"', **(headers or {})})
 
 

@@ -27,19 +27,19 @@ DryRunQuery = FromQuery[Annotated[bool, QueryParameter(description="only say wha
 
 @post("/bulk-enable", status_code=200, responses=WRITE)
 async def bulk_enable(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
-    """Enable flows, each answered for itself."""
+    """Enable flows, each with its own outcome."""
     return await _bulk(context, data, lambda id_: c.EnableFlow(id=id_), dry_run=dry_run)
 
 
 @post("/bulk-disable", status_code=200, responses=WRITE)
 async def bulk_disable(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
-    """Disable flows, each answered for itself."""
+    """Disable flows, each with its own outcome."""
     return await _bulk(context, data, lambda id_: c.DisableFlow(id=id_), dry_run=dry_run)
 
 
 @post("/bulk-delete", status_code=200, responses=WRITE)
 async def bulk_delete(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
-    """Delete flows with their history, each answered for itself."""
+    """Delete flows with their history, each with its own outcome."""
     return await _bulk(context, data, lambda id_: c.DeleteFlow(id=id_), dry_run=dry_run, check=not_running)
 
 
@@ -66,7 +66,7 @@ async def _bulk(
             except (ApiError, LogError) as error:
                 return str(error)
             except Pending as pending:
-                return f"not answered yet; see /api/v1/commands/{pending.command_id}"
+                return f"no outcome yet; see /api/v1/commands/{pending.command_id}"
         return None
 
     ids = list(dict.fromkeys(data.flow_ids))

@@ -26,7 +26,7 @@ from services.executor import starting as executor
 
 RUN_NOW = (
     "Run a flow now. 409 when it cannot run, with the reason. Sent again with its `Idempotency-Key`, it runs nothing "
-    "and answers with the first run as it is now. When the flow has been deleted since, the run is told from the log: "
+    "and returns the first run as it is now. When the flow has been deleted since, the run is read from the log: "
     "how it began and ended, although `GET /executions/{id}` does not know it any more."
 )
 MOST_FILLED = 1000  # occurrences in one backfill
