@@ -29,7 +29,7 @@ from api.context import RequestContext
 from api.listener import Listener
 from api.readmodel.audit import recorded
 from api.readmodel.reader import ReadModel
-from api.resources import HasResources, Resources
+from api.resources import AppResources, Resources
 from api.routes import (
     audit,
     backups,
@@ -79,12 +79,12 @@ def create_app(
     @asynccontextmanager
     async def resources(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
-        tables = ReadModel(database.reader(database_url))
+        read_model = ReadModel(database.reader(database_url))
         flows_log = await Log.open(client, answer_timeout=REPLY_TIMEOUT)
         end = (await flows_log.identity()).last_sequence
-        commands = CommandClient(flows_log, partial(recorded, tables), now, since=end)
+        commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
-        app.state.resources = Resources(flows_log, commands, tables, broadcaster, total_limit)
+        app.state.resources = Resources(flows_log, commands, read_model, broadcaster, total_limit)
         app.state.tokens = tokens
         tasks = [await _listening(Listener(flows_log, [commands.hear, broadcaster.hear], after=end), on_lost)]
         if stopping is not None:
@@ -93,7 +93,7 @@ def create_app(
             yield
         finally:
             await ended(*tasks)
-            await tables.close()
+            await read_model.close()
             await client.close()
 
     app = Litestar(
@@ -190,7 +190,7 @@ def _resources(state: State) -> Resources:
     return state.resources  # type: ignore[no-any-return]
 
 
-def _context(resources: HasResources, request: Request[Any, Any, Any]) -> RequestContext:
+def _context(resources: AppResources, request: Request[Any, Any, Any]) -> RequestContext:
     return RequestContext(resources, request)
 
 

@@ -23,4 +23,4 @@ class Resources:
         self.total_limit = total_limit
 
 
-HasResources = NamedDependency[Resources]
+AppResources = NamedDependency[Resources]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from litestar import Response, get
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.resources import HasResources
+from api.resources import AppResources
 from bus.errors import LogError
 from schemas.base import Value
 
@@ -30,7 +30,7 @@ class Ready(Value, frozen=True, kw_only=True):
     lag: int | None
 
 
-async def refusing(resources: HasResources) -> list[float]:
+async def refusing(resources: AppResources) -> list[float]:
     """Return how many seconds the clocks of schedulers that fire nothing are off the log's."""
     try:
         notes = (await resources.log.notes("clock.")).values()
@@ -47,7 +47,7 @@ async def live() -> Live:
 
 
 @get("/health/ready", tags=["Health"])
-async def ready(resources: HasResources) -> Response[Ready]:
+async def ready(resources: AppResources) -> Response[Ready]:
     """Say whether requests can be served, and what is missing if they cannot."""
     states = {"log": "ok", "database": "ok", "recorder": "ok"}
     last: int | None = None

@@ -14,7 +14,7 @@ from api.broadcast import Broadcaster, SlowConsumer
 from api.context import Context
 from api.problems import ApiError
 from api.readmodel import events
-from api.resources import HasResources
+from api.resources import AppResources
 from api.responses.log import EventList
 from api.routes.parameters import READ, Limit, Offset, Since, Until, moment, page
 from bus.envelope import Stored
@@ -48,7 +48,7 @@ LastEventId = FromHeader[Annotated[str | None, HeaderParameter(name="Last-Event-
 @get("/events", responses=READ, tags=["Live"])
 async def live_events(
     context: Context,
-    resources: HasResources,
+    resources: AppResources,
     flow_id: Wanted = None,
     execution_id: Wanted = None,
     type: EventType = None,  # noqa: A002  the contract's name

@@ -7,13 +7,13 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import func, select
 
-from api.resources import HasResources
+from api.resources import AppResources
 from api.routes.health import refusing
 from schemas import tables as t
 
 
 @get("/metrics", tags=["Health"], media_type="text/plain")
-async def metrics(resources: HasResources) -> Response[bytes]:
+async def metrics(resources: AppResources) -> Response[bytes]:
     """Return the engine's state now, as Prometheus reads it."""
     registry = CollectorRegistry()
     last = (await resources.log.identity()).last_sequence
