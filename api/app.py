@@ -1,4 +1,4 @@
-"""The Litestar application: routes, errors, the offline OpenAPI page, and the parts it holds open."""
+"""The Litestar application: routes, errors, the offline OpenAPI page, and the resources it holds open."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import auth, openapi, problems
+from api import auth, decoding, openapi, problems
 from api.asyncapi import asyncapi
 from api.auth import Tokens
 from api.broadcast import Broadcaster
+from api.cancelled import respond_when_cancelled
 from api.commands import CommandClient
-from api.desk import Desk
+from api.context import RequestContext
 from api.listener import Listener
-from api.parts import AtParts, Parts
 from api.readmodel.audit import recorded
-from api.readmodel.reading import Tables
+from api.readmodel.reader import ReadModel
+from api.resources import AppResources, Resources
 from api.routes import (
     audit,
     backups,
@@ -41,6 +42,7 @@ from api.routes import (
     metrics,
     policies,
     repositories,
+    root,
     schedules,
     vms,
 )
@@ -53,8 +55,8 @@ from services import database
 
 log = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT = 1.5  # seconds: a client hears within two that the log does not answer
-GRACE = 2.0  # seconds in which requests may still be answered as usual when the process is to end
+REPLY_TIMEOUT = 1.5  # seconds: a client hears within two that the log does not reply
+GRACE = 2.0  # seconds in which requests may still be served as usual when the process is to end
 MAX_BODY = 4 * 1024 * 1024  # bytes
 
 
@@ -75,29 +77,30 @@ def create_app(
     """
 
     @asynccontextmanager
-    async def parts(app: Litestar) -> AsyncIterator[None]:
+    async def resources(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
-        tables = Tables(database.reader(database_url))
-        flows_log = await Log.open(client, answer_timeout=ANSWER_TIMEOUT)
+        read_model = ReadModel(database.reader(database_url))
+        flows_log = await Log.open(client, answer_timeout=REPLY_TIMEOUT)
         end = (await flows_log.identity()).last_sequence
-        commands = CommandClient(flows_log, partial(recorded, tables), now, since=end)
+        commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
-        app.state.parts = Parts(flows_log, commands, tables, broadcaster, total_limit)
+        app.state.resources = Resources(flows_log, commands, read_model, broadcaster, total_limit)
         app.state.tokens = tokens
         tasks = [await _listening(Listener(flows_log, [commands.hear, broadcaster.hear], after=end), on_lost)]
         if stopping is not None:
-            tasks.append(asyncio.create_task(_stop(stopping, app.state.parts)))
+            tasks.append(asyncio.create_task(_stop(stopping, app.state.resources)))
         try:
             yield
         finally:
             await ended(*tasks)
-            await tables.close()
+            await read_model.close()
             await client.close()
 
     app = Litestar(
-        route_handlers=[_api(), health.live, health.ready, metrics.metrics, asyncapi, _page_assets()],
-        lifespan=[parts],
-        dependencies={"parts": Provide(_parts, sync_to_thread=False)},
+        route_handlers=[root.root, _api(), health.live, health.ready, metrics.metrics, asyncapi, _page_assets()],
+        lifespan=[resources],
+        middleware=[respond_when_cancelled],
+        dependencies={"resources": Provide(_resources, sync_to_thread=False)},
         exception_handlers={
             problems.ApiError: problems.handle_api_error,
             problems.Pending: problems.handle_pending,
@@ -116,13 +119,13 @@ def create_app(
     return app
 
 
-async def _stop(stopping: asyncio.Event, parts: Parts) -> None:
+async def _stop(stopping: asyncio.Event, resources: Resources) -> None:
     """Let go of those who wait, once the process is to end."""
     await stopping.wait()
-    parts.broadcaster.close()
+    resources.broadcaster.close()
     await asyncio.sleep(GRACE)
-    parts.commands.close()
-    parts.reading.stop_waiting()
+    resources.commands.close()
+    resources.reader.stop_waiting()
 
 
 async def _listening(listener: Listener, on_lost: Callable[[], Awaitable[None]] | None) -> asyncio.Task[None]:
@@ -134,7 +137,7 @@ async def _listening(listener: Listener, on_lost: Callable[[], Awaitable[None]] 
 
 
 async def _listen(listener: Listener, listening: asyncio.Event, on_lost: Callable[[], Awaitable[None]] | None) -> None:
-    """Hear the log. Without it nothing could be answered: when that fails, the process is to end."""
+    """Hear the log. Without it nothing can be served: when that fails, the process is to end."""
     try:
         await listener.run(listening)
     except Exception:
@@ -145,7 +148,7 @@ async def _listen(listener: Listener, listening: asyncio.Event, on_lost: Callabl
 
 
 async def _allow(message: Message, scope: Scope) -> None:
-    """Name all methods of a path in `Allow`; the framework's own answer to OPTIONS names those of one handler."""
+    """Name all methods of a path in `Allow`; the framework's own response to OPTIONS names those of one handler."""
     if message["type"] == "http.response.start" and scope.get("method") == "OPTIONS":
         template = scope.get("path_template")
         routes = [route for route in scope["litestar_app"].routes if route.path_format == template]
@@ -175,18 +178,20 @@ def _api() -> Router:
             repositories.ROUTER,
             policies.ROUTER,
         ],
-        guards=[auth.guard],
-        dependencies={"desk": Provide(_desk, sync_to_thread=False)},
+        guards=[auth.guard, decoding.known_parameters],
+        dto=decoding.StrictBody,
+        return_dto=None,
+        dependencies={"context": Provide(_context, sync_to_thread=False)},
         security=[{"bearer": []}],
     )
 
 
-def _parts(state: State) -> Parts:
-    return state.parts  # type: ignore[no-any-return]
+def _resources(state: State) -> Resources:
+    return state.resources  # type: ignore[no-any-return]
 
 
-def _desk(parts: AtParts, request: Request[Any, Any, Any]) -> Desk:
-    return Desk(parts, request)
+def _context(resources: AppResources, request: Request[Any, Any, Any]) -> RequestContext:
+    return RequestContext(resources, request)
 
 
 def _page_assets() -> Router:

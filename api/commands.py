@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from api.tail import SUBJECTS, Outcome, Tail
+from api.tail import SUBJECTS, CommandOutcome, Tail
 from bus.envelope import Envelope, Stored, envelope
 from bus.errors import Conflict, Unknown
 from bus.log import Log
@@ -28,7 +28,7 @@ from schemas.base import Value
 from schemas.commands import Command, ExecuteFlow
 from schemas.ids import manual_execution_id
 
-SETTLING = 2.0  # seconds after which the answer is that nobody knows whether a command is on the log
+SETTLING = 2.0  # seconds after which it is reported as unknown whether a command is on the log
 
 
 class Recorded(Value, frozen=True, kw_only=True):
@@ -36,11 +36,11 @@ class Recorded(Value, frozen=True, kw_only=True):
 
     position: int
     sequence: int | None = None
-    outcome: Outcome | None = None
+    outcome: CommandOutcome | None = None
 
 
 class Known(Protocol):
-    """Asks the tables for a command; what they answer is of one moment."""
+    """Looks a command up in the tables; what it returns is of one moment."""
 
     def __call__(self, command_id: str, /) -> Awaitable[Recorded]: ...
 
@@ -49,7 +49,7 @@ class Found(Value, frozen=True, kw_only=True):
     """A command on the log: where it stands, and what became of it so far."""
 
     sequence: int
-    outcome: Outcome | None
+    outcome: CommandOutcome | None
 
 
 class KeyReused(Exception):
@@ -64,7 +64,7 @@ class CommandClient:
         self._known = known
         self._clock = clock
         self._tail = Tail(since)
-        self._waiting: dict[str, set[asyncio.Future[Outcome | None]]] = {}  # by command
+        self._waiting: dict[str, set[asyncio.Future[CommandOutcome | None]]] = {}  # by command
         self._heard: list[tuple[int, asyncio.Future[None]]] = []  # who waits until the tail is so far
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by subject: its guarded appends
         self._crowded: set[str] = set()  # subjects on which a guarded append met others
@@ -93,15 +93,15 @@ class CommandClient:
         actor: str,
         keyed: bool,
         patience: float,
-    ) -> Outcome | None:
+    ) -> CommandOutcome | None:
         """Put a command on the log and return its outcome, None when there is none within `patience` seconds.
 
         `keyed`: the id may have been used before; then this is about the first command with it. Without, the id is
-        fresh, and the append costs no question. Raises `KeyReused`; `Unknown` when the command may be on the log
+        fresh, and the append costs no lookup. Raises `KeyReused`; `Unknown` when the command may be on the log
         or not, and another `LogError` when it is not: submitting a keyed one again is safe.
         """
         sent = _envelope(command, id, actor, self._clock())
-        future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[CommandOutcome | None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(id, set())
         waiting.add(future)  # before any look: an outcome cannot slip through between
         try:
@@ -190,7 +190,7 @@ class CommandClient:
             self._heard.append((sequence, future))
             await future
 
-    def _settle(self, command_id: str, outcome: Outcome | None) -> None:
+    def _settle(self, command_id: str, outcome: CommandOutcome | None) -> None:
         for future in self._waiting.get(command_id, ()):
             if not future.done():
                 future.set_result(outcome)
@@ -203,7 +203,7 @@ async def _soon(what: str) -> AsyncIterator[None]:
         async with asyncio.timeout(SETTLING):
             yield
     except TimeoutError:
-        raise Unknown(f"the log did not answer about {what} within {SETTLING:.0f} s") from None
+        raise Unknown(f"the log did not reply about {what} within {SETTLING:.0f} s") from None
 
 
 def _same(command: Command, first: Command | None) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Annotated, Any, cast
 
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
@@ -13,11 +13,13 @@ from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.validation import FieldError, allowed_values
 from bus.errors import LogError, TooLarge
 from schemas.base import Value
 
 log = logging.getLogger(__name__)
 
+MOST_ERRORS = 100  # fields that one problem names
 PROBLEM = "application/problem+json"
 TITLES = {
     400: "Bad request",
@@ -35,13 +37,6 @@ TITLES = {
 STATUS_OF: dict[str, int] = {"not_found": 404, "conflict": 409, "in_use": 409, "version": 412, "invalid": 422}
 
 
-class FieldError(Value, frozen=True, kw_only=True):
-    """A field at fault, e.g. `disks[0].path`, and what is wrong with it."""
-
-    field: Annotated[str, Meta(examples=["cron_expression"])]
-    message: Annotated[str, Meta(examples=["'0 0 31 2 *' is not a cron expression that ever matches"])]
-
-
 class Problem(Value, frozen=True, kw_only=True):
     """What went wrong, for a program (`type`, `status`) and for a person (`title`, `detail`)."""
 
@@ -53,7 +48,7 @@ class Problem(Value, frozen=True, kw_only=True):
 
 
 class ApiError(Exception):
-    """An answer other than the one hoped for."""
+    """A request that is not done, with the HTTP status that says why."""
 
     def __init__(
         self,
@@ -103,25 +98,36 @@ def stopping(command_id: str | None) -> ApiError:
     return ApiError(503, detail, headers={"Retry-After": "2", "Location": where})
 
 
+def invalid(status: int, errors: Iterable[FieldError]) -> ApiError:
+    """Return the error that names these fields, at most `MOST_ERRORS` of them."""
+    named = list(islice(errors, MOST_ERRORS))
+    return ApiError(status, "; ".join(f"{one.field}: {one.message}" for one in named), errors=named)
+
+
 def not_found(what: str, id_: str) -> ApiError:
     """Return the 404 for something that is not there."""
     return ApiError(404, f"there is no {what} {id_!r}")
 
 
-def answer(error: ApiError) -> Response[Problem]:
+def problem_of(error: ApiError) -> Problem:
     """Return an error as a problem."""
-    problem = Problem(
-        type=f"urn:problem:{TITLES.get(error.status, 'error').lower().replace(' ', '-')}",
-        title=TITLES.get(error.status, "Error"),
+    title = TITLES.get(error.status, "Error")
+    return Problem(
+        type=f"urn:problem:{title.lower().replace(' ', '-')}",
+        title=title,
         status=error.status,
         detail=error.detail,
         errors=error.errors,
     )
-    return Response(problem, status_code=error.status, media_type=PROBLEM, headers=error.headers)
+
+
+def response_of(error: ApiError) -> Response[Problem]:
+    """Return an error as a response."""
+    return Response(problem_of(error), status_code=error.status, media_type=PROBLEM, headers=error.headers)
 
 
 def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Problem]:
-    return answer(error)
+    return response_of(error)
 
 
 def handle_pending(_: Request[Any, Any, Any], pending: Pending) -> Response[Accepted]:
@@ -136,48 +142,44 @@ def handle_pending(_: Request[Any, Any, Any], pending: Pending) -> Response[Acce
 
 def handle_log_error(_: Request[Any, Any, Any], error: LogError) -> Response[Problem]:
     if isinstance(error, TooLarge):
-        return answer(ApiError(413, str(error)))
+        return response_of(ApiError(413, str(error)))
     log.warning("%s", error, extra={"action": "log_unavailable"})
-    return answer(ApiError(503, f"the log is not available: {error}", headers={"Retry-After": "2"}))
+    return response_of(ApiError(503, f"the log is not available: {error}", headers={"Retry-After": "2"}))
 
 
 def handle_database_error(_: Request[Any, Any, Any], error: SQLAlchemyError) -> Response[Problem]:
     log.error("%s", error, extra={"action": "database_error"})
-    return answer(ApiError(503, "the read model is not available", headers={"Retry-After": "2"}))
+    return response_of(ApiError(503, "the read model is not available", headers={"Retry-After": "2"}))
 
 
 def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     headers = {key: str(value) for key, value in (error.headers or {}).items()}
     if isinstance(error, ValidationException):
-        errors = [field_error(item) for item in error.extra or [] if isinstance(item, dict)]
-        status = (
-            422 if any(item.get("source") == "body" for item in error.extra or [] if isinstance(item, dict)) else 400
-        )
-        detail = "; ".join(f"{item.field}: {item.message}" for item in errors) or error.detail
-        return answer(ApiError(status, detail, errors=errors, headers=headers))
+        return response_of(_validation_error(request, error))
     if error.status_code == 404:
-        return answer(ApiError(404, f"there is nothing at {request.url.path}", headers=headers))
-    return answer(ApiError(error.status_code, error.detail, headers=headers))
+        return response_of(ApiError(404, f"there is nothing at {request.url.path}", headers=headers))
+    return response_of(ApiError(error.status_code, error.detail, headers=headers))
+
+
+def _validation_error(request: Request[Any, Any, Any], error: ValidationException) -> ApiError:
+    """Return what the framework found wrong in parameters, each under the name that it has in a request."""
+    fields = request.route_handler.parsed_fn_signature.parameters
+    found: list[FieldError] = []
+    for one in cast("list[dict[str, str]]", error.extra or []):
+        key, message = one.get("key", ""), one["message"]
+        if key == "data":
+            return invalid(422, [FieldError(field="body", message="a JSON object is required")])
+        if field := fields.get(key):
+            key = getattr(field.kwarg_definition, "name", None) or key
+            allowed = allowed_values(field.annotation)
+            message = f"it must be one of {', '.join(allowed)}" if allowed else message
+        found.append(FieldError(field=key, message=message))
+    return invalid(400, found) if found else ApiError(400, error.detail)
 
 
 def handle_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error, extra={"action": "api_bug"})
-    return answer(ApiError(500, "an error in the engine; its log has the details"))
-
-
-_NAMED_FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
-
-
-def field_error(item: Mapping[str, Any]) -> FieldError:
-    """Return the field that msgspec's message names; unknown and missing ones stand in its text."""
-    key, message = str(item.get("key", "")), str(item.get("message", ""))
-    key = "" if key == "data" else key
-    if named := _NAMED_FIELD.search(message):
-        key = f"{key}.{named[1]}" if key else named[1]
-        message = "this field is unknown" if "unknown" in message else "this field is required"
-    elif message == "'data'":
-        key, message = "body", "a JSON object is required"
-    return FieldError(field=key or "body", message=message)
+    return response_of(ApiError(500, "an error in the engine; its log has the details"))
 
 
 ERRORS = {

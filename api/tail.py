@@ -23,7 +23,7 @@ SUBJECTS = (
 T = TypeVar("T")
 
 
-class Outcome(Value, frozen=True, kw_only=True):
+class CommandOutcome(Value, frozen=True, kw_only=True):
     """What became of a command. `sequence`: when the tables are there, they have all that it led to at once."""
 
     sequence: int
@@ -41,13 +41,13 @@ class Tail:
         self.position = since
         self._most = most
         self._commands: OrderedDict[str, int] = OrderedDict()  # by id: the sequence of the first with it
-        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()  # by command
+        self._outcomes: OrderedDict[str, CommandOutcome] = OrderedDict()  # by command
         self._order: deque[tuple[int, OrderedDict[str, Any], str]] = deque()
         self._last: dict[str, int] = {}  # by subject of commands
 
-    def take(self, entries: Sequence[Entry], position: int) -> dict[str, Outcome]:
+    def take(self, entries: Sequence[Entry], position: int) -> dict[str, CommandOutcome]:
         """Take in what comes next and return the outcomes that are new, by command."""
-        new: dict[str, Outcome] = {}
+        new: dict[str, CommandOutcome] = {}
         for entry in entries:
             if entry.subject.startswith("command."):
                 self._last[entry.subject] = entry.sequence  # one that is unreadable counts for the guard too
@@ -57,11 +57,11 @@ class Tail:
             if isinstance(sent.data, Command):
                 if sent.id not in self._commands:
                     self._keep(self._commands, sent.id, entry.sequence, entry.sequence)
-            elif (answer := answer_of(entry)) and (command_id := sent.causationid):
+            elif (row := answer_of(entry)) and (command_id := sent.causationid):
                 if command_id in new:  # one command may change several things, together on the log
                     new[command_id] = self._outcomes[command_id] = replace(new[command_id], sequence=_end(entry))
-                elif command_id not in self._outcomes:  # the first answer counts, here as in the tables
-                    new[command_id] = _outcome(answer, _end(entry))
+                elif command_id not in self._outcomes:  # the first outcome counts, here as in the tables
+                    new[command_id] = _outcome(row, _end(entry))
                     self._keep(self._outcomes, command_id, new[command_id], entry.sequence)
         self.position = position
         self._let_go()
@@ -81,7 +81,7 @@ class Tail:
         """Return where a command stands, None when it is not in the tail."""
         return self._commands.get(command_id)
 
-    def outcome(self, command_id: str) -> Outcome | None:
+    def outcome(self, command_id: str) -> CommandOutcome | None:
         """Return a command's outcome, None when it is not in the tail."""
         return self._outcomes.get(command_id)
 
@@ -96,8 +96,8 @@ def _end(entry: Stored) -> int:
     return entry.sequence + (data.parts if isinstance(data, FlowStarted) else 0)
 
 
-def _outcome(row: dict[str, object], end: int) -> Outcome:
-    return Outcome(
+def _outcome(row: dict[str, object], end: int) -> CommandOutcome:
+    return CommandOutcome(
         sequence=end,
         accepted=row["outcome"] == "accepted",
         code=row["code"],  # type: ignore[arg-type]

@@ -13,9 +13,9 @@ import httpx
 import uvicorn
 from litestar import Litestar, get
 
-from api.answers import FlowList
 from api.app import create_app
 from api.auth import Tokens
+from api.responses.flows import FlowList
 from bus.clock import now
 from bus.envelope import Stored, encode, envelope
 from bus.log import Identity

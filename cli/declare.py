@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from api import inputs
+from api import requests
 from schemas.base import Value
 from schemas.definitions import (
     FlowSpec,
@@ -82,10 +82,10 @@ class Api:
             raise RuntimeError(f"{method} {path}: {answer.json().get('detail', answer.text)}")
         return answer.json() if answer.content else None
 
-    def all(self, path: str, key: str) -> Iterator[dict[str, Any]]:
+    def all(self, path: str, key: str, **query: str) -> Iterator[dict[str, Any]]:
         offset = 0
         while True:
-            page = self.call("GET", path, params={"limit": PAGE, "offset": offset, "sort": "created_at"})
+            page = self.call("GET", path, params={"limit": PAGE, "offset": offset, **query})
             yield from page[key]
             offset += PAGE
             if offset >= page["total"]:
@@ -100,7 +100,7 @@ class System:
         self.document: Document = {}
         self.ids: dict[tuple[str, str], str] = {}
         for section in SECTIONS:
-            found = list(api.all(section.path, section.key))
+            found = list(api.all(section.path, section.key, sort="created_at"))
             self.ids.update({(section.name, one[section.identity]): one[section.id] for one in found})
             self.document[section.name] = [self._entry(section, one) for one in found]
 
@@ -230,7 +230,7 @@ def _carry_out(system: System, change: Change, entry: dict[str, Any]) -> None:
 
 
 def _patchable(section: Section) -> tuple[str, ...]:
-    patch: type[Any] = getattr(inputs, section.spec.__name__.replace("Spec", "PatchInput"))
+    patch: type[Any] = getattr(requests, section.spec.__name__.replace("Spec", "PatchRequest"))
     return tuple(patch.__struct_fields__)
 
 

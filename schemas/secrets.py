@@ -17,14 +17,13 @@ _USER_INFO = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@", re.IGNORECAS
 ADVICE = "reference it instead: `{name}_env` with the name of an environment variable, or `{name}_file` with a path"
 
 
-def fault(value: Any) -> tuple[str, str] | None:
-    """Return the field of a definition, spec or patch that holds a secret, and what to do; None when there is none."""
+def found(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield each field of a definition, spec or patch that holds a secret, with what to do."""
     for path, name, text in _texts(msgspec.to_builtins(value), "", ""):
         if _NAMES.search(name) and not _REFERENCE.search(name):
-            return path, f"{name!r} looks like a secret: {ADVICE.format(name=name)}"
-        if _USER_INFO.search(text):
-            return path, f"an address with a password in it: {ADVICE.format(name='password')}"
-    return None
+            yield path, f"{name!r} looks like a secret: {ADVICE.format(name=name)}"
+        elif _USER_INFO.search(text):
+            yield path, f"an address with a password in it: {ADVICE.format(name='password')}"
 
 
 def _texts(value: Any, path: str, name: str) -> Iterator[tuple[str, str, str]]:

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,29 @@ class Client:
 
     def close(self) -> None:
         self.http.close()
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """A process that is there and does nothing."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def service(running: Running, name: str) -> int:
+    found = subprocess.run(
+        ["pgrep", "-P", str(running.tree()[0]), "-f", f"serve {name}"], capture_output=True, text=True, check=True
+    )
+    return int(found.stdout)
+
+
+def wait_until(check: Callable[[], Any], *, within: float = 30) -> Any:
+    """Return the first true value of `check`, asked again until `within` seconds have passed."""
+    deadline = time.monotonic() + within
+    while not (value := check()):
+        assert time.monotonic() < deadline, f"not within {within} s; the last value was {value!r}"
+        time.sleep(0.05)
+    return value

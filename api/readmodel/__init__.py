@@ -1,1 +1,1 @@
-"""Questions to the read model: SQL in, answers out. Names are joined, totals count all matches."""
+"""Queries of the read model: SQL in, responses out. Names are joined, totals count all matches."""

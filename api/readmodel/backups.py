@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, func, select
 
-from api.answers import BackupAnswer, BackupList, BackupStats, Queue, RunningBackup, WaitingBackup
-from api.readmodel.reading import Page, Reading, consistent, shaped
+from api.readmodel.reader import Page, Reader, consistent, shaped
+from api.responses.backups import BackupList, BackupResponse, BackupStats, Queue, RunningBackup, WaitingBackup
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import Repository
@@ -41,20 +41,20 @@ def _where(statement: Select[*tuple[Any, ...]], wanted: BackupFilter) -> Select[
     return statement
 
 
-async def find(reading: Reading, wanted: BackupFilter, page: Page) -> BackupList:
+async def find(reader: Reader, wanted: BackupFilter, page: Page) -> BackupList:
     """Return a page of backups, newest first."""
     j = t.backup_jobs
-    rows, total = await reading.page(_where(_select(), wanted).order_by(j.c.created_at.desc(), j.c.id), page)
-    return BackupList(backups=[shaped(BackupAnswer, row) for row in rows], total=total)
+    rows, total = await reader.page(_where(_select(), wanted).order_by(j.c.created_at.desc(), j.c.id), page)
+    return BackupList(backups=[shaped(BackupResponse, row) for row in rows], total=total)
 
 
-async def one(reading: Reading, backup_id: str) -> BackupAnswer | None:
+async def one(reader: Reader, backup_id: str) -> BackupResponse | None:
     """Return a backup, None when there is none."""
-    row = await reading.row(_select().where(t.backup_jobs.c.id == backup_id))
-    return None if row is None else shaped(BackupAnswer, row)
+    row = await reader.row(_select().where(t.backup_jobs.c.id == backup_id))
+    return None if row is None else shaped(BackupResponse, row)
 
 
-async def stats(reading: Reading, wanted: BackupFilter) -> BackupStats:
+async def stats(reader: Reader, wanted: BackupFilter) -> BackupStats:
     """Return how many backups succeeded, their size in the repository, and when the last one ended."""
     j = t.backup_jobs
     statement = select(
@@ -62,25 +62,25 @@ async def stats(reading: Reading, wanted: BackupFilter) -> BackupStats:
         func.coalesce(func.sum(j.c.bytes_transferred), 0).label("total_size_bytes"),
         func.max(j.c.completed_at).label("last_backup_at"),
     ).where(j.c.status == "success")
-    row = await reading.row(_where(statement, wanted))
+    row = await reader.row(_where(statement, wanted))
     assert row is not None
     return shaped(BackupStats, {**row, "total_size_bytes": int(row["total_size_bytes"])})
 
 
 @consistent
-async def storage(reading: Reading, repository_id: str) -> tuple[Repository, BackupStats] | None:
+async def storage(reader: Reader, repository_id: str) -> tuple[Repository, BackupStats] | None:
     """Return a repository with what backups take of it, None when there is none."""
-    row = await reading.row(select(t.repositories).where(t.repositories.c.id == repository_id))
+    row = await reader.row(select(t.repositories).where(t.repositories.c.id == repository_id))
     if row is None:
         return None
-    return shaped(Repository, row), await stats(reading, BackupFilter(repository_id=repository_id))
+    return shaped(Repository, row), await stats(reader, BackupFilter(repository_id=repository_id))
 
 
 @consistent
-async def queue(reading: Reading, total_limit: int | None) -> Queue:
+async def queue(reader: Reader, total_limit: int | None) -> Queue:
     """Return what waits, in the order in which it is admitted, with what it waits for; what runs; and the limits."""
     j, e, r = t.backup_jobs, t.executions, t.repositories
-    executions = await reading.mappings(select(e).where(e.c.completed_at.is_(None)).order_by(e.c.started_at, e.c.id))
+    executions = await reader.mappings(select(e).where(e.c.completed_at.is_(None)).order_by(e.c.started_at, e.c.id))
     executions.sort(key=_urgency)
     rank = {execution["id"]: number for number, execution in enumerate(executions)}
     about = (
@@ -88,15 +88,11 @@ async def queue(reading: Reading, total_limit: int | None) -> Queue:
         *(j.c.created_at.label("since"), j.c.status, j.c.attempt, j.c.progress_percent, e.c.repository_id),
     )
     joined = select(*about).join(e, e.c.id == j.c.execution_id).where(e.c.completed_at.is_(None))
-    running = await reading.mappings(joined.where(j.c.status.in_(("queued", "running"))).order_by(j.c.position))
-    limited = await reading.mappings(
-        select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None))
-    )
+    running = await reader.mappings(joined.where(j.c.status.in_(("queued", "running"))).order_by(j.c.position))
+    limited = await reader.mappings(select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None)))
     limits = {row["id"]: row["max_concurrent_jobs"] for row in limited}
-    slots = Slots()
-    for row in running:
-        backup = PlannedBackup(backup_id=row["execution_id"], context_id=row["context_id"], vm_name="")
-        slots.add(row["flow_id"] or AD_HOC, row["repository_id"], backup)
+    slots = _slots(running)
+    execution_of = {row["backup_id"]: row["execution_id"] for row in running}
     waiting: list[WaitingBackup] = []
     for execution in executions:
         if len(waiting) >= MOST_WAITING:
@@ -110,9 +106,9 @@ async def queue(reading: Reading, total_limit: int | None) -> Queue:
             waiting=(),
         )
         mine = joined.where(j.c.execution_id == execution["id"], j.c.status == "pending").order_by(j.c.position)
-        for row in await reading.mappings(mine.limit(MOST_WAITING - len(waiting))):
+        for row in await reader.mappings(mine.limit(MOST_WAITING - len(waiting))):
             found = obstacle(claim, row["context_id"], slots, Limits(of_repository=limits.get, total=total_limit))
-            waiting.append(shaped(WaitingBackup, {**row, "waiting_for": _in_words(found)}))
+            waiting.append(shaped(WaitingBackup, {**row, "waiting_for": _in_words(found, execution_of)}))
     return Queue(
         waiting=waiting,
         running=[shaped(RunningBackup, row) for row in sorted(running, key=lambda row: rank[row["execution_id"]])],
@@ -120,12 +116,20 @@ async def queue(reading: Reading, total_limit: int | None) -> Queue:
     )
 
 
+def _slots(running: Iterable[Mapping[str, Any]]) -> Slots:
+    slots = Slots()
+    for row in running:
+        backup = PlannedBackup(backup_id=row["backup_id"], context_id=row["context_id"], vm_name="")
+        slots.add(row["flow_id"] or AD_HOC, row["repository_id"], backup)
+    return slots
+
+
 def _urgency(execution: Mapping[str, Any]) -> datetime:
     manual = execution["execution_type"] != "scheduled"
     return urgency(execution["started_at"], manual=manual, priority=execution["priority"])
 
 
-def _in_words(found: Obstacle | None) -> str:
+def _in_words(found: Obstacle | None, execution_of: Mapping[str, str]) -> str:
     match found:
         case None:
             return "the executor: it is next"
@@ -136,4 +140,4 @@ def _in_words(found: Obstacle | None) -> str:
         case Obstacle(kind="repository"):
             return f"a slot of its repository: {found.taken} of {found.limit} are taken"
         case Obstacle():
-            return f"its VM, which execution {found.holder} is backing up"
+            return f"its VM, which execution {execution_of[found.holder]} is backing up"

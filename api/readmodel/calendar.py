@@ -11,19 +11,19 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Select, func, select
 
-from api.answers import CalendarAnswer, CalendarEntry, FreezeAnswer, Outcome, OutcomeList
-from api.readmodel.reading import Reading, consistent, shaped
+from api.readmodel.reader import Reader, consistent, shaped
+from api.responses.calendar import CalendarEntry, CalendarResponse, FreezeResponse, OccurrenceList, OccurrenceOutcome
 from schemas import tables as t
 from schemas.definitions import CALENDAR_FIELDS, ScheduleSpec
 from schemas.events import FlowDue, FlowMissed, FlowSkipped
 from schemas.ids import ENGINE, scheduled_execution_id
 from services.scheduler import calendar
 
-MOST = 5_000  # entries in one answer
-AHEAD = 1_000  # future occurrences of one flow in one answer
+MOST = 5_000  # entries in one response
+AHEAD = 1_000  # future occurrences of one flow in one response
 
 
-class Freeze(FreezeAnswer, frozen=True, kw_only=True):
+class Freeze(FreezeResponse, frozen=True, kw_only=True):
     """A freeze that is in force or has ended."""
 
     def covers(self, *moments: datetime) -> bool:
@@ -70,9 +70,9 @@ def upcoming(
             yield at, at + spread
 
 
-async def freeze(reading: Reading) -> Freeze | None:
+async def freeze(reader: Reader) -> Freeze | None:
     """Return the freeze, None when there is none or it was lifted."""
-    row = await reading.row(select(t.freezes).where(t.freezes.c.id == ENGINE))
+    row = await reader.row(select(t.freezes).where(t.freezes.c.id == ENGINE))
     return None if row is None else shaped(Freeze, row)
 
 
@@ -84,11 +84,11 @@ def _flows() -> Select[Any]:
 
 
 @consistent
-async def over_all(reading: Reading, since: datetime, until: datetime, now: datetime) -> CalendarAnswer:
+async def over_all(reader: Reader, since: datetime, until: datetime, now: datetime) -> CalendarResponse:
     """Return what will run from `since` (or now, if that is later) to `until`, over all flows."""
-    frozen = await freeze(reading)
-    rows = await reading.mappings(_flows().where(t.protection_flows.c.enabled, t.schedules.c.enabled))
-    durations = await _durations(reading)
+    frozen = await freeze(reader)
+    rows = await reader.mappings(_flows().where(t.protection_flows.c.enabled, t.schedules.c.enabled))
+    durations = await _durations(reader)
     start = max(since, now)
 
     def entries(row: Mapping[str, Any]) -> Iterator[CalendarEntry]:
@@ -104,39 +104,39 @@ async def over_all(reading: Reading, since: datetime, until: datetime, now: date
 
     in_order = merge(*(entries(row) for row in rows), key=lambda entry: entry.fires_at)
     found = list(islice(in_order, MOST + 1))
-    return CalendarAnswer(entries=found[:MOST], complete=len(found) <= MOST, freeze=_open(frozen, now))
+    return CalendarResponse(entries=found[:MOST], complete=len(found) <= MOST, freeze=_open(frozen, now))
 
 
-def _open(frozen: Freeze | None, now: datetime) -> FreezeAnswer | None:
+def _open(frozen: Freeze | None, now: datetime) -> FreezeResponse | None:
     return frozen if frozen is not None and frozen.until > now else None
 
 
-async def _durations(reading: Reading) -> dict[str, float]:
+async def _durations(reader: Reader) -> dict[str, float]:
     """Return how long each flow's executions took on average, in seconds."""
     e = t.executions
-    seconds = reading.seconds_between(e.c.started_at, e.c.completed_at)
+    seconds = reader.seconds_between(e.c.started_at, e.c.completed_at)
     statement = (
         select(e.c.flow_id, func.avg(seconds).label("seconds"))
         .where(e.c.status.in_(("success", "warning")), e.c.flow_id.is_not(None))
         .group_by(e.c.flow_id)
     )
-    return {row["flow_id"]: round(float(row["seconds"]), 3) for row in await reading.mappings(statement)}
+    return {row["flow_id"]: round(float(row["seconds"]), 3) for row in await reader.mappings(statement)}
 
 
 @consistent
 async def outcomes(
-    reading: Reading, flow_id: str, since: datetime, until: datetime, now: datetime
-) -> OutcomeList | None:
+    reader: Reader, flow_id: str, since: datetime, until: datetime, now: datetime
+) -> OccurrenceList | None:
     """Return a flow's occurrences in a range: those that have passed with what became of them, and those to come."""
-    row = await reading.row(flows_of_any().where(t.protection_flows.c.id == flow_id))
+    row = await reader.row(flows_of_any().where(t.protection_flows.c.id == flow_id))
     if row is None:
         return None
-    found = {one.occurrence: one for one in await _past(reading, flow_id, since, until)}
-    frozen = await freeze(reading)
+    found = {one.occurrence: one for one in await _past(reader, flow_id, since, until)}
+    frozen = await freeze(reader)
     for at, fires_at in islice(upcoming(row, max(now, since), frozen, until), AHEAD):
         if at not in found and at >= since:
-            found[at] = Outcome(occurrence=at, fires_at=fires_at, outcome="expected")
-    return OutcomeList(occurrences=[found[at] for at in sorted(found)])
+            found[at] = OccurrenceOutcome(occurrence=at, fires_at=fires_at, outcome="expected")
+    return OccurrenceList(occurrences=[found[at] for at in sorted(found)])
 
 
 def flows_of_any() -> Select[Any]:
@@ -147,13 +147,13 @@ def flows_of_any() -> Select[Any]:
     )
 
 
-async def _past(reading: Reading, flow_id: str, since: datetime, until: datetime) -> list[Outcome]:
-    """Return the outcomes on the log. What was executed more than once (a backfill) is told by its last execution."""
-    found: dict[datetime, Outcome] = {}
+async def _past(reader: Reader, flow_id: str, since: datetime, until: datetime) -> list[OccurrenceOutcome]:
+    """Return the outcomes on the log. Of what was executed more than once (a backfill), the last execution counts."""
+    found: dict[datetime, OccurrenceOutcome] = {}
     ev, e = t.events, t.executions
     wanted = ("flow.due", "flow.skipped", "flow.missed")
     # an outcome is never earlier than its occurrence
-    rows = await reading.mappings(
+    rows = await reader.mappings(
         select(ev.c.type, ev.c.body)
         .where(ev.c.key == flow_id, ev.c.type.in_(wanted), ev.c.time >= since)
         .order_by(ev.c.sequence)
@@ -162,21 +162,21 @@ async def _past(reading: Reading, flow_id: str, since: datetime, until: datetime
         event = _event(row)
         match event:
             case FlowDue():
-                waiting = Outcome(occurrence=event.occurrence, outcome="due", execution_id=_id(event))
+                waiting = OccurrenceOutcome(occurrence=event.occurrence, outcome="due", execution_id=_id(event))
                 found.setdefault(event.occurrence, waiting)
             case FlowSkipped() if event.occurrence is not None:
-                found[event.occurrence] = Outcome(
+                found[event.occurrence] = OccurrenceOutcome(
                     occurrence=event.occurrence, outcome="skipped", reason=f"{event.reason}: {event.message}"
                 )
             case FlowMissed():
-                found[event.first] = Outcome(
+                found[event.first] = OccurrenceOutcome(
                     occurrence=event.first, last=event.last, count=event.count, outcome="missed"
                 )
             case _:
                 pass
     executed = select(e).where(e.c.flow_id == flow_id, e.c.occurrence >= since, e.c.occurrence < until)
-    for row in await reading.mappings(executed.order_by(e.c.started_at)):
-        found[row["occurrence"]] = Outcome(
+    for row in await reader.mappings(executed.order_by(e.c.started_at)):
+        found[row["occurrence"]] = OccurrenceOutcome(
             occurrence=row["occurrence"],
             outcome="executed",
             execution_id=row["id"],
@@ -200,12 +200,12 @@ def _event(row: Mapping[str, Any]) -> FlowDue | FlowSkipped | FlowMissed:
 
 
 @consistent
-async def to_fill(reading: Reading, flow_id: str, since: datetime, until: datetime, mode: str) -> list[datetime] | None:
+async def to_fill(reader: Reader, flow_id: str, since: datetime, until: datetime, mode: str) -> list[datetime] | None:
     """Return the past occurrences of a flow's schedule that a backfill is to execute; None without a schedule.
 
     `missing`: those without an execution. `failed`: those whose last execution failed or was cancelled. `all`: all.
     """
-    row = await reading.row(_flows().where(t.protection_flows.c.id == flow_id))
+    row = await reader.row(_flows().where(t.protection_flows.c.id == flow_id))
     if row is None:
         return None
     schedule = schedule_of({**row, "enabled": True, "schedule_enabled": True})
@@ -214,7 +214,7 @@ async def to_fill(reading: Reading, flow_id: str, since: datetime, until: dateti
     executed = select(e.c.occurrence, e.c.status).where(
         e.c.flow_id == flow_id, e.c.occurrence >= since, e.c.occurrence < until
     )
-    status = {row["occurrence"]: row["status"] for row in await reading.mappings(executed.order_by(e.c.started_at))}
+    status = {row["occurrence"]: row["status"] for row in await reader.mappings(executed.order_by(e.c.started_at))}
     wanted = {
         "missing": lambda at: at not in status,
         "failed": lambda at: status.get(at) in {"error", "cancelled"},

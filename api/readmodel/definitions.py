@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import Select, Table, case, func, select
 
-from api.answers import CommandAnswer, GroupAnswer, GroupList, MemberAnswer, MemberList, VmAnswer, VmList
-from api.readmodel.reading import Page, Reading, consistent, containing, labelled, order, shaped
+from api.readmodel.reader import Page, Reader, consistent, containing, labelled, order, shaped
+from api.responses.definitions import GroupList, GroupResponse, MemberList, MemberResponse, VmList, VmResponse
+from api.responses.log import CommandResponse
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import Disk
@@ -36,39 +37,39 @@ def _found(table: Table, statement: Select[Any], wanted: DefinitionFilter, sort:
 
 
 async def find(
-    reading: Reading, table: Table, shape: type[S], wanted: DefinitionFilter, sort: str | None, page: Page
+    reader: Reader, table: Table, shape: type[S], wanted: DefinitionFilter, sort: str | None, page: Page
 ) -> tuple[list[S], int]:
     """Return a page of definitions whose rows are their shape (schedules, repositories, policies)."""
-    rows, total = await reading.page(_found(table, select(table), wanted, sort), page)
+    rows, total = await reader.page(_found(table, select(table), wanted, sort), page)
     return [shaped(shape, row) for row in rows], total
 
 
-async def one(reading: Reading, table: Table, shape: type[S], id_: str) -> S | None:
+async def one(reader: Reader, table: Table, shape: type[S], id_: str) -> S | None:
     """Return one of them, None when there is none."""
-    row = await reading.row(select(table).where(table.c.id == id_))
+    row = await reader.row(select(table).where(table.c.id == id_))
     return None if row is None else shaped(shape, row)
 
 
-async def vms(reading: Reading, wanted: DefinitionFilter, sort: str | None, page: Page) -> VmList:
+async def vms(reader: Reader, wanted: DefinitionFilter, sort: str | None, page: Page) -> VmList:
     """Return a page of VMs."""
-    rows, total = await reading.page(_found(t.vms, select(t.vms), wanted, sort), page)
+    rows, total = await reader.page(_found(t.vms, select(t.vms), wanted, sort), page)
     return VmList(vm_contexts=[_vm(row) for row in rows], total=total)
 
 
-async def vm(reading: Reading, context_id: str) -> VmAnswer | None:
+async def vm(reader: Reader, context_id: str) -> VmResponse | None:
     """Return a VM, None when there is none."""
-    row = await reading.row(select(t.vms).where(t.vms.c.id == context_id))
+    row = await reader.row(select(t.vms).where(t.vms.c.id == context_id))
     return None if row is None else _vm(row)
 
 
-async def disks(reading: Reading, context_id: str) -> list[Disk] | None:
+async def disks(reader: Reader, context_id: str) -> list[Disk] | None:
     """Return a VM's disks, None when there is no such VM."""
-    row = await reading.row(select(t.vms.c.disks).where(t.vms.c.id == context_id))
+    row = await reader.row(select(t.vms.c.disks).where(t.vms.c.id == context_id))
     return None if row is None else msgspec.convert(row["disks"], list[Disk])
 
 
-def _vm(row: Mapping[str, Any]) -> VmAnswer:
-    return shaped(VmAnswer, {**row, "context_id": row["id"], "vm_name": row["name"]})
+def _vm(row: Mapping[str, Any]) -> VmResponse:
+    return shaped(VmResponse, {**row, "context_id": row["id"], "vm_name": row["name"]})
 
 
 def _groups() -> Select[Any]:
@@ -87,20 +88,20 @@ def _groups() -> Select[Any]:
     ).outerjoin(counts, counts.c.group_id == t.machine_groups.c.id)
 
 
-async def groups(reading: Reading, wanted: DefinitionFilter, sort: str | None, page: Page) -> GroupList:
+async def groups(reader: Reader, wanted: DefinitionFilter, sort: str | None, page: Page) -> GroupList:
     """Return a page of groups."""
-    rows, total = await reading.page(_found(t.machine_groups, _groups(), wanted, sort), page)
+    rows, total = await reader.page(_found(t.machine_groups, _groups(), wanted, sort), page)
     return GroupList(groups=[_group(row) for row in rows], total=total)
 
 
-async def group(reading: Reading, group_id: str) -> GroupAnswer | None:
+async def group(reader: Reader, group_id: str) -> GroupResponse | None:
     """Return a group, None when there is none."""
-    row = await reading.row(_groups().where(t.machine_groups.c.id == group_id))
+    row = await reader.row(_groups().where(t.machine_groups.c.id == group_id))
     return None if row is None else _group(row)
 
 
-def _group(row: Mapping[str, Any]) -> GroupAnswer:
-    return shaped(GroupAnswer, {**row, "disabled_vms": row["total_vms"] - row["enabled_vms"]})
+def _group(row: Mapping[str, Any]) -> GroupResponse:
+    return shaped(GroupResponse, {**row, "disabled_vms": row["total_vms"] - row["enabled_vms"]})
 
 
 def _members(group_id: str) -> Select[*tuple[Any, ...]]:
@@ -111,21 +112,21 @@ def _members(group_id: str) -> Select[*tuple[Any, ...]]:
 
 
 @consistent
-async def members(reading: Reading, group_id: str, page: Page) -> MemberList | None:
+async def members(reader: Reader, group_id: str, page: Page) -> MemberList | None:
     """Return a page of a group's members, in its order; None when there is no such group."""
-    if not await reading.rows(select(t.machine_groups.c.id).where(t.machine_groups.c.id == group_id)):
+    if not await reader.rows(select(t.machine_groups.c.id).where(t.machine_groups.c.id == group_id)):
         return None
-    rows, total = await reading.page(_members(group_id).order_by(t.machine_group_members.c.position), page)
-    return MemberList(vms=[shaped(MemberAnswer, row) for row in rows], total=total)
+    rows, total = await reader.page(_members(group_id).order_by(t.machine_group_members.c.position), page)
+    return MemberList(vms=[shaped(MemberResponse, row) for row in rows], total=total)
 
 
-async def member(reading: Reading, group_id: str, context_id: str) -> MemberAnswer | None:
+async def member(reader: Reader, group_id: str, context_id: str) -> MemberResponse | None:
     """Return one member, None when it is not in the group."""
-    row = await reading.row(_members(group_id).where(t.machine_group_members.c.context_id == context_id))
-    return None if row is None else shaped(MemberAnswer, row)
+    row = await reader.row(_members(group_id).where(t.machine_group_members.c.context_id == context_id))
+    return None if row is None else shaped(MemberResponse, row)
 
 
-async def command(reading: Reading, command_id: str) -> CommandAnswer | None:
+async def command(reader: Reader, command_id: str) -> CommandResponse | None:
     """Return a command and its outcome, None when the tables do not have it (yet)."""
-    row = await reading.row(select(t.commands).where(t.commands.c.id == command_id))
-    return None if row is None else shaped(CommandAnswer, row)
+    row = await reader.row(select(t.commands).where(t.commands.c.id == command_id))
+    return None if row is None else shaped(CommandResponse, row)

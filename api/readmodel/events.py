@@ -7,21 +7,21 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Select, or_, select
 
-from api.answers import EventList, LoggedEvent
-from api.readmodel.reading import Page, Reading, consistent
+from api.readmodel.reader import Page, Reader, consistent
+from api.responses.log import EventList, LoggedEvent
 from bus.selection import Filter
 from schemas import tables as t
 
 
 @consistent
-async def of_execution(reading: Reading, execution_id: str, page: Page) -> EventList | None:
+async def of_execution(reader: Reader, execution_id: str, page: Page) -> EventList | None:
     """Return a page of all messages that belong to an execution, in the log's order; None when there is none."""
-    if not await reading.rows(select(t.executions.c.id).where(t.executions.c.id == execution_id)):
+    if not await reader.rows(select(t.executions.c.id).where(t.executions.c.id == execution_id)):
         return None
-    return await _page(reading, _select().where(t.events.c.correlation == execution_id), page)
+    return await _page(reader, _select().where(t.events.c.correlation == execution_id), page)
 
 
-async def find(reading: Reading, pattern: str, wanted: Filter, page: Page, *, after: int) -> EventList:
+async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, after: int) -> EventList:
     """Return a page of the log after a sequence, on subjects that match a NATS pattern, as `flows log` does."""
     e = t.events
     statement = _select().where(e.c.sequence > after)
@@ -39,7 +39,7 @@ async def find(reading: Reading, pattern: str, wanted: Filter, page: Page, *, af
         statement = statement.where(e.c.time >= wanted.since)
     if wanted.until is not None:
         statement = statement.where(e.c.time < wanted.until)
-    return await _page(reading, statement, page)
+    return await _page(reader, statement, page)
 
 
 def _matching(pattern: str) -> ColumnElement[bool]:
@@ -54,8 +54,8 @@ def _select() -> Select[*tuple[Any, ...]]:
     return select(e.c.sequence, e.c.subject, e.c.body)
 
 
-async def _page(reading: Reading, statement: Select[*tuple[Any, ...]], page: Page) -> EventList:
-    rows, total = await reading.page(statement.order_by(t.events.c.sequence), page)
+async def _page(reader: Reader, statement: Select[*tuple[Any, ...]], page: Page) -> EventList:
+    rows, total = await reader.page(statement.order_by(t.events.c.sequence), page)
     events = [
         LoggedEvent(sequence=row["sequence"], subject=row["subject"], event=_decoded(row["body"])) for row in rows
     ]

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import func, select
 
-from api.answers import ExecutionAnswer, ExecutionList, JobAnswer, JobList
-from api.readmodel.reading import Page, Reading, consistent, shaped
+from api.readmodel.reader import Page, Reader, consistent, shaped
+from api.responses.executions import ExecutionList, ExecutionResponse, JobList, JobResponse
 from bus.envelope import Entry, Stored
 from bus.log import Log
 from schemas import tables as t
@@ -39,16 +39,16 @@ class ExecutionFilter(Value, frozen=True, kw_only=True):
 
 
 @consistent
-async def of_flow(reading: Reading, wanted: ExecutionFilter, page: Page) -> ExecutionList | None:
+async def of_flow(reader: Reader, wanted: ExecutionFilter, page: Page) -> ExecutionList | None:
     """Return a page of a flow's executions, newest first; None when there is no such flow."""
     f = t.protection_flows
-    if not await reading.rows(select(f.c.id).where(f.c.id == wanted.flow_id)):
+    if not await reader.rows(select(f.c.id).where(f.c.id == wanted.flow_id)):
         return None
-    return await find(reading, wanted, page)
+    return await find(reader, wanted, page)
 
 
 @consistent
-async def find(reading: Reading, wanted: ExecutionFilter, page: Page) -> ExecutionList:
+async def find(reader: Reader, wanted: ExecutionFilter, page: Page) -> ExecutionList:
     """Return a page of executions, newest first."""
     e = t.executions
     statement = select(e).order_by(e.c.started_at.desc(), e.c.id.desc())
@@ -65,43 +65,43 @@ async def find(reading: Reading, wanted: ExecutionFilter, page: Page) -> Executi
         statement = statement.where(e.c.started_at >= wanted.since)
     if wanted.until is not None:
         statement = statement.where(e.c.started_at < wanted.until)
-    rows, total = await reading.page(statement, page)
-    return ExecutionList(executions=await _answers(reading, rows), total=total)
+    rows, total = await reader.page(statement, page)
+    return ExecutionList(executions=await _responses(reader, rows), total=total)
 
 
 @consistent
-async def one(reading: Reading, execution_id: str) -> ExecutionAnswer | None:
+async def one(reader: Reader, execution_id: str) -> ExecutionResponse | None:
     """Return an execution, None when there is none."""
-    row = await reading.row(select(t.executions).where(t.executions.c.id == execution_id))
-    return None if row is None else (await _answers(reading, [row]))[0]
+    row = await reader.row(select(t.executions).where(t.executions.c.id == execution_id))
+    return None if row is None else (await _responses(reader, [row]))[0]
 
 
 @consistent
-async def jobs(reading: Reading, execution_id: str, page: Page) -> JobList | None:
+async def jobs(reader: Reader, execution_id: str, page: Page) -> JobList | None:
     """Return a page of an execution's jobs, in the order of its plan; None when there is no such execution."""
-    if not await reading.rows(select(t.executions.c.id).where(t.executions.c.id == execution_id)):
+    if not await reader.rows(select(t.executions.c.id).where(t.executions.c.id == execution_id)):
         return None
     j = t.backup_jobs
     statement = select(j).where(j.c.execution_id == execution_id).order_by(j.c.position)
-    rows, total = await reading.page(statement, page)
-    return JobList(jobs=[shaped(JobAnswer, row) for row in rows], total=total)
+    rows, total = await reader.page(statement, page)
+    return JobList(jobs=[shaped(JobResponse, row) for row in rows], total=total)
 
 
-async def unsuccessful(reading: Reading, execution_id: str) -> list[str]:
+async def unsuccessful(reader: Reader, execution_id: str) -> list[str]:
     """Return the VMs of an execution whose backup did not succeed, in the plan's order."""
     j = t.backup_jobs
     statement = select(j.c.context_id).where(j.c.execution_id == execution_id, j.c.status != "success")
-    return [row.context_id for row in await reading.rows(statement.order_by(j.c.position))]
+    return [row.context_id for row in await reader.rows(statement.order_by(j.c.position))]
 
 
-async def _answers(reading: Reading, rows: Sequence[Mapping[str, Any]]) -> list[ExecutionAnswer]:
-    """Return answers with their jobs' ids; the jobs of those that still run are counted now."""
-    job_ids = await _job_ids(reading, [row["id"] for row in rows])
-    counted = await _counts(reading, [row["id"] for row in rows if row["completed_at"] is None])
-    return [_answer({**row, **counted.get(row["id"], {})}, job_ids.get(row["id"], [])) for row in rows]
+async def _responses(reader: Reader, rows: Sequence[Mapping[str, Any]]) -> list[ExecutionResponse]:
+    """Return responses with their jobs' ids; the jobs of those that still run are counted now."""
+    job_ids = await _job_ids(reader, [row["id"] for row in rows])
+    counted = await _counts(reader, [row["id"] for row in rows if row["completed_at"] is None])
+    return [_response({**row, **counted.get(row["id"], {})}, job_ids.get(row["id"], [])) for row in rows]
 
 
-def _answer(row: Mapping[str, Any], job_ids: list[str]) -> ExecutionAnswer:
+def _response(row: Mapping[str, Any], job_ids: list[str]) -> ExecutionResponse:
     completed_at = row["completed_at"]
     taken = (completed_at - row["started_at"]).total_seconds() if completed_at else None
     values = {
@@ -111,11 +111,11 @@ def _answer(row: Mapping[str, Any], job_ids: list[str]) -> ExecutionAnswer:
         "created_job_ids": job_ids,
         "excluded": msgspec.convert(row["excluded"], list[ExcludedVm]),
     }
-    return shaped(ExecutionAnswer, values)
+    return shaped(ExecutionResponse, values)
 
 
-async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> ExecutionAnswer | None:
-    """Return an execution whose rows went with its flow, or were pruned, as the log tells it after a sequence.
+async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> ExecutionResponse | None:
+    """Return an execution whose rows went with its flow, or were pruned, as the log has it after a sequence.
 
     None when the log has let go of it too.
     """
@@ -130,7 +130,7 @@ async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> 
     known.flows, known.identities = {flow_id}, {f"flow/{flow_id}": 1}
     changes = project(about, known)
     row = changes.new_executions.get(execution_id)
-    return None if row is None else _answer(row, [backup_id for _, backup_id in changes.new_jobs])
+    return None if row is None else _response(row, [backup_id for _, backup_id in changes.new_jobs])
 
 
 def _execution_of(entry: Stored) -> str | None:
@@ -138,18 +138,18 @@ def _execution_of(entry: Stored) -> str | None:
     return data.execution_id if isinstance(data, ExecutionEvent) else None
 
 
-async def _job_ids(reading: Reading, execution_ids: list[str]) -> dict[str, list[str]]:
+async def _job_ids(reader: Reader, execution_ids: list[str]) -> dict[str, list[str]]:
     if not execution_ids:
         return {}
     j = t.backup_jobs
     statement = select(j.c.execution_id, j.c.id).where(j.c.execution_id.in_(execution_ids)).order_by(j.c.position)
     found: dict[str, list[str]] = {}
-    for row in await reading.rows(statement):
+    for row in await reader.rows(statement):
         found.setdefault(row.execution_id, []).append(row.id)
     return found
 
 
-async def _counts(reading: Reading, execution_ids: list[str]) -> dict[str, dict[str, int]]:
+async def _counts(reader: Reader, execution_ids: list[str]) -> dict[str, dict[str, int]]:
     """Count jobs and sum bytes of executions that run."""
     if not execution_ids:
         return {}
@@ -165,7 +165,7 @@ async def _counts(reading: Reading, execution_ids: list[str]) -> dict[str, dict[
         .group_by(j.c.execution_id, j.c.status)
     )
     counts: dict[str, dict[str, int]] = {}
-    for found in await reading.rows(statement):
+    for found in await reader.rows(statement):
         row = counts.setdefault(
             found.execution_id, {"jobs_completed": 0, "jobs_failed": 0, "jobs_skipped": 0, "bytes_transferred": 0}
         )

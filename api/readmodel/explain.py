@@ -8,45 +8,46 @@ from typing import Any
 
 from sqlalchemy import func, or_, select
 
-from api.answers import Explanation, Outcome
 from api.readmodel import calendar
-from api.readmodel.reading import Reading, consistent
+from api.readmodel.reader import Reader, consistent
+from api.responses.calendar import OccurrenceOutcome
+from api.responses.flows import Explanation
 from schemas import tables as t
 from schemas.ids import instant
 from services.scheduler import calendar as times
 
-AROUND = timedelta(days=31)  # that is searched for the occurrence in question
+AROUND = timedelta(days=31)  # in which the occurrence is searched for
 NEAR = timedelta(minutes=1)
 
 
-async def flow_id_of(reading: Reading, flow: str) -> str | None:
+async def flow_id_of(reader: Reader, flow: str) -> str | None:
     """Return the id of a flow that is named, or whose id this is."""
     f = t.protection_flows
-    row = await reading.row(select(f.c.id).where(or_(f.c.id == flow, f.c.name == flow)))
+    row = await reader.row(select(f.c.id).where(or_(f.c.id == flow, f.c.name == flow)))
     return None if row is None else str(row["id"])
 
 
 @consistent
-async def of_flow(reading: Reading, flow_id: str, at: datetime | None, now: datetime) -> Explanation | None:
+async def of_flow(reader: Reader, flow_id: str, at: datetime | None, now: datetime) -> Explanation | None:
     """Return what became of a flow at an instant, or last; None when there is no such flow."""
-    row = await reading.row(calendar.flows_of_any().where(t.protection_flows.c.id == flow_id))
+    row = await reader.row(calendar.flows_of_any().where(t.protection_flows.c.id == flow_id))
     if row is None:
         return None
     moment = at or now
     lines = [_definition(row)]
-    executed = await _execution(reading, flow_id, moment, exact=at is not None)
-    past = await calendar.outcomes(reading, flow_id, moment - AROUND, min(moment + NEAR, now), now)
+    executed = await _execution(reader, flow_id, moment, exact=at is not None)
+    past = await calendar.outcomes(reader, flow_id, moment - AROUND, min(moment + NEAR, now), now)
     occurrences = [one for one in (past.occurrences if past else []) if one.outcome != "expected"]
     last = next((one for one in reversed(occurrences) if at is None or abs(one.occurrence - at) <= NEAR), None)
     if executed is not None and (
         last is None or last.outcome == "executed" or executed["started_at"] > last.occurrence
     ):
-        lines += await _why_it_ran(reading, executed)
+        lines += await _why_it_ran(reader, executed)
     elif last is not None:
         lines += _why_it_did_not(last)
     else:
-        lines += _nothing(row, moment, asked=at is not None)
-    frozen = await calendar.freeze(reading)
+        lines += _nothing(row, moment, exact=at is not None)
+    frozen = await calendar.freeze(reader)
     following = next(iter(calendar.upcoming(row, now, frozen)), None)
     why_not = calendar.why_not(row) or "its schedule has no more occurrences"
     lines.append(f"It runs next at {instant(following[1])}." if following else f"Nothing runs it next: {why_not}.")
@@ -64,17 +65,17 @@ def _definition(row: Mapping[str, Any]) -> str:
     return f"Flow {row['name']!r} is on {schedule}.{off}"
 
 
-async def _execution(reading: Reading, flow_id: str, moment: datetime, *, exact: bool) -> dict[str, Any] | None:
+async def _execution(reader: Reader, flow_id: str, moment: datetime, *, exact: bool) -> dict[str, Any] | None:
     e = t.executions
     found = select(e).where(e.c.flow_id == flow_id, e.c.started_at <= moment + NEAR)
     if exact:
         near_occurrence = e.c.occurrence.between(moment - NEAR, moment + NEAR)
         running = or_(e.c.completed_at.is_(None), e.c.completed_at >= moment - NEAR)
         found = found.where(or_(near_occurrence, running))
-    return await reading.row(found.order_by(e.c.started_at.desc()).limit(1))
+    return await reader.row(found.order_by(e.c.started_at.desc()).limit(1))
 
 
-async def _why_it_ran(reading: Reading, execution: Mapping[str, Any]) -> list[str]:
+async def _why_it_ran(reader: Reader, execution: Mapping[str, Any]) -> list[str]:
     began = execution["started_at"]
     if execution["occurrence"] is None:
         lines = [f"It was started by {execution['triggered_by']} at {instant(began)}."]
@@ -90,7 +91,7 @@ async def _why_it_ran(reading: Reading, execution: Mapping[str, Any]) -> list[st
         lines.append(f"It retried what had not succeeded in execution {execution['retry_of']}.")
     lines.append(f"It planned {execution['jobs_created']} VMs.")
     lines += [f"VM {one['context_id']} was left out: {one['reason']}." for one in execution["excluded"][:10]]
-    lines += await _waits(reading, execution)
+    lines += await _waits(reader, execution)
     if execution["completed_at"] is None:
         lines.append("It is still running.")
         return lines
@@ -103,10 +104,10 @@ async def _why_it_ran(reading: Reading, execution: Mapping[str, Any]) -> list[st
     return lines
 
 
-async def _waits(reading: Reading, execution: Mapping[str, Any]) -> list[str]:
+async def _waits(reader: Reader, execution: Mapping[str, Any]) -> list[str]:
     """Return how long its VMs waited for slots, and for which."""
     j, e, r = t.backup_jobs, t.executions, t.repositories
-    row = await reading.row(
+    row = await reader.row(
         select(func.max(j.c.requested_at).label("last"), func.count(j.c.requested_at).label("number")).where(
             j.c.execution_id == execution["id"]
         )
@@ -120,9 +121,9 @@ async def _waits(reading: Reading, execution: Mapping[str, Any]) -> list[str]:
     open_then = j.c.requested_at.is_not(None) & (j.c.requested_at <= just_before)
     open_then &= or_(j.c.completed_at.is_(None), j.c.completed_at >= just_before)
     limit = execution["max_concurrent_jobs"]
-    mine = await reading.row(select(func.count().label("n")).where(open_then, j.c.execution_id == execution["id"]))
-    place = await reading.row(select(r.c.name, r.c.max_concurrent_jobs).where(r.c.id == execution["repository_id"]))
-    there = await reading.row(
+    mine = await reader.row(select(func.count().label("n")).where(open_then, j.c.execution_id == execution["id"]))
+    place = await reader.row(select(r.c.name, r.c.max_concurrent_jobs).where(r.c.id == execution["repository_id"]))
+    there = await reader.row(
         select(func.count().label("n"))
         .select_from(j.join(e, e.c.id == j.c.execution_id))
         .where(open_then, j.c.repository_id == execution["repository_id"])
@@ -135,7 +136,7 @@ async def _waits(reading: Reading, execution: Mapping[str, Any]) -> list[str]:
     return [f"The last of {row['number']} VMs to get a slot had waited {waited:.0f} s {cause}."]
 
 
-def _why_it_did_not(last: Outcome) -> list[str]:
+def _why_it_did_not(last: OccurrenceOutcome) -> list[str]:
     at = instant(last.occurrence)
     match last.outcome:
         case "skipped":
@@ -148,9 +149,9 @@ def _why_it_did_not(last: Outcome) -> list[str]:
             return [f"It was due at {at}, and waits for the executor, or for another execution of the flow."]
 
 
-def _nothing(row: Mapping[str, Any], moment: datetime, *, asked: bool) -> list[str]:
+def _nothing(row: Mapping[str, Any], moment: datetime, *, exact: bool) -> list[str]:
     schedule = calendar.schedule_of({**row, "enabled": True, "schedule_enabled": True}) if row["schedule_id"] else None
-    if not asked or schedule is None:
+    if not exact or schedule is None:
         return ["It has not run yet."]
     near = list(times.annotated(schedule, moment - NEAR, moment + NEAR))
     excluded = next((one.note for one in near if not one.fires), None)

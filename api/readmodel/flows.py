@@ -9,12 +9,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, select
 
-from api.answers import FlowAnswer, FlowList, FlowNow, FlowStatus, Summary
 from api.readmodel import calendar, executions
 from api.readmodel.executions import ExecutionFilter
-from api.readmodel.reading import Page, Reading, consistent, containing, labelled, order, shaped
+from api.readmodel.reader import Page, Reader, consistent, containing, labelled, order, shaped
+from api.responses.flows import FlowList, FlowNow, FlowResponse, FlowStatus, Summary
 from schemas import tables as t
 from schemas.base import Value
+from schemas.definitions import Flow
 
 RUNNING = Page(limit=100)
 
@@ -54,7 +55,7 @@ def _select() -> Select[Any]:
 
 
 @consistent
-async def find(reading: Reading, wanted: FlowFilter, sort: str | None, page: Page, now: datetime) -> FlowList:
+async def find(reader: Reader, wanted: FlowFilter, sort: str | None, page: Page, now: datetime) -> FlowList:
     """Return a page of flows."""
     f = t.protection_flows
     matching = select(f.c.id)
@@ -70,31 +71,37 @@ async def find(reading: Reading, wanted: FlowFilter, sort: str | None, page: Pag
         matching = matching.where(labelled(f.c.labels, wanted.label))
     # names are joined to the page alone, however many flows match and however far down it is
     order_by = order(f, sort)
-    ids, total = await reading.page(matching.order_by(*order_by), page)
-    rows = await reading.mappings(_select().where(f.c.id.in_([row["id"] for row in ids])).order_by(*order_by))
-    frozen = await calendar.freeze(reading)
-    return FlowList(flows=[_answer(row, now, frozen) for row in rows], total=total)
+    ids, total = await reader.page(matching.order_by(*order_by), page)
+    rows = await reader.mappings(_select().where(f.c.id.in_([row["id"] for row in ids])).order_by(*order_by))
+    frozen = await calendar.freeze(reader)
+    return FlowList(flows=[_response(row, now, frozen) for row in rows], total=total)
 
 
 @consistent
-async def one(reading: Reading, flow_id: str, now: datetime) -> FlowAnswer | None:
+async def one(reader: Reader, flow_id: str, now: datetime) -> FlowResponse | None:
     """Return a flow, None when there is none."""
-    row = await reading.row(_select().where(t.protection_flows.c.id == flow_id))
-    return None if row is None else _answer(row, now, await calendar.freeze(reading))
+    row = await reader.row(_select().where(t.protection_flows.c.id == flow_id))
+    return None if row is None else _response(row, now, await calendar.freeze(reader))
+
+
+async def definition(reader: Reader, flow_id: str) -> Flow | None:
+    """Return a flow as it was defined, None when there is none."""
+    row = await reader.row(select(t.protection_flows).where(t.protection_flows.c.id == flow_id))
+    return None if row is None else shaped(Flow, row)
 
 
 @consistent
-async def at_present(reading: Reading, flow_id: str, now: datetime, count: int) -> FlowNow | None:
+async def at_present(reader: Reader, flow_id: str, now: datetime, count: int) -> FlowNow | None:
     """Return a flow with its last execution, those that run, and its next `count` runs; None when there is none."""
-    flow = await one(reading, flow_id, now)
+    flow = await one(reader, flow_id, now)
     if flow is None:
         return None
     last = flow.status.last_execution_id
-    running = await executions.find(reading, ExecutionFilter(flow_id=flow_id, status="running"), RUNNING)
-    coming = await next_runs(reading, flow_id, now, count)
+    running = await executions.find(reader, ExecutionFilter(flow_id=flow_id, status="running"), RUNNING)
+    coming = await next_runs(reader, flow_id, now, count)
     return FlowNow(
         flow=flow,
-        last_execution=await executions.one(reading, last) if last else None,
+        last_execution=await executions.one(reader, last) if last else None,
         running_executions=running.executions,
         next_run=coming[0] if coming else None,
         next_runs=coming,
@@ -102,22 +109,22 @@ async def at_present(reading: Reading, flow_id: str, now: datetime, count: int) 
 
 
 @consistent
-async def next_runs(reading: Reading, flow_id: str, now: datetime, count: int) -> list[datetime]:
+async def next_runs(reader: Reader, flow_id: str, now: datetime, count: int) -> list[datetime]:
     """Return when a flow will run next, by the scheduler's own calendar."""
-    row = await reading.row(_select().where(t.protection_flows.c.id == flow_id))
-    frozen = await calendar.freeze(reading)
+    row = await reader.row(_select().where(t.protection_flows.c.id == flow_id))
+    frozen = await calendar.freeze(reader)
     return [] if row is None else _next_runs(row, now, count, frozen)
 
 
 @consistent
-async def summary(reading: Reading, midnight: datetime) -> Summary:
+async def summary(reader: Reader, midnight: datetime) -> Summary:
     """Return totals; executions since `midnight` are today's, each counted once, whatever flow they are of."""
     f, e = t.protection_flows, t.executions
 
     def count(condition: ColumnElement[bool]) -> ColumnElement[int]:
         return func.count(case((condition, 1)))
 
-    flows = await reading.row(
+    flows = await reader.row(
         select(
             func.count().label("total_flows"),
             count(f.c.enabled).label("enabled_flows"),
@@ -126,7 +133,7 @@ async def summary(reading: Reading, midnight: datetime) -> Summary:
             count(f.c.flow_type == "replication").label("replication_flows"),
         ).select_from(f)
     )
-    executions = await reading.row(
+    executions = await reader.row(
         select(
             func.count().label("total_executions_today"),
             count(e.c.status.in_(("success", "warning"))).label("successful_executions_today"),
@@ -142,8 +149,8 @@ def _next_runs(row: Mapping[str, Any], now: datetime, count: int, frozen: calend
     return [fires_at for _, fires_at in islice(calendar.upcoming(row, now, frozen), count)]
 
 
-def _answer(row: Mapping[str, Any], now: datetime, frozen: calendar.Freeze | None) -> FlowAnswer:
+def _response(row: Mapping[str, Any], now: datetime, frozen: calendar.Freeze | None) -> FlowResponse:
     next_run = next(iter(_next_runs(row, now, 1, frozen)), None)
     why_not = None if next_run else calendar.why_not(row) or "its schedule has no more occurrences"
     status = shaped(FlowStatus, {**row, "next_execution_time": next_run, "next_execution_reason": why_not})
-    return shaped(FlowAnswer, {**row, "status": status})
+    return shaped(FlowResponse, {**row, "status": status})

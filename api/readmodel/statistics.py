@@ -8,20 +8,20 @@ from typing import Any
 
 from sqlalchemy import case, func, select
 
-from api.answers import Bucket, Statistics
-from api.readmodel.reading import Reading
+from api.readmodel.reader import Reader
+from api.responses.executions import Bucket, Statistics
 from schemas import tables as t
 
 
-async def by_day(reading: Reading, since: datetime, until: datetime, flow_id: str | None) -> Statistics:
+async def by_day(reader: Reader, since: datetime, until: datetime, flow_id: str | None) -> Statistics:
     """Return a bucket for each day with executions, and their total."""
     e = t.executions
 
     def count(*statuses: str) -> Any:
         return func.sum(case((e.c.status.in_(statuses), 1), else_=0))
 
-    day = reading.day_of(e.c.started_at)
-    seconds = reading.seconds_between(e.c.started_at, e.c.completed_at)
+    day = reader.day_of(e.c.started_at)
+    seconds = reader.seconds_between(e.c.started_at, e.c.completed_at)
     sums = (
         func.count().label("executions"),
         count("success", "warning").label("successful"),
@@ -35,7 +35,7 @@ async def by_day(reading: Reading, since: datetime, until: datetime, flow_id: st
     )
     if flow_id is not None:
         statement = statement.where(e.c.flow_id == flow_id)
-    rows = await reading.mappings(statement.group_by(day).order_by(day))
+    rows = await reader.mappings(statement.group_by(day).order_by(day))
     total: dict[str, Any] = {"day": "total"}
     for name in ("executions", "successful", "failed", "cancelled", "seconds", "bytes"):
         total[name] = sum(float(row[name]) if name == "seconds" else int(row[name]) for row in rows)

@@ -1,1 +1,1 @@
-"""The routes of CONTRACT.md: shapes in, one command or one question, shapes out."""
+"""The routes: a request's shape in, one command or one query, a response's shape out."""

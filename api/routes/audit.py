@@ -5,17 +5,17 @@ from __future__ import annotations
 from litestar import get
 from litestar.params import FromQuery
 
-from api.answers import AuditList, CommandAnswer
-from api.desk import AtDesk
+from api.context import Context
 from api.problems import not_found
 from api.readmodel import audit, definitions
 from api.readmodel.audit import AuditFilter
+from api.responses.log import AuditList, CommandResponse
 from api.routes.parameters import READ, Limit, Offset, PathId, page
 
 
 @get("/audit", responses=READ, tags=["Audit"])
 async def list_audit(
-    desk: AtDesk,
+    context: Context,
     limit: Limit = 50,
     offset: Offset = 0,
     actor: FromQuery[str | None] = None,
@@ -26,13 +26,13 @@ async def list_audit(
 ) -> AuditList:
     """List commands, newest first: who asked when for what, its outcome and reason, before and after."""
     wanted = AuditFilter(actor=actor, entity=entity, entity_id=entity_id, verb=verb, outcome=outcome)
-    return await audit.find(desk.reading, wanted, page(limit, offset))
+    return await audit.find(context.reader, wanted, page(limit, offset))
 
 
 @get("/commands/{command_id:str}", responses=READ, tags=["Audit"])
-async def get_command(desk: AtDesk, command_id: PathId) -> CommandAnswer:
+async def get_command(context: Context, command_id: PathId) -> CommandResponse:
     """Return a command and what became of it."""
-    found = await definitions.command(desk.reading, command_id)
+    found = await definitions.command(context.reader, command_id)
     if found is None:
         raise not_found("command", command_id)
     return found

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from litestar import delete, get, put
 from litestar.params import JSONBody
 
-from api.answers import CalendarAnswer, FreezeAnswer
-from api.desk import AtDesk, Desk
-from api.inputs import FreezeInput
-from api.problems import ApiError, FieldError
+from api.context import Context, RequestContext
+from api.problems import ApiError
 from api.readmodel import calendar
+from api.requests import FreezeRequest
+from api.responses.calendar import CalendarResponse, FreezeResponse
 from api.routes.parameters import READ, WRITE, Since, Until, moment
+from api.validation import FieldError
 from bus.clock import now
 from schemas import commands as c
 from schemas.ids import ENGINE
@@ -21,9 +22,11 @@ LONGEST = timedelta(days=366)
 USUAL = timedelta(days=7)
 
 
-def period(desk: Desk, since: str | None, until: str | None, usual: timedelta) -> tuple[datetime, datetime]:
+def period(
+    context: RequestContext, since: str | None, until: str | None, usual: timedelta
+) -> tuple[datetime, datetime]:
     """Return the range that a request asks about: from now, and for as long as is usual, by default. Raises 422."""
-    start = moment("from", since) or desk.now
+    start = moment("from", since) or context.now
     try:
         end = moment("to", until) or start + usual
         too_long = end - start > LONGEST
@@ -36,34 +39,33 @@ def period(desk: Desk, since: str | None, until: str | None, usual: timedelta) -
 
 
 @get("/calendar", responses=READ, tags=["Schedules"])
-async def over_all_flows(desk: AtDesk, since: Since = None, until: Until = None) -> CalendarAnswer:
+async def over_all_flows(context: Context, since: Since = None, until: Until = None) -> CalendarResponse:
     """Return what will run, and when, over all flows, with how long it is expected to take."""
-    start, end = period(desk, since, until, USUAL)
-    return await calendar.over_all(desk.reading, start, end, desk.now)
+    start, end = period(context, since, until, USUAL)
+    return await calendar.over_all(context.reader, start, end, context.now)
 
 
 @get("/freeze", responses=READ, tags=["Schedules"])
-async def get_freeze(desk: AtDesk) -> FreezeAnswer:
+async def get_freeze(context: Context) -> FreezeResponse:
     """Return the freeze. 404 when there is none."""
-    return await _freeze(desk)
+    return await _freeze(context)
 
 
 @put("/freeze", responses=WRITE, tags=["Schedules"])
-async def set_freeze(desk: AtDesk, data: JSONBody[FreezeInput]) -> FreezeAnswer:
+async def set_freeze(context: Context, data: JSONBody[FreezeRequest]) -> FreezeResponse:
     """Let nothing start by its schedule until then; what runs goes on. It ends by itself."""
-    data = await desk.strict(data)
-    await desk.submit(c.SetFreeze(id=ENGINE, until=data.until, reason=data.reason))
-    return await _freeze(desk)
+    await context.submit(c.SetFreeze(id=ENGINE, until=data.until, reason=data.reason))
+    return await _freeze(context)
 
 
 @delete("/freeze", responses=WRITE, tags=["Schedules"])
-async def lift_freeze(desk: AtDesk) -> None:
+async def lift_freeze(context: Context) -> None:
     """End the freeze now."""
-    await desk.submit(c.LiftFreeze(id=ENGINE))
+    await context.submit(c.LiftFreeze(id=ENGINE))
 
 
-async def _freeze(desk: Desk) -> FreezeAnswer:
-    found = await calendar.freeze(desk.reading)
+async def _freeze(context: RequestContext) -> FreezeResponse:
+    found = await calendar.freeze(context.reader)
     if found is None or found.until <= now():
         raise ApiError(404, "there is no freeze")
-    return FreezeAnswer(since=found.since, until=found.until, reason=found.reason, created_by=found.created_by)
+    return FreezeResponse(since=found.since, until=found.until, reason=found.reason, created_by=found.created_by)

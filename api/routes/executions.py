@@ -5,21 +5,22 @@ from __future__ import annotations
 from litestar import Response, Router, get, post
 from litestar.params import FromQuery, JSONBody
 
-from api.answers import EventList, ExecutionAnswer, ExecutionList, JobList, StartedExecution
-from api.desk import AtDesk
-from api.inputs import CancelInput
+from api.context import Context
 from api.problems import ApiError, not_found
 from api.readmodel import events, executions
 from api.readmodel.executions import ExecutionFilter
-from api.routes.flows import started
+from api.requests import CancelRequest
+from api.responses.executions import ExecutionList, ExecutionResponse, JobList, StartedExecution
+from api.responses.log import EventList
 from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, Since, Until, moment, page
+from api.routes.starting import start_execution
 from schemas import commands as c
 from schemas.events import ExecutionStatus, ExecutionType
 
 
 @get("/", responses=READ)
 async def list_executions(
-    desk: AtDesk,
+    context: Context,
     limit: Limit = 50,
     offset: Offset = 0,
     flow_id: FromQuery[str | None] = None,
@@ -38,57 +39,59 @@ async def list_executions(
         since=moment("from", since),
         until=moment("to", until),
     )
-    return await executions.find(desk.reading, wanted, page(limit, offset))
+    return await executions.find(context.reader, wanted, page(limit, offset))
 
 
 @get("/{execution_id:str}", responses=READ)
-async def get_execution(desk: AtDesk, execution_id: PathId) -> ExecutionAnswer:
+async def get_execution(context: Context, execution_id: PathId) -> ExecutionResponse:
     """Return one execution."""
-    return await _known(desk, execution_id)
+    return await _known(context, execution_id)
 
 
 @get("/{execution_id:str}/jobs", responses=READ)
-async def execution_jobs(desk: AtDesk, execution_id: PathId, limit: Limit = 50, offset: Offset = 0) -> JobList:
+async def execution_jobs(context: Context, execution_id: PathId, limit: Limit = 50, offset: Offset = 0) -> JobList:
     """List an execution's backups, one for each VM, in the order of its plan."""
-    found = await executions.jobs(desk.reading, execution_id, page(limit, offset))
+    found = await executions.jobs(context.reader, execution_id, page(limit, offset))
     if found is None:
         raise not_found("execution", execution_id)
     return found
 
 
-async def _known(desk: AtDesk, execution_id: str) -> ExecutionAnswer:
-    found = await executions.one(desk.reading, execution_id)
+async def _known(context: Context, execution_id: str) -> ExecutionResponse:
+    found = await executions.one(context.reader, execution_id)
     if found is None:
         raise not_found("execution", execution_id)
     return found
 
 
 @get("/{execution_id:str}/events", responses=READ)
-async def execution_events(desk: AtDesk, execution_id: PathId, limit: Limit = 50, offset: Offset = 0) -> EventList:
+async def execution_events(context: Context, execution_id: PathId, limit: Limit = 50, offset: Offset = 0) -> EventList:
     """List the log's own messages of an execution, in order."""
-    found = await events.of_execution(desk.reading, execution_id, page(limit, offset))
+    found = await events.of_execution(context.reader, execution_id, page(limit, offset))
     if found is None:
         raise not_found("execution", execution_id)
     return found
 
 
 @post("/{execution_id:str}/cancel", status_code=202, responses=WRITE)
-async def cancel(desk: AtDesk, execution_id: PathId, data: JSONBody[CancelInput | None] = None) -> ExecutionAnswer:
+async def cancel(
+    context: Context, execution_id: PathId, data: JSONBody[CancelRequest | None] = None
+) -> ExecutionResponse:
     """Stop an execution, or one VM of it. What runs is ended by its worker, what waits is skipped."""
-    if not await desk.repeats():
-        await _known(desk, execution_id)
-    await desk.submit(c.CancelExecution(id=execution_id, context_id=data.context_id if data else None))
-    return await _known(desk, execution_id)
+    if not await context.repeats():
+        await _known(context, execution_id)
+    await context.submit(c.CancelExecution(id=execution_id, context_id=data.context_id if data else None))
+    return await _known(context, execution_id)
 
 
 @post("/{execution_id:str}/retry", status_code=202, responses=WRITE)
-async def retry(desk: AtDesk, execution_id: PathId) -> Response[StartedExecution]:
+async def retry(context: Context, execution_id: PathId) -> Response[StartedExecution]:
     """Run the flow again over the VMs that failed, or never started, in this execution."""
-    if isinstance(earlier := await desk.earlier(), c.RetryExecution):
-        return await started(desk, earlier, earlier.flow_id)
-    async with desk.reading.snapshot() as reading:
-        execution = await executions.one(reading, execution_id)
-        failed = await executions.unsuccessful(reading, execution_id)
+    if isinstance(earlier := await context.earlier(), c.RetryExecution):
+        return await start_execution(context, earlier, earlier.flow_id)
+    async with context.reader.snapshot() as reader:
+        execution = await executions.one(reader, execution_id)
+        failed = await executions.unsuccessful(reader, execution_id)
     if execution is None:
         raise not_found("execution", execution_id)
     if execution.completed_at is None:
@@ -98,7 +101,7 @@ async def retry(desk: AtDesk, execution_id: PathId) -> Response[StartedExecution
     if not failed:
         raise ApiError(409, f"every backup of execution {execution_id!r} succeeded: there is nothing to retry")
     command = c.RetryExecution(id=execution_id, flow_id=execution.flow_id, context_ids=failed)
-    return await started(desk, command, execution.flow_id)
+    return await start_execution(context, command, execution.flow_id)
 
 
 ROUTER = Router(

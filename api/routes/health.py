@@ -1,4 +1,4 @@
-"""Health: whether the process is alive, and whether the parts it needs are there."""
+"""Health: whether the process is alive, and whether everything it needs is there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 from litestar import Response, get
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.parts import AtParts
+from api.resources import AppResources
 from bus.errors import LogError
 from schemas.base import Value
 
@@ -20,9 +20,9 @@ class Live(Value, frozen=True, kw_only=True):
 
 
 class Ready(Value, frozen=True, kw_only=True):
-    """`parts`: each part's state, `ok` or what is wrong; `lag`: messages that the tables are behind the log.
+    """`parts`: the state of each, `ok` or what is wrong; `lag`: messages that the tables are behind the log.
 
-    `status`: `ok`; `degraded` when requests are served, and a part does not do its work; `not ready`.
+    `status`: `ok`; `degraded` when requests are served, and something does not do its work; `not ready`.
     """
 
     status: str
@@ -30,11 +30,11 @@ class Ready(Value, frozen=True, kw_only=True):
     lag: int | None
 
 
-async def refusing(parts: AtParts) -> list[float]:
+async def refusing(resources: AppResources) -> list[float]:
     """Return how many seconds the clocks of schedulers that fire nothing are off the log's."""
     try:
-        notes = (await parts.log.notes("clock.")).values()
-        now = await parts.log.time()
+        notes = (await resources.log.notes("clock.")).values()
+        now = await resources.log.time()
     except LogError:
         return []
     return [float(one.value["offset_seconds"]) for one in notes if one.value["refusing"] and now - one.at < FRESH]
@@ -42,22 +42,22 @@ async def refusing(parts: AtParts) -> list[float]:
 
 @get("/health/live", tags=["Health"])
 async def live() -> Live:
-    """Answer, if only to show that the process runs."""
+    """Show that the process runs."""
     return Live()
 
 
 @get("/health/ready", tags=["Health"])
-async def ready(parts: AtParts) -> Response[Ready]:
-    """Say whether requests can be served, and which part is not there if they cannot."""
+async def ready(resources: AppResources) -> Response[Ready]:
+    """Say whether requests can be served, and what is missing if they cannot."""
     states = {"log": "ok", "database": "ok", "recorder": "ok"}
     last: int | None = None
     position: int | None = None
     try:
-        last = (await parts.log.identity()).last_sequence
+        last = (await resources.log.identity()).last_sequence
     except LogError as error:
         states["log"] = str(error)
     try:
-        position = await parts.reading.position()
+        position = await resources.reader.position()
     except SQLAlchemyError:
         states["database"] = "the read model cannot be read: is the recorder running, and is its database the same?"
     lag = last - position if last is not None and position is not None else None
@@ -66,7 +66,7 @@ async def ready(parts: AtParts) -> Response[Ready]:
     elif lag > MOST_LAG:
         states["recorder"] = f"{lag} messages behind the log"
     good = all(state == "ok" for state in states.values())
-    if states["log"] == "ok" and (offsets := await refusing(parts)):
+    if states["log"] == "ok" and (offsets := await refusing(resources)):
         worst = max(offsets, key=abs)
         states["scheduler"] = f"fires nothing: its clock is {worst:.0f} s off the log's ({len(offsets)} schedulers)"
     status = "degraded" if good and "scheduler" in states else "ok" if good else "not ready"

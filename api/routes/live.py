@@ -10,12 +10,12 @@ from litestar import get
 from litestar.params import FromHeader, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from api.answers import EventList
 from api.broadcast import Broadcaster, SlowConsumer
-from api.desk import AtDesk
-from api.parts import AtParts
+from api.context import Context
 from api.problems import ApiError
 from api.readmodel import events
+from api.resources import AppResources
+from api.responses.log import EventList
 from api.routes.parameters import READ, Limit, Offset, Since, Until, moment, page
 from bus.envelope import Stored
 from bus.selection import Filter, full_pattern
@@ -47,8 +47,8 @@ LastEventId = FromHeader[Annotated[str | None, HeaderParameter(name="Last-Event-
 
 @get("/events", responses=READ, tags=["Live"])
 async def live_events(
-    desk: AtDesk,
-    parts: AtParts,
+    context: Context,
+    resources: AppResources,
     flow_id: Wanted = None,
     execution_id: Wanted = None,
     type: EventType = None,  # noqa: A002  the contract's name
@@ -58,15 +58,15 @@ async def live_events(
 
     With `Last-Event-ID` it begins right after that message, else with what comes from now on.
     """
-    del desk
+    del context
     if last_event_id is not None and not last_event_id.isdecimal():
         raise ApiError(400, f"Last-Event-ID is {last_event_id!r}; it is a sequence number of this stream")
-    last = (await parts.log.identity()).last_sequence
+    last = (await resources.log.identity()).last_sequence
     after = int(last_event_id) if last_event_id is not None else last
     if after > last:
         raise ApiError(400, f"Last-Event-ID is {after}, but the log ends at {last}: it is not of this log")
     wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type)
-    return ServerSentEvent(_stream(parts.broadcaster, after, wanted))
+    return ServerSentEvent(_stream(resources.broadcaster, after, wanted))
 
 
 async def _stream(
@@ -92,7 +92,7 @@ Pattern = FromQuery[
 
 @get("/events/log", responses=READ, tags=["Live"])
 async def log_events(
-    desk: AtDesk,
+    context: Context,
     pattern: Pattern = ">",
     flow: FromQuery[str | None] = None,
     execution: FromQuery[str | None] = None,
@@ -105,4 +105,4 @@ async def log_events(
 ) -> EventList:
     """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence."""
     wanted = Filter(flow=flow, execution=execution, vm=vm, since=moment("from", since), until=moment("to", until))
-    return await events.find(desk.reading, full_pattern(pattern), wanted, page(limit, offset), after=after)
+    return await events.find(context.reader, full_pattern(pattern), wanted, page(limit, offset), after=after)

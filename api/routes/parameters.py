@@ -8,8 +8,9 @@ from typing import Annotated, Literal, TypeVar
 from litestar import Response
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from api.problems import ApiError, FieldError, errors
-from api.readmodel.reading import Page
+from api.problems import ApiError, errors
+from api.readmodel.reader import Page
+from api.validation import FieldError
 from schemas.base import Value
 
 Limit = FromQuery[Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]]
@@ -43,7 +44,7 @@ def page(limit: int, offset: int) -> Page:
 
 
 def tagged(body: T, version: int, status_code: int = 200, headers: dict[str, str] | None = None) -> Response[T]:
-    """Return an answer with its version as `ETag`."""
+    """Return a response with its version as `ETag`."""
     return Response(body, status_code=status_code, headers={"ETag": f'"{version}"', **(headers or {})})
 
 

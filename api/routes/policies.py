@@ -4,48 +4,47 @@ from __future__ import annotations
 
 from litestar import get
 
-from api.answers import PolicyList
-from api.desk import AtDesk
-from api.inputs import PolicyInput, PolicyPatchInput
+from api.context import Context
 from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
-from api.readmodel.reading import Reading
-from api.routes.crud import Resource, router
+from api.readmodel.reader import Reader
+from api.requests import PolicyPatchRequest, PolicyRequest
+from api.responses.definitions import PolicyList
+from api.routes.crud import CrudResource, detaching, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, Q, Sort, page
 from schemas import commands as c
 from schemas import tables as t
 from schemas.definitions import Policy
 
 
-async def _read(reading: Reading, id_: str) -> Policy | None:
-    return await definitions.one(reading, t.policies, Policy, id_)
+async def _read(reader: Reader, id_: str) -> Policy | None:
+    return await definitions.one(reader, t.policies, Policy, id_)
 
 
-POLICY = Resource(
+POLICY = CrudResource(
     kind="policy",
     path="/policies",
     tag="Policies",
-    input=PolicyInput,
-    patch=PolicyPatchInput,
-    answer=Policy,
+    request=PolicyRequest,
+    patch=PolicyPatchRequest,
+    response=Policy,
     create=c.CreatePolicy,
     update=c.UpdatePolicy,
     delete=c.DeletePolicy,
     enable=c.EnablePolicy,
     disable=c.DisablePolicy,
     read=_read,
-    detachable=True,
 )
 
 
 @get("/", responses=READ)
 async def list_policies(
-    desk: AtDesk, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
+    context: Context, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
 ) -> PolicyList:
     """List policies, newest first."""
     wanted = DefinitionFilter(enabled=enabled, q=q)
-    found, total = await definitions.find(desk.reading, t.policies, Policy, wanted, sort, page(limit, offset))
+    found, total = await definitions.find(context.reader, t.policies, Policy, wanted, sort, page(limit, offset))
     return PolicyList(policies=found, total=total)
 
 
-ROUTER = router(POLICY, [list_policies])
+ROUTER = router(POLICY, [list_policies], delete=detaching(POLICY))

@@ -8,31 +8,32 @@ from contextlib import suppress
 
 from litestar import get
 
-from api.answers import RepositoryList, Storage
-from api.desk import AtDesk
-from api.inputs import RepositoryInput, RepositoryPatchInput
+from api.context import Context
 from api.problems import not_found
 from api.readmodel import backups, definitions
 from api.readmodel.definitions import DefinitionFilter
-from api.readmodel.reading import Reading
-from api.routes.crud import Resource, router
+from api.readmodel.reader import Reader
+from api.requests import RepositoryPatchRequest, RepositoryRequest
+from api.responses.backups import Storage
+from api.responses.definitions import RepositoryList
+from api.routes.crud import CrudResource, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 from schemas import tables as t
 from schemas.definitions import Repository
 
 
-async def _read(reading: Reading, id_: str) -> Repository | None:
-    return await definitions.one(reading, t.repositories, Repository, id_)
+async def _read(reader: Reader, id_: str) -> Repository | None:
+    return await definitions.one(reader, t.repositories, Repository, id_)
 
 
-REPOSITORY = Resource(
+REPOSITORY = CrudResource(
     kind="repository",
     path="/repositories",
     tag="Repositories",
-    input=RepositoryInput,
-    patch=RepositoryPatchInput,
-    answer=Repository,
+    request=RepositoryRequest,
+    patch=RepositoryPatchRequest,
+    response=Repository,
     create=c.CreateRepository,
     update=c.UpdateRepository,
     delete=c.DeleteRepository,
@@ -44,18 +45,18 @@ REPOSITORY = Resource(
 
 @get("/", responses=READ)
 async def list_repositories(
-    desk: AtDesk, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
+    context: Context, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
 ) -> RepositoryList:
     """List repositories, newest first."""
     wanted = DefinitionFilter(enabled=enabled, q=q)
-    found, total = await definitions.find(desk.reading, t.repositories, Repository, wanted, sort, page(limit, offset))
+    found, total = await definitions.find(context.reader, t.repositories, Repository, wanted, sort, page(limit, offset))
     return RepositoryList(repositories=found, total=total)
 
 
 @get("/{repository_id:str}/storage", responses=READ)
-async def storage(desk: AtDesk, repository_id: PathId) -> Storage:
+async def storage(context: Context, repository_id: PathId) -> Storage:
     """Return a repository's space, as far as this machine can see it, and what backups take of it."""
-    found = await backups.storage(desk.reading, repository_id)
+    found = await backups.storage(context.reader, repository_id)
     if found is None:
         raise not_found("repository", repository_id)
     repository, used = found

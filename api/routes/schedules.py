@@ -9,14 +9,15 @@ from zoneinfo import ZoneInfo
 from litestar import get
 from litestar.params import FromQuery, QueryParameter
 
-from api.answers import NextRun, Preview, ScheduleList
-from api.desk import AtDesk
-from api.inputs import ScheduleInput, SchedulePatchInput
+from api.context import Context
 from api.problems import ApiError
 from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
-from api.readmodel.reading import Reading
-from api.routes.crud import Resource, known, router
+from api.readmodel.reader import Reader
+from api.requests import SchedulePatchRequest, ScheduleRequest
+from api.responses.calendar import NextRun, SchedulePreview
+from api.responses.definitions import ScheduleList
+from api.routes.crud import CrudResource, detaching, known, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Since, Sort, moment, page
 from schemas import commands as c
 from schemas import tables as t
@@ -24,54 +25,53 @@ from schemas.definitions import Schedule
 from services.scheduler import calendar
 
 
-async def _read(reading: Reading, id_: str) -> Schedule | None:
-    return await definitions.one(reading, t.schedules, Schedule, id_)
+async def _read(reader: Reader, id_: str) -> Schedule | None:
+    return await definitions.one(reader, t.schedules, Schedule, id_)
 
 
-SCHEDULE = Resource(
+SCHEDULE = CrudResource(
     kind="schedule",
     path="/schedules",
     tag="Schedules",
-    input=ScheduleInput,
-    patch=SchedulePatchInput,
-    answer=Schedule,
+    request=ScheduleRequest,
+    patch=SchedulePatchRequest,
+    response=Schedule,
     create=c.CreateSchedule,
     update=c.UpdateSchedule,
     delete=c.DeleteSchedule,
     enable=c.EnableSchedule,
     disable=c.DisableSchedule,
     read=_read,
-    detachable=True,
 )
 
 
 @get("/", responses=READ)
 async def list_schedules(
-    desk: AtDesk, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
+    context: Context, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
 ) -> ScheduleList:
     """List schedules, newest first."""
     wanted = DefinitionFilter(enabled=enabled, q=q)
-    found, total = await definitions.find(desk.reading, t.schedules, Schedule, wanted, sort, page(limit, offset))
+    found, total = await definitions.find(context.reader, t.schedules, Schedule, wanted, sort, page(limit, offset))
     return ScheduleList(schedules=found, total=total)
 
 
 @get("/{schedule_id:str}/preview", responses=READ)
 async def preview(
-    desk: AtDesk,
+    context: Context,
     schedule_id: PathId,
     count: FromQuery[Annotated[int, QueryParameter(ge=1, le=500)]] = 10,
     since: Since = None,
-) -> Preview:
+) -> SchedulePreview:
     """Return when a schedule matches next, by the scheduler's own calendar."""
-    schedule: Schedule = await known(SCHEDULE, desk, schedule_id)
+    schedule: Schedule = await known(SCHEDULE, context, schedule_id)
     zone = ZoneInfo(schedule.timezone)
-    start = moment("from", since) or desk.now
+    start = moment("from", since) or context.now
     try:
         found = list(islice(calendar.annotated(schedule, start), count))
     except (OverflowError, ValueError):
         raise ApiError(422, f"from: {start.isoformat()} is out of the calendar's reach") from None
     runs = [NextRun(at=one.at, local=one.at.astimezone(zone).isoformat(), note=one.note) for one in found]
-    return Preview(next_runs=runs)
+    return SchedulePreview(next_runs=runs)
 
 
-ROUTER = router(SCHEDULE, [list_schedules, preview])
+ROUTER = router(SCHEDULE, [list_schedules, preview], delete=detaching(SCHEDULE))

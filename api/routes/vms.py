@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from litestar import get
 
-from api.answers import DiskList, VmAnswer, VmContext, VmList
-from api.desk import AtDesk
-from api.inputs import VmInput, VmPatchInput
+from api.context import Context
 from api.problems import not_found
 from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
-from api.routes.crud import Resource, known, router
+from api.requests import VmPatchRequest, VmRequest
+from api.responses.definitions import DiskList, VmContext, VmList, VmResponse
+from api.routes.crud import CrudResource, known, router
 from api.routes.parameters import READ, Enabled, Label, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 
 
-def _context_id(desk: AtDesk, data: VmInput) -> str:
-    return data.context_id or desk.new_id("vm")
+def _context_id(context: Context, data: VmRequest) -> str:
+    return data.context_id or context.new_id("vm")
 
 
-VM = Resource(
+VM = CrudResource(
     kind="vm",
     path="/vm-contexts",
     tag="VMs",
-    input=VmInput,
-    patch=VmPatchInput,
-    answer=VmAnswer,
+    request=VmRequest,
+    patch=VmPatchRequest,
+    response=VmResponse,
     create=c.CreateVm,
     update=c.UpdateVm,
     delete=c.DeleteVm,
@@ -38,7 +38,7 @@ VM = Resource(
 
 @get("/", responses=READ)
 async def list_vms(
-    desk: AtDesk,
+    context: Context,
     limit: Limit = 50,
     offset: Offset = 0,
     enabled: Enabled = None,
@@ -48,19 +48,19 @@ async def list_vms(
 ) -> VmList:
     """List VMs, newest first."""
     wanted = DefinitionFilter(enabled=enabled, q=q, label=label)
-    return await definitions.vms(desk.reading, wanted, sort, page(limit, offset))
+    return await definitions.vms(context.reader, wanted, sort, page(limit, offset))
 
 
 @get("/by-id/{context_id:str}", responses=READ)
-async def vm_by_id(desk: AtDesk, context_id: PathId) -> VmContext:
+async def vm_by_id(context: Context, context_id: PathId) -> VmContext:
     """Return one VM, as existing clients ask for it."""
-    return VmContext(context=await known(VM, desk, context_id))
+    return VmContext(context=await known(VM, context, context_id))
 
 
 @get("/{context_id:str}/disks", responses=READ)
-async def vm_disks(desk: AtDesk, context_id: PathId) -> DiskList:
+async def vm_disks(context: Context, context_id: PathId) -> DiskList:
     """Return a VM's disks."""
-    disks = await definitions.disks(desk.reading, context_id)
+    disks = await definitions.disks(context.reader, context_id)
     if disks is None:
         raise not_found("vm", context_id)
     return DiskList(disks=disks)

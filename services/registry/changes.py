@@ -10,7 +10,6 @@ import msgspec
 from msgspec import UNSET, UnsetType, structs
 
 from schemas import commands as c
-from schemas import secrets
 from schemas.definitions import (
     CALENDAR_FIELDS,
     Definition,
@@ -258,8 +257,6 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
     holder = catalogue.named(kind, name_of(definition))
     if holder is not None and holder != definition.id:
         raise _Refusal("conflict", f"the name {name_of(definition)!r} is taken by another {kind}", "name")
-    if secret := secrets.fault(definition):
-        raise _Refusal("invalid", secret[1], secret[0])
     match definition:
         case Vm():
             _unique([disk.disk_id for disk in definition.disks], "disks", "disk")

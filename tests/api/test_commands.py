@@ -11,9 +11,9 @@ import pytest
 from nats.aio.client import Client
 
 from api.commands import CommandClient, KeyReused, Recorded
-from api.inputs import PolicyInput
 from api.listener import Listener
-from api.tail import Outcome, Tail
+from api.requests import PolicyRequest
+from api.tail import CommandOutcome, Tail
 from bus.appending import Guards
 from bus.envelope import Envelope, Stored
 from bus.errors import Unknown
@@ -21,10 +21,9 @@ from bus.log import Log
 from bus.tasks import ended
 from schemas.commands import CreatePolicy, ExecuteFlow
 from schemas.definitions import PolicySpec
-from schemas.events import FlowSkipped, Rejected
+from schemas.events import FlowSkipped
 from schemas.ids import manual_execution_id
-from tests.api.test_snapshots import started
-from tests.support import T0, eventually, sent, stored
+from tests.support import T0, eventually, sent
 
 RUN = ExecuteFlow(id="f")
 
@@ -111,7 +110,9 @@ async def refuse(log: Log, id: str = "k") -> None:
     await log.append([sent(no, id=f"answer-{id}", causationid=id)], expect={})
 
 
-async def submit(client: CommandClient, command: Any = RUN, *, id: str = "k", patience: float = 0.0) -> Outcome | None:
+async def submit(
+    client: CommandClient, command: Any = RUN, *, id: str = "k", patience: float = 0.0
+) -> CommandOutcome | None:
     return await client.submit(command, id=id, actor="admin", keyed=True, patience=patience)
 
 
@@ -252,7 +253,7 @@ async def test_a_command_without_a_key_costs_one_question(client: Client, log: L
 
 async def test_shapes_of_requests_are_the_logs(log: Log) -> None:
     """A request's shape forbids more than the log's, and is the same request."""
-    asked = CreatePolicy(id="p", spec=PolicyInput(name="p", keep_last=2))
+    asked = CreatePolicy(id="p", spec=PolicyRequest(name="p", keep_last=2))
     async with Process(log, Tables(log)).running() as client:
         await submit(client, asked)
         await submit(client, CreatePolicy(id="p", spec=PolicySpec(name="p", keep_last=2)))
@@ -266,19 +267,3 @@ async def test_closing_lets_nobody_wait(log: Log) -> None:
         await eventually(lambda: client._waiting)
         client.close()
         assert await waiting is None
-
-
-def test_an_execution_is_waited_for_with_its_whole_plan() -> None:
-    """The follower's batch may end between the start and the plan."""
-    tail = Tail(4)
-    begun = stored(sent(started("x", 1), causationid="k"), 5)
-    assert tail.take([begun], 5) == {"k": Outcome(sequence=6, accepted=True)}
-
-
-def test_the_first_answer_counts_and_the_last_of_its_batch_is_waited_for() -> None:
-    no = Rejected(entity="policy", verb="create", id="p", code="conflict", reason="it is there", field="name")
-    entries = [stored(sent(no, id=f"a{number}", causationid="k"), number) for number in (5, 6)]
-    tail = Tail(4)
-    found = tail.take(entries, 6)
-    assert found == {"k": Outcome(sequence=6, accepted=False, code="conflict", reason="it is there", field="name")}
-    assert tail.take([stored(sent(no, id="a7", causationid="k"), 7)], 7) == {}

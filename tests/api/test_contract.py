@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.made import flow, vm
 from tests.running import Client, Running
 
 KINDS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
@@ -19,21 +20,6 @@ KINDS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "/repositories": ("repositories", "name", {"type": "simulated", "location": "/x"}, {"max_concurrent_jobs": 2}),
     "/policies": ("policies", "name", {"keep_daily": 7}, {"retry_attempts": 3}),
 }
-
-
-def vm(api: Client, name: str, **given: Any) -> str:
-    return str(api.create("/vm-contexts", vm_name=name, **given)["context_id"])
-
-
-def flow(api: Client, name: str, vms: int = 1, **given: Any) -> dict[str, Any]:
-    """Create a flow over new VMs, with the simulated engine."""
-    members = [{"context_id": vm(api, f"{name}-{number}")} for number in range(vms)]
-    group = api.create("/machine-groups", name=name, members=members)
-    config = given.pop("config", {})
-    repository = api.create("/repositories", name=name, type="simulated", location="/x", config=config)
-    fields = {"name": name, "flow_type": "backup", "target_type": "group", "target_id": group["id"]}
-    made: dict[str, Any] = api.create("/protection-flows", **fields | {"repository_id": repository["id"]} | given)
-    return made
 
 
 @pytest.mark.parametrize("path", KINDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.api.test_contract import flow, vm
+from tests.made import flow, scheduled, vm
 from tests.running import Client
 
 
@@ -13,11 +13,6 @@ def run(api: Client, made: dict[str, Any]) -> dict[str, Any]:
     started = api.call("POST", f"/protection-flows/{made['id']}/execute", status=202)
     ended: dict[str, Any] = api.ended(started["id"])
     return ended
-
-
-def scheduled(api: Client, name: str, expression: str, zone: str = "UTC", **given: Any) -> dict[str, Any]:
-    schedule = api.create("/schedules", name=name, cron_expression=expression, timezone=zone)
-    return flow(api, name, schedule_id=schedule["id"], **given)
 
 
 def test_flows_never_fired_on_schedule_and_next_run_was_invented(api: Client, unique: str) -> None:

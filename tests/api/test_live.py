@@ -22,7 +22,7 @@ from api.listener import Listener
 from bus.envelope import Stored
 from bus.log import Log
 from bus.tasks import ended
-from tests.api.test_contract import flow
+from tests.made import flow
 from tests.running import Client, Running
 from tests.support import T0, due, sent
 

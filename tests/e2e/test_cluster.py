@@ -23,8 +23,8 @@ from bus.server import free_port
 from bus.subjects import STREAM
 from cli.settings import NAMES
 from services import database
-from tests.api.test_contract import flow
 from tests.cluster import HOST, Cluster
+from tests.made import flow
 from tests.running import FLOWS, ROOT, Client
 from tests.support import eventually
 

@@ -13,7 +13,7 @@ import nats
 import pytest
 
 from bus.server import free_port
-from tests.api.test_contract import flow
+from tests.made import flow
 from tests.running import FLOWS, ROOT, Client, Running
 
 

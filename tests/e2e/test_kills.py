@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from bus.stream import WORKER_QUEUE
-from tests.api.test_contract import flow
+from tests.made import flow
 from tests.running import FLOWS, ROOT, Client, Running
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.running import Client, Running
+from tests.running import Client, Running, paused, service
 
 
 @pytest.fixture
@@ -30,23 +26,6 @@ def api(running: Running) -> Iterator[Client]:
     client = running.client()
     yield client
     client.close()
-
-
-@contextmanager
-def paused(pid: int) -> Iterator[None]:
-    """A process that is there and does nothing."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def service(running: Running, name: str) -> int:
-    found = subprocess.run(
-        ["pgrep", "-P", str(running.tree()[0]), "-f", f"serve {name}"], capture_output=True, text=True, check=True
-    )
-    return int(found.stdout)
 
 
 @pytest.mark.parametrize("name", ["recorder", "registry"])

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bus.server import Server, free_port
-from tests.api.test_contract import flow
 from tests.databases import new_database
+from tests.made import flow
 from tests.running import FLOWS, ROOT, Client
 
 TOKEN = "a-token-for-tests"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from api import inputs
+from api import requests
 from bus.subjects import TABLE, guard_at, guard_of, key_of, matches, subject_of, type_of
 from schemas import definitions, ids
 from schemas.base import Id, tag_of
@@ -87,15 +87,15 @@ def test_events_tolerate_unknown_fields() -> None:
 
 def test_inputs_refuse_unknown_fields() -> None:
     given = {"name": "x", "flow_type": "backup", "target_type": "vm", "target_id": "v"}
-    assert msgspec.convert(given, inputs.FlowInput) is not None
+    assert msgspec.convert(given, requests.FlowRequest) is not None
     assert msgspec.convert(given | {"nmae": 1}, FlowSpec) is not None
     with pytest.raises(msgspec.ValidationError, match="nmae"):
-        msgspec.convert(given | {"nmae": 1}, inputs.FlowInput)
+        msgspec.convert(given | {"nmae": 1}, requests.FlowRequest)
 
 
 def test_nested_inputs_refuse_unknown_fields_too() -> None:
     with pytest.raises(msgspec.ValidationError, match="pth"):
-        msgspec.convert({"vm_name": "x", "disks": [{"disk_id": "d", "path": "/x", "pth": 1}]}, inputs.VmInput)
+        msgspec.convert({"vm_name": "x", "disks": [{"disk_id": "d", "path": "/x", "pth": 1}]}, requests.VmRequest)
 
 
 @pytest.mark.parametrize("kind", DEFINITIONS)

@@ -12,8 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.test_parts_down import paused, service
-from tests.running import Client, Running
+from tests.running import Client, Running, paused, service, wait_until
 
 
 @pytest.fixture
@@ -28,6 +27,13 @@ def api(running: Running) -> Iterator[Client]:
     client = running.client()
     yield client
     client.close()
+
+
+def _outcome(api: Client, address: str) -> str | None:
+    """Return what became of a command, None while it is not known."""
+    found = api.http.get(address)
+    outcome: str = found.json()["outcome"] if found.status_code == 200 else "pending"
+    return None if outcome == "pending" else outcome
 
 
 @pytest.mark.parametrize("part", ["registry", "recorder"])
@@ -56,13 +62,9 @@ def test_who_waits_at_the_end_hears_where_the_outcome_will_be(running: Running, 
         assert "is on the log" in answer.json()["detail"]
         assert address in answer.json()["detail"]
     api.until_up()
-    deadline = time.monotonic() + 30
-    while (found := api.http.get(address.removeprefix("/api/v1"))).status_code != 200 or found.json()[
-        "outcome"
-    ] == "pending":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert found.json()["outcome"] == "accepted"
+    where = address.removeprefix("/api/v1")
+    found = wait_until(lambda: _outcome(api, where))
+    assert found == "accepted"
     again = create(1)
     assert again.status_code == 201
     assert api.get("/policies")["total"] == 1

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.api.test_contract import flow
-from tests.running import Client
+from tests.made import flow
+from tests.running import Client, wait_until
 
 
 def scheduled(api: Client, unique: str, cron: str, vms: int = 1, **given: Any) -> dict[str, Any]:
@@ -107,13 +106,12 @@ def window() -> dict[str, str]:
 def outcome(api: Client, made: dict[str, Any], wanted: str) -> list[dict[str, Any]]:
     """Return a flow's occurrences once the first one has this outcome."""
     address = f"/protection-flows/{made['id']}/occurrences"
-    deadline = time.monotonic() + 90
-    while True:
-        found: list[dict[str, Any]] = api.get(address, params=window())["occurrences"]
-        if found[0]["outcome"] == wanted:
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
+    return wait_until(lambda: _occurrences(api, address, wanted), within=90)
+
+
+def _occurrences(api: Client, address: str, wanted: str) -> list[dict[str, Any]] | None:
+    found: list[dict[str, Any]] = api.get(address, params=window())["occurrences"]
+    return found if found[0]["outcome"] == wanted else None
 
 
 def test_what_is_said_to_run_next_is_what_fires(api: Client, unique: str) -> None:
@@ -223,7 +221,7 @@ def test_what_was_missed_while_paused_runs_only_when_it_is_asked_for(api: Client
     address = f"/protection-flows/{made['id']}"
     api.call("PATCH", f"{address}/disable")
     tick = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
-    time.sleep((tick - datetime.now(UTC)).total_seconds() + 1)  # the test is about what passes meanwhile
+    wait_until(lambda: datetime.now(UTC) > tick + timedelta(seconds=1), within=70)  # what passes meanwhile is missed
     assert api.call("PATCH", f"{address}/enable", params={"run_missed": True})["enabled"] is True
     found = api.until(f"{address}/executions", lambda found: found["total"], within=20)
     assert moment(found["executions"][0]["occurrence"]) == tick

@@ -1,42 +1,38 @@
-"""The desk: one request's way in (a command, its outcome, the tables caught up) and its clock and ids."""
+"""The request context: one request's way in (a command, its outcome, the tables caught up) and its clock and ids."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
-import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
 
-from api.answers import ExecutionAnswer
 from api.commands import KeyReused
-from api.parts import Parts
-from api.problems import STATUS_OF, ApiError, FieldError, Pending, address, field_error, stopping
+from api.problems import STATUS_OF, ApiError, Pending, address, stopping
 from api.readmodel import audit, executions
+from api.resources import Resources
+from api.responses.executions import ExecutionResponse
+from api.validation import FieldError
 from bus.clock import now
 from bus.errors import Unknown
-from schemas import secrets
-from schemas.base import Value
 from schemas.commands import Command
 from schemas.ids import derived
 
 PATIENCE = 5.0  # seconds to wait for an outcome, and for the tables, before 202
 MAX_KEY = 255  # characters of an Idempotency-Key
+MAX_DIGITS = 18  # of a version
 
 
-S = TypeVar("S", bound=Value)
-
-
-class Desk:
+class RequestContext:
     """What a route needs. One for each request."""
 
-    def __init__(self, parts: Parts, request: Request[Any, Any, Any]) -> None:
-        self.reading = parts.reading
-        self.log = parts.log
-        self._commands = parts.commands
+    def __init__(self, resources: Resources, request: Request[Any, Any, Any]) -> None:
+        self.reader = resources.reader
+        self.log = resources.log
+        self._commands = resources.commands
         self._request = request
         self.actor: str = request.scope.get("user") or "unknown"
         self._keyed = "idempotency-key" in request.headers
@@ -53,19 +49,9 @@ class Desk:
         if tag is None or tag.strip() == "*":
             return None
         version = tag.strip().removeprefix("W/").strip('"')
-        if not version.isdecimal():
+        if not version.isdecimal() or len(version) > MAX_DIGITS:
             raise ApiError(412, f'If-Match is {tag!r}; an ETag of this API is a version such as "3"')
         return int(version)
-
-    async def strict(self, data: S) -> S:
-        """Return the body read again, strictly: the framework takes 0 for false and "1" for one. Raises 422."""
-        try:
-            return msgspec.json.decode(await self._request.body(), type=type(data))
-        except msgspec.ValidationError as error:
-            message, _, path = str(error).partition(" - at `$.")
-            item = {"key": path.removesuffix("`"), "message": message}
-            fault = field_error(item)
-            raise ApiError(422, f"{fault.field}: {fault.message}", errors=[fault]) from None
 
     def new_id(self, kind: str) -> str:
         """Return the id of what this request creates: the same one when it is sent again with its key."""
@@ -74,13 +60,10 @@ class Desk:
     async def submit(self, command: Command, *, part: str | None = None) -> str:
         """Append a command and return its id once it was accepted and the tables have it.
 
-        `part` tells apart several commands of one request. Raises `ApiError` when the answer is no, and `Pending` when
-        a part is down and the command waits on the log. A request that comes again with its key gets the answer of the
-        first one.
+        `part` tells apart several commands of one request. Raises `ApiError` when the command is refused, and `Pending`
+        when a service is down and the command waits on the log. A request that comes again with its key gets the
+        outcome of the first one.
         """
-        if found := secrets.fault(command):
-            path = found[0].partition(".")[2]  # without the command's own field
-            raise _refusal("invalid", found[1], path)
         self.check_open()
         command_id = self._id_of(part)
         try:
@@ -95,7 +78,7 @@ class Desk:
             ) from None
         except Unknown as error:
             raise Unknown(f"{error}. If the command is on the log, its outcome is at {address(command_id)}") from error
-        there = outcome is not None and await self.reading.reached(outcome.sequence, patience=PATIENCE)
+        there = outcome is not None and await self.reader.reached(outcome.sequence, patience=PATIENCE)
         if outcome is not None and not outcome.accepted:
             raise _refusal(outcome.code, outcome.reason, outcome.field)
         if not there:
@@ -111,16 +94,16 @@ class Desk:
         """Return the command of the first request with this key; None when there was none, or the log let go of it."""
         return await self._commands.earlier(self.command_id) if self._keyed else None
 
-    async def from_log(self, command_id: str, flow_id: str, execution_id: str) -> ExecutionAnswer:
-        """Return the execution that an accepted command started, as the log tells it. Raises 404 once it forgot."""
-        command = await audit.recorded(self.reading, command_id)
+    async def from_log(self, command_id: str, flow_id: str, execution_id: str) -> ExecutionResponse:
+        """Return the execution that an accepted command started, as the log has it. Raises 404 once it forgot."""
+        command = await audit.recorded(self.reader, command_id)
         try:
             async with asyncio.timeout(PATIENCE):
                 found = await executions.from_log(self.log, flow_id, execution_id, after=command.sequence or 0)
         except TimeoutError:
             raise Pending(command_id) from None
         if found is None:
-            raise ApiError(404, f"execution {execution_id!r} was started as asked; its history is no longer kept")
+            raise ApiError(404, f"execution {execution_id!r} was started as requested; its history is no longer kept")
         return found
 
     def check_open(self, command_id: str | None = None) -> None:
@@ -145,4 +128,4 @@ def _refusal(code: str | None, reason: str, field: str | None) -> ApiError:
     return ApiError(STATUS_OF.get(code or "", 409), reason, errors=errors)
 
 
-AtDesk = NamedDependency[Desk]
+Context = NamedDependency[RequestContext]

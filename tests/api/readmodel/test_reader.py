@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from api.readmodel.backups import BackupFilter
 from api.readmodel.definitions import DefinitionFilter
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.flows import FlowFilter
-from api.readmodel.reading import Page, Reading
+from api.readmodel.reader import Page, Reader
 from bus.log import Identity
 from schemas import events as e
 from schemas.base import Message
@@ -25,8 +25,8 @@ from schemas.commands import UpdatePolicy
 from schemas.definitions import Freeze, PolicyPatch
 from schemas.ids import ENGINE
 from services import database
-from services.recorder.projection import project
-from services.recorder.store import Store
+from services.recorder.store import Tables
+from tests.api.events import started
 from tests.support import T0, flow, group, policy, repository, schedule, sent, stored, vm
 
 STREAM = Identity(created="then", last_sequence=1_000_000)
@@ -34,25 +34,6 @@ NOW = T0 + timedelta(hours=1)
 LATER = T0 + timedelta(days=1)
 PAGE = Page()
 IN = {"flow_id": "flow-1", "execution_id": "x"}
-
-
-def started(execution_id: str, jobs: int, occurrence: datetime = T0) -> e.FlowStarted:
-    return e.FlowStarted(
-        flow_id="flow-1",
-        execution_id=execution_id,
-        flow_name="flow-1",
-        flow_version=1,
-        execution_type="scheduled",
-        triggered_by="schedule-1",
-        occurrence=occurrence,
-        overlap_policy="allow",
-        repository_id="repo-1",
-        policy_id=None,
-        priority=0,
-        max_concurrent_jobs=None,
-        jobs=jobs,
-        parts=1,
-    )
 
 
 def planned(execution_id: str, *backups: str) -> e.FlowPlanned:
@@ -130,18 +111,18 @@ AFTER: list[Message] = [
 COMMAND = len(BEFORE) + 1 + next(i for i, one in enumerate(AFTER) if isinstance(one, UpdatePolicy))
 
 
-def ask(name: str, *args: Any) -> Callable[[Reading], Awaitable[Any]]:
+def ask(name: str, *args: Any) -> Callable[[Reader], Awaitable[Any]]:
     """Return a question to the read model, `module.function`, with its arguments."""
     module, _, function = name.partition(".")
-    return lambda reading: getattr(importlib.import_module(f"api.readmodel.{module}"), function)(reading, *args)
+    return lambda reader: getattr(importlib.import_module(f"api.readmodel.{module}"), function)(reader, *args)
 
 
-async def several(reading: Reading) -> Any:
-    async with reading.snapshot() as moment:
+async def several(reader: Reader) -> Any:
+    async with reader.snapshot() as moment:
         return [await ask("executions.find", ExecutionFilter(), PAGE)(moment), await moment.position()]
 
 
-QUESTIONS: dict[str, Callable[[Reading], Awaitable[Any]]] = {
+QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
     "queue": ask("backups.queue", 4),
     "backups": ask("backups.find", BackupFilter(), PAGE),
     "storage": ask("backups.storage", "repo-1"),
@@ -161,7 +142,7 @@ QUESTIONS: dict[str, Callable[[Reading], Awaitable[Any]]] = {
     "occurrences": ask("calendar.outcomes", "flow-1", T0, LATER, NOW),
     "backfill": ask("calendar.to_fill", "flow-1", T0, LATER, "missing"),
     "explain": ask("explain.of_flow", "flow-1", None, NOW),
-    "dry run": ask("dry_run.of_flow", "flow-1"),
+    "dry run": ask("references.of_flow", "flow-1"),
     "audit": ask("audit.find", AuditFilter(), PAGE),
     "one command": ask("audit.recorded", f"m{COMMAND}"),
     "a snapshot of several questions": several,
@@ -182,9 +163,9 @@ async def write(file: Path, messages: list[Message], first: int) -> None:
         )
         for number, one in enumerate(messages, start=first)
     ]
-    store = Store(database.writer(database.sqlite_url(file)))
-    await store.apply(project(entries), STREAM, first + len(messages) - 1)
-    await store.close()
+    tables = Tables(database.sqlite_url(file))
+    await tables.apply(entries, STREAM)
+    await tables.close()
 
 
 @pytest.fixture(scope="module")
@@ -225,14 +206,14 @@ async def test_an_answer_is_of_one_moment(
         file = tmp_path / f"{when}.db"
         shutil.copy(tables, file)
         await write(file, BEFORE, 1)
-        reading = Reading(database.reader(database.sqlite_url(file)))
+        reader = Reader(database.reader(database.sqlite_url(file)))
         reads.number, reads.when, reads.then = 0, when, lambda: write(file, AFTER, len(BEFORE) + 1)
         if when == 0:
             await reads.then()
         try:
-            return _plain(await QUESTIONS[name](reading))
+            return _plain(await QUESTIONS[name](reader))
         finally:
-            await reading._engine.dispose()
+            await reader._engine.dispose()
 
     never = 10_000
     before, after = await answered(never), await answered(0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.test_contract import flow, vm
+from tests.made import flow, vm
 from tests.running import Client
 
 

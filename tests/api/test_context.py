@@ -16,9 +16,8 @@ from bus.connection import connect
 from bus.envelope import Stored
 from bus.log import Log
 from schemas.commands import Command
-from tests.api.test_contract import flow
-from tests.e2e.test_parts_down import paused, service
-from tests.running import Client, Running
+from tests.made import flow
+from tests.running import Client, Running, paused, service
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The parts that an API process holds open."""
+"""The resources that an API process holds open."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from litestar.di import NamedDependency
 
 from api.broadcast import Broadcaster
 from api.commands import CommandClient
-from api.readmodel.reading import Tables
+from api.readmodel.reader import ReadModel
 from bus.log import Log
 
 
-class Parts:
+class Resources:
     """What an API process holds open, and how many backups may be in flight in all."""
 
     def __init__(
-        self, log: Log, commands: CommandClient, reading: Tables, broadcaster: Broadcaster, total_limit: int | None
+        self, log: Log, commands: CommandClient, reader: ReadModel, broadcaster: Broadcaster, total_limit: int | None
     ) -> None:
         self.log = log
         self.commands = commands
-        self.reading = reading
+        self.reader = reader
         self.broadcaster = broadcaster
         self.total_limit = total_limit
 
 
-AtParts = NamedDependency[Parts]
+AppResources = NamedDependency[Resources]

@@ -1,4 +1,4 @@
-"""What every question shares: the reader, pages, filters, and the wait until the tables have caught up."""
+"""What every query shares: the reader, pages, filters, and the wait until the tables have caught up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.base import Value
 from schemas.definitions import Exclusion
 from services import database
 
-POLL = 0.005  # seconds between looks at the position, only while somebody waits
+POLL = 0.005  # seconds between reads of the position, only while somebody waits
 
 
 class Page(Value, frozen=True, kw_only=True):
@@ -29,21 +29,21 @@ class Page(Value, frozen=True, kw_only=True):
     offset: int = 0
 
 
-class Reading:
-    """Runs questions. On `connection` all answers are of one moment; without, each is of its own."""
+class Reader:
+    """Runs queries. On `connection` all results are of one moment; without, each is of its own."""
 
     def __init__(self, engine: AsyncEngine, connection: AsyncConnection | None = None) -> None:
         self._engine = engine
         self._connection = connection
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Reading]:
-        """Give a reader whose answers are all of one moment, whatever is written meanwhile."""
+    async def snapshot(self) -> AsyncIterator[Reader]:
+        """Give a reader whose results are all of one moment, whatever is written meanwhile."""
         if self._connection is not None:
             yield self
         else:
             async with database.snapshot(self._engine) as connection:
-                yield Reading(self._engine, connection)
+                yield Reader(self._engine, connection)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
@@ -68,10 +68,10 @@ class Reading:
 
     async def page(self, statement: Select[*tuple[Any, ...]], page: Page) -> tuple[list[dict[str, Any]], int]:
         """Return one page of a statement's rows, and how many there are in all."""
-        async with self.snapshot() as reading:
+        async with self.snapshot() as reader:
             count = select(func.count()).select_from(statement.order_by(None).subquery())
-            total = (await reading.rows(count))[0][0]
-            rows = await reading.mappings(statement.limit(page.limit).offset(page.offset))
+            total = (await reader.rows(count))[0][0]
+            rows = await reader.mappings(statement.limit(page.limit).offset(page.offset))
         return rows, total
 
     async def position(self) -> int:
@@ -92,7 +92,7 @@ class Reading:
         return func.to_char(func.timezone("UTC", at), "YYYY-MM-DD")
 
 
-class Tables(Reading):
+class ReadModel(Reader):
     """The read model as a whole: it knows how far the projection is, and is closed at the end."""
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -146,20 +146,20 @@ A = TypeVar("A")
 
 
 def consistent(
-    question: Callable[Concatenate[Reading, P], Awaitable[A]],
-) -> Callable[Concatenate[Reading, P], Awaitable[A]]:
-    """Let all that a question reads be of one moment: for every answer that is made of several reads."""
+    query: Callable[Concatenate[Reader, P], Awaitable[A]],
+) -> Callable[Concatenate[Reader, P], Awaitable[A]]:
+    """Let all that a query reads be of one moment: for every response that is made of several reads."""
 
-    @wraps(question)
-    async def asked(reading: Reading, *args: P.args, **kwargs: P.kwargs) -> A:
-        async with reading.snapshot() as moment:
-            return await question(moment, *args, **kwargs)
+    @wraps(query)
+    async def consistently(reader: Reader, *args: P.args, **kwargs: P.kwargs) -> A:
+        async with reader.snapshot() as moment:
+            return await query(moment, *args, **kwargs)
 
-    return asked
+    return consistently
 
 
 def shaped(shape: type[S], row: Mapping[str, Any]) -> S:
-    """Return a row as an answer: the columns that its fields name."""
+    """Return a row as a response: the columns that its fields name."""
     fields = shape.__struct_fields__
     return shape(**{field: _VALUES[field](row[field]) if field in _VALUES else row[field] for field in fields})
 

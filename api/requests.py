@@ -1,0 +1,131 @@
+"""What people send. The same shapes as on the log, but strict: a field that is not known is an error, not a shrug."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType, field
+
+from schemas.base import Id, Name, Priority, Prose, Value
+from schemas.definitions import (
+    Disk,
+    Exclusion,
+    FlowPatch,
+    FlowSpec,
+    GroupPatch,
+    GroupSpec,
+    Member,
+    PolicyPatch,
+    PolicySpec,
+    RepositoryPatch,
+    RepositorySpec,
+    SchedulePatch,
+    ScheduleSpec,
+    VmPatch,
+    VmSpec,
+)
+
+
+class StrictDisk(Disk, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class MemberRequest(Member, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class MemberPatchRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    enabled: bool | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+
+
+class VmRequest(VmSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`context_id` is the hypervisor's own id for the VM; left out, the engine makes one."""
+
+    context_id: Id | None = None
+    disks: Annotated[list[StrictDisk], Meta(max_length=256)] = []  # type: ignore[assignment]
+
+
+class VmPatchRequest(VmPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    disks: Annotated[list[StrictDisk], Meta(max_length=256)] | UnsetType = UNSET  # type: ignore[assignment]
+
+
+class GroupRequest(GroupSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    members: list[MemberRequest] = []  # type: ignore[assignment]
+
+
+class GroupPatchRequest(GroupPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class StrictExclusion(Exclusion, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class ScheduleRequest(ScheduleSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    exclusions: Annotated[list[StrictExclusion], Meta(max_length=100)] = []  # type: ignore[assignment]
+
+
+class SchedulePatchRequest(SchedulePatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    exclusions: Annotated[list[StrictExclusion], Meta(max_length=100)] | UnsetType = UNSET  # type: ignore[assignment]
+
+
+class RepositoryRequest(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class RepositoryPatchRequest(RepositoryPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class PolicyRequest(PolicySpec, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class PolicyPatchRequest(PolicyPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class FlowRequest(FlowSpec, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class FlowPatchRequest(FlowPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class CloneRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The name of a copy."""
+
+    name: Name
+
+
+class BulkRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The flows to change, at most 500."""
+
+    flow_ids: Annotated[list[str], Meta(min_length=1, max_length=500)]
+
+
+class CancelRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which VM to cancel; left out, all of them."""
+
+    context_id: Id | None = None
+
+
+class FreezeRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Until when nothing is to start by its schedule, and why."""
+
+    until: Annotated[datetime, Meta(tz=True)]
+    reason: Prose
+
+
+class BackfillRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which past occurrences to execute now: from `from` up to `to`, and how many at a time.
+
+    `mode`: those that are `missing` (never executed), that `failed` (or were cancelled), or `all`.
+    """
+
+    from_: Annotated[datetime, Meta(tz=True)] = field(name="from")
+    to: Annotated[datetime, Meta(tz=True)]
+    mode: Literal["missing", "failed", "all"] = "missing"
+    dry_run: bool = False
+    max_concurrent: Annotated[int, Meta(ge=1, le=100)] = 1
+
+
+class BackupRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One VM to back up at once, outside any flow."""
+
+    context_id: Id
+    repository_id: Id
+    policy_id: Id | None = None

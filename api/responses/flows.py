@@ -1,0 +1,121 @@
+"""Flows, and what is done with them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from api.responses.executions import ExecutionResponse
+from schemas.base import Value
+from schemas.events import ExcludedVm, ExecutionStatus
+
+
+class FlowStatus(Value, frozen=True, kw_only=True):
+    """How a flow is doing.
+
+    `next_execution_time` is what will really fire; null when nothing will, and then `next_execution_reason` says why.
+    """
+
+    last_execution_id: str | None
+    last_execution_status: ExecutionStatus
+    last_execution_time: datetime | None
+    next_execution_time: datetime | None
+    next_execution_reason: str | None
+    total_executions: int
+    successful_executions: int
+    failed_executions: int
+
+
+class FlowResponse(Value, frozen=True, kw_only=True):
+    """A flow, with the names of what it refers to."""
+
+    id: str
+    name: str
+    description: str
+    flow_type: str
+    target_type: str
+    target_id: str
+    target_name: str | None
+    repository_id: str | None
+    repository_name: str | None
+    policy_id: str | None
+    policy_name: str | None
+    schedule_id: str | None
+    schedule_name: str | None
+    schedule_cron: str | None
+    destination_type: str | None
+    destination_config: dict[str, Any] | None
+    enabled: bool
+    overlap_policy: str
+    priority: int
+    max_concurrent_jobs: int | None
+    labels: dict[str, str]
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+    version: int
+    status: FlowStatus
+
+
+class FlowList(Value, frozen=True, kw_only=True):
+    flows: list[FlowResponse]
+    total: int
+
+
+class FlowNow(Value, frozen=True, kw_only=True):
+    """A flow now, and next: the coming ten occurrences, none when it is disabled or unscheduled."""
+
+    flow: FlowResponse
+    last_execution: ExecutionResponse | None
+    running_executions: list[ExecutionResponse]
+    next_run: datetime | None
+    next_runs: list[datetime]
+
+
+class Summary(Value, frozen=True, kw_only=True):
+    """Totals; "today" counts executions that started since midnight in the requested time zone."""
+
+    total_flows: int
+    enabled_flows: int
+    disabled_flows: int
+    backup_flows: int
+    replication_flows: int
+    total_executions_today: int
+    successful_executions_today: int
+    failed_executions_today: int
+
+
+class BulkResponse(Value, frozen=True, kw_only=True):
+    """Each flow has its own outcome: how many succeeded and failed, and why those failed."""
+
+    successful: int
+    failed: int
+    errors: dict[str, str]
+
+
+class DryRun(Value, frozen=True, kw_only=True):
+    """What running a flow now would do. Nothing was appended."""
+
+    valid: bool
+    errors: list[str]
+    warnings: list[str]
+    resolved_vms: list[str]
+    excluded: list[ExcludedVm]
+    next_runs: list[datetime]
+
+
+class BackfillResponse(Value, frozen=True, kw_only=True):
+    """A backfill, or with `dry_run` what it would be: the occurrences that are executed, in order."""
+
+    backfill_id: str | None
+    flow_id: str
+    occurrences: list[datetime]
+    message: str
+
+
+class Explanation(Value, frozen=True, kw_only=True):
+    """Why a flow ran at an instant, or did not: plain sentences, in order."""
+
+    flow_id: str
+    at: datetime
+    lines: list[str]

@@ -1,0 +1,75 @@
+"""Many flows at once: each has its own outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from litestar import post
+from litestar.params import FromQuery, JSONBody, QueryParameter
+
+from api.context import Context
+from api.problems import ApiError, Pending
+from api.requests import BulkRequest
+from api.responses.flows import BulkResponse
+from api.routes.crud import known
+from api.routes.flows.definition import FLOW, not_running
+from api.routes.parameters import WRITE
+from bus.errors import LogError
+from schemas import commands as c
+
+BULK_AT_ONCE = 50
+
+Bulk = Callable[[str], c.Command]
+DryRunQuery = FromQuery[Annotated[bool, QueryParameter(description="only say what would happen")]]
+
+
+@post("/bulk-enable", status_code=200, responses=WRITE)
+async def bulk_enable(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
+    """Enable flows, each with its own outcome."""
+    return await _bulk(context, data, lambda id_: c.EnableFlow(id=id_), dry_run=dry_run)
+
+
+@post("/bulk-disable", status_code=200, responses=WRITE)
+async def bulk_disable(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
+    """Disable flows, each with its own outcome."""
+    return await _bulk(context, data, lambda id_: c.DisableFlow(id=id_), dry_run=dry_run)
+
+
+@post("/bulk-delete", status_code=200, responses=WRITE)
+async def bulk_delete(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
+    """Delete flows with their history, each with its own outcome."""
+    return await _bulk(context, data, lambda id_: c.DeleteFlow(id=id_), dry_run=dry_run, check=not_running)
+
+
+async def _bulk(
+    context: Context,
+    data: BulkRequest,
+    command: Bulk,
+    *,
+    dry_run: bool,
+    check: Callable[[Context, str], Awaitable[None]] | None = None,
+) -> BulkResponse:
+    gate = asyncio.Semaphore(BULK_AT_ONCE)
+
+    async def one(flow_id: str) -> str | None:
+        """Return why a flow was not changed, None when it was."""
+        async with gate:
+            try:
+                if not await context.repeats(flow_id):
+                    await known(FLOW, context, flow_id)
+                    if check is not None:
+                        await check(context, flow_id)
+                if not dry_run:
+                    await context.submit(command(flow_id), part=flow_id)
+            except (ApiError, LogError) as error:
+                return str(error)
+            except Pending as pending:
+                return f"no outcome yet; see /api/v1/commands/{pending.command_id}"
+        return None
+
+    ids = list(dict.fromkeys(data.flow_ids))
+    reasons = await asyncio.gather(*map(one, ids))
+    failed = {id_: reason for id_, reason in zip(ids, reasons, strict=True) if reason is not None}
+    return BulkResponse(successful=len(ids) - len(failed), failed=len(failed), errors=failed)

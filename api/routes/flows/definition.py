@@ -1,0 +1,103 @@
+"""Flows as definitions: what all kinds have in common, and their own ways to enable, delete and clone."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from litestar import Response, delete, patch, post
+from litestar.params import FromQuery, JSONBody
+
+from api.context import Context
+from api.problems import ApiError, not_found
+from api.readmodel import executions, flows
+from api.readmodel.executions import ExecutionFilter
+from api.readmodel.reader import Reader
+from api.requests import CloneRequest, FlowPatchRequest, FlowRequest
+from api.responses.flows import FlowResponse
+from api.routes.crud import CrudResource, changed, known, required
+from api.routes.parameters import WRITE, PathId
+from bus.clock import now
+from schemas import commands as c
+from schemas.definitions import FlowSpec
+
+CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
+CANCEL_POLL = 0.1  # seconds
+
+
+async def _read(reader: Reader, flow_id: str) -> FlowResponse | None:
+    return await flows.one(reader, flow_id, now())
+
+
+FLOW = CrudResource(
+    kind="flow",
+    path="/protection-flows",
+    tag="Protection flows",
+    request=FlowRequest,
+    patch=FlowPatchRequest,
+    response=FlowResponse,
+    create=c.CreateFlow,
+    update=c.UpdateFlow,
+    delete=c.DeleteFlow,
+    enable=c.EnableFlow,
+    disable=c.DisableFlow,
+    read=_read,
+)
+
+
+@patch("/{id:str}/enable", responses=WRITE, operation_id="enable_flow", summary="Take a flow into use")
+async def enable_flow(
+    context: Context,
+    id: PathId,  # noqa: A002
+    run_missed: FromQuery[bool] = False,
+) -> Response[FlowResponse]:
+    await required(FLOW, context, id)
+    await context.submit(c.EnableFlow(id=id, if_version=context.if_version, run_missed=run_missed))
+    return await changed(FLOW, context, id)
+
+
+@delete("/{id:str}", responses=WRITE, operation_id="delete_flow", summary="Delete a flow")
+async def delete_flow(context: Context, id: PathId, force: FromQuery[bool] = False) -> None:  # noqa: A002
+    if not await context.repeats():
+        await known(FLOW, context, id)
+        await not_running(context, id, force=force)
+    await context.submit(c.DeleteFlow(id=id, if_version=context.if_version))
+
+
+async def not_running(context: Context, flow_id: str, *, force: bool = False) -> None:
+    """Raise 409 while an execution runs. With `force` cancel it first, and wait for its end."""
+    deadline = asyncio.get_running_loop().time() + CANCEL_PATIENCE
+    cancelled: set[str] = set()
+    while True:
+        context.check_open()
+        wanted = ExecutionFilter(flow_id=flow_id, status="running")
+        running = (await executions.find(context.reader, wanted, flows.RUNNING)).executions
+        if not running:
+            return
+        if not force:
+            raise ApiError(409, f"execution {running[0].id!r} of this flow is running: cancel it, or use ?force=true")
+        for execution in running:
+            if execution.id not in cancelled:
+                cancelled.add(execution.id)
+                with suppress(ApiError):  # it has ended by itself meanwhile
+                    await context.submit(c.CancelExecution(id=execution.id), part=execution.id)
+        if asyncio.get_running_loop().time() > deadline:
+            raise ApiError(409, f"execution {running[0].id!r} was cancelled and has not ended yet: try again soon")
+        await asyncio.sleep(CANCEL_POLL)
+
+
+@post("/{flow_id:str}/clone", responses=WRITE)
+async def clone(context: Context, flow_id: PathId, data: JSONBody[CloneRequest]) -> Response[FlowResponse]:
+    """Make another flow like this one, disabled."""
+    if isinstance(earlier := await context.earlier(), c.CreateFlow):
+        original = earlier.spec
+    else:
+        found = await flows.definition(context.reader, flow_id)
+        if found is None:
+            raise not_found("flow", flow_id)
+        original = found
+    fields = {field: getattr(original, field) for field in FlowSpec.__struct_fields__}
+    copy_id = context.new_id("flow")
+    spec = FlowSpec(**{**fields, "name": data.name, "enabled": False})
+    await context.submit(c.CreateFlow(id=copy_id, spec=spec))
+    return await changed(FLOW, context, copy_id, 201)

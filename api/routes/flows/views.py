@@ -1,0 +1,163 @@
+"""Flows as they are: lists, their executions and occurrences, and why they ran or did not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from litestar import get
+from litestar.params import FromQuery, QueryParameter
+
+from api.context import Context
+from api.problems import ApiError, not_found
+from api.readmodel import calendar, executions, explain, flows, statistics
+from api.readmodel.executions import ExecutionFilter
+from api.readmodel.flows import FlowFilter
+from api.responses.calendar import OccurrenceList
+from api.responses.executions import ExecutionList, Statistics
+from api.responses.flows import Explanation, FlowList, FlowNow, Summary
+from api.routes.calendar import period
+from api.routes.parameters import (
+    READ,
+    At,
+    DefinitionColumn,
+    Enabled,
+    Label,
+    Limit,
+    Offset,
+    PathId,
+    Q,
+    Since,
+    Until,
+    moment,
+    page,
+)
+from api.validation import FieldError
+from schemas.definitions import FlowType, TargetType
+from schemas.events import ExecutionStatus, ExecutionType
+
+FlowColumn = Literal[DefinitionColumn, "priority", "-priority", "last_execution_time", "-last_execution_time"]
+FlowSort = FromQuery[Annotated[FlowColumn | None, QueryParameter(description="a column; `-` before it: descending")]]
+
+NEXT_RUNS = 10
+
+
+@get("/", responses=READ)
+async def list_flows(
+    context: Context,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    enabled: Enabled = None,
+    q: Q = None,
+    sort: FlowSort = None,
+    flow_type: FromQuery[FlowType | None] = None,
+    target_type: FromQuery[TargetType | None] = None,
+    target_id: FromQuery[str | None] = None,
+    schedule_id: FromQuery[str | None] = None,
+    repository_id: FromQuery[str | None] = None,
+    policy_id: FromQuery[str | None] = None,
+    status: FromQuery[ExecutionStatus | None] = None,
+    label: Label = None,
+) -> FlowList:
+    """List flows, newest first; `total` counts all that match."""
+    wanted = FlowFilter(
+        flow_type=flow_type,
+        target_type=target_type,
+        target_id=target_id,
+        enabled=enabled,
+        schedule_id=schedule_id,
+        repository_id=repository_id,
+        policy_id=policy_id,
+        status=status,
+        q=q,
+        label=label,
+    )
+    return await flows.find(context.reader, wanted, sort, page(limit, offset), context.now)
+
+
+@get("/{flow_id:str}/executions", responses=READ)
+async def flow_executions(
+    context: Context,
+    flow_id: PathId,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    status: FromQuery[ExecutionStatus | None] = None,
+    execution_type: FromQuery[ExecutionType | None] = None,
+    since: Since = None,
+    until: Until = None,
+) -> ExecutionList:
+    """List a flow's executions, newest first."""
+    wanted = ExecutionFilter(
+        flow_id=flow_id,
+        status=status,
+        execution_type=execution_type,
+        since=moment("from", since),
+        until=moment("to", until),
+    )
+    found = await executions.of_flow(context.reader, wanted, page(limit, offset))
+    if found is None:
+        raise not_found("flow", flow_id)
+    return found
+
+
+@get("/{flow_id:str}/status", responses=READ)
+async def flow_status(context: Context, flow_id: PathId) -> FlowNow:
+    """Return how a flow is doing now, and when it runs next."""
+    found = await flows.at_present(context.reader, flow_id, context.now, NEXT_RUNS)
+    if found is None:
+        raise not_found("flow", flow_id)
+    return found
+
+
+@get("/{flow_id:str}/occurrences", responses=READ)
+async def flow_occurrences(
+    context: Context, flow_id: PathId, since: Since = None, until: Until = None
+) -> OccurrenceList:
+    """List a flow's occurrences in a range, at most a year: those that passed with what became of them, those to come.
+
+    Without a range: from a day ago, for two.
+    """
+    since = since or (context.now - timedelta(days=1)).isoformat()
+    start, end = period(context, since, until, timedelta(days=2))
+    found = await calendar.outcomes(context.reader, flow_id, start, end, context.now)
+    if found is None:
+        raise not_found("flow", flow_id)
+    return found
+
+
+@get("/{flow_id:str}/explain", responses=READ)
+async def explain_flow(context: Context, flow_id: PathId, at: At = None) -> Explanation:
+    """Say in plain words why a flow ran, or did not, at an instant or last."""
+    found = await explain.of_flow(context.reader, flow_id, moment("at", at), context.now)
+    if found is None:
+        raise not_found("flow", flow_id)
+    return found
+
+
+@get("/statistics", responses=READ)
+async def statistics_of_all(
+    context: Context, since: Since = None, until: Until = None, flow_id: FromQuery[str | None] = None
+) -> Statistics:
+    """Count executions by day, of one flow or of all: how they ended, how long they took, what they moved."""
+    since = since or (context.now - timedelta(days=30)).isoformat()
+    start, end = period(context, since, until, timedelta(days=31))
+    return await statistics.by_day(context.reader, start, end, flow_id)
+
+
+@get("/summary", responses=READ)
+async def summary(
+    context: Context,
+    timezone: FromQuery[Annotated[str, QueryParameter(max_length=64, description="whose day is today")]] = "UTC",
+) -> Summary:
+    """Count flows, and today's executions."""
+    try:
+        zone = ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        raise ApiError(
+            422,
+            f"{timezone!r} is no IANA time zone",
+            errors=[FieldError(field="timezone", message="no IANA time zone")],
+        ) from None
+    today = context.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return await flows.summary(context.reader, today)

@@ -1,0 +1,206 @@
+"""What is sent is read strictly, on every route: the app's own are walked, so a new one is held to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+from litestar.testing import TestClient
+
+from api.app import create_app
+from api.auth import Tokens
+from api.decoding import decode
+from api.problems import ApiError
+from api.requests import BackfillRequest, FlowRequest, RepositoryRequest, ScheduleRequest, VmRequest
+from api.resources import Resources
+from api.validation import FieldError, allowed_values
+
+AUTHORIZED = {"Authorization": "Bearer t"}
+
+
+def app() -> Litestar:
+    """The application, without its resources: what is refused at the door needs none."""
+    made = create_app(nats_url="nats://nowhere", database_url="sqlite+aiosqlite://", tokens=Tokens("t"))
+    made._lifespan_managers.clear()
+    made.state.tokens = Tokens("t")
+    nothing: Any = SimpleNamespace()
+    made.state.resources = Resources(nothing, nothing, nothing, nothing, None)
+    return made
+
+
+APP = app()
+
+
+def routes() -> Iterator[tuple[str, HTTPRouteHandler]]:
+    for route in APP.routes:
+        if isinstance(route, HTTPRoute) and route.path.startswith("/api/v1"):
+            for handler in route.route_handlers:
+                for method in sorted(handler.http_methods - {"OPTIONS"}):
+                    yield f"{method} {route.path_format}", handler
+
+
+ROUTES = dict(sorted(routes(), key=lambda route: route[0]))  # the same order in every process
+
+
+def shape_of(handler: HTTPRouteHandler) -> Any:
+    field = handler.parsed_data_field
+    if field is None:
+        return None
+    return next((one for one in (field.annotation, *get_args(field.annotation)) if isinstance(one, type)), None)
+
+
+BODIES = {name: shape_of(handler) for name, handler in ROUTES.items() if shape_of(handler)}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient[Litestar]]:
+    with TestClient(APP, raise_server_exceptions=False) as client:
+        yield client
+
+
+def refused(client: TestClient[Litestar], name: str, status: int, **request: Any) -> list[str]:
+    method, path = name.split(" ")
+    for parameter in ("id", "flow_id", "group_id", "context_id", "execution_id", "backfill_id"):
+        path = path.replace(f"{{{parameter}}}", "x")
+    found = client.request(method, path, headers=AUTHORIZED, **request)
+    assert found.status_code == status, found.text
+    assert found.headers["content-type"] == "application/problem+json"
+    errors: list[dict[str, str]] = found.json()["errors"]
+    assert all(error["message"] for error in errors)
+    return [error["field"] for error in errors]
+
+
+def accepts(type_: Any, value: Any, *, strict: bool) -> bool:
+    try:
+        msgspec.convert(value, type_, strict=strict)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def wrong_values(shape: Any) -> dict[str, Any]:
+    """For each field a value that a lax decoder takes and a strict one refuses ("1" for an int, 0 for a bool)."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    lax: dict[str, Any] = {}
+    for name, type_ in fields.items():
+        for value in ("1", 0):
+            if accepts(type_, value, strict=False) and not accepts(type_, value, strict=True):
+                lax[name] = value
+    return lax
+
+
+def test_there_are_routes_to_walk() -> None:
+    assert len(BODIES) >= 18
+    assert "POST /api/v1/protection-flows/bulk-enable" in BODIES
+    assert "POST /api/v1/protection-flows/{flow_id}/clone" in BODIES
+    assert "POST /api/v1/executions/{execution_id}/cancel" in BODIES
+    assert wrong_values(BackfillRequest) == {"from": 0, "to": 0, "dry_run": 0, "max_concurrent": "1"}
+    assert sum(len(wrong_values(shape)) for shape in BODIES.values()) > 30
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_body_is_read_strictly_and_all_that_is_wrong_is_named(client: TestClient[Litestar], name: str) -> None:
+    lax = wrong_values(BODIES[name])
+    body = {**lax, "nonsense": 1, "more nonsense": None}
+    missing = {field.encode_name for field in msgspec.structs.fields(BODIES[name]) if field.required} - set(body)
+    found = refused(client, name, 422, json=body)
+    assert sorted(found) == sorted({*body, *missing})
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("body", ["[]", '"x"', "1"])
+def test_a_body_that_is_no_object_is_refused(client: TestClient[Litestar], name: str, body: str) -> None:
+    assert refused(client, name, 422, content=body) == ["body"]
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000, b'{"name": "\\ud800"}'])
+def test_what_is_no_json_is_400(client: TestClient[Litestar], name: str, body: bytes) -> None:
+    assert refused(client, name, 400, content=body) == []
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_unknown_query_parameters_are_named_with_the_known_ones(client: TestClient[Litestar], name: str) -> None:
+    assert refused(client, name, 400, params={"limt": 5, "since": "x"}) == ["limt", "since"]
+
+
+def test_the_known_parameters_are_named_as_in_a_request(client: TestClient[Litestar]) -> None:
+    found = client.get("/api/v1/calendar", params={"since": "x"}, headers=AUTHORIZED).json()
+    assert found["errors"][0]["message"] == "this query parameter is unknown; known are from, to"
+    found = client.get("/api/v1/commands/x", params={"x": 1}, headers=AUTHORIZED).json()
+    assert found["errors"][0]["message"] == "this query parameter is unknown; this route knows none"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "field", "message"),
+    [
+        ("/calendar", {"from": "x"}, "from", "Expected `str` matching regex"),
+        ("/executions", {"to": "x"}, "to", "Expected `str` matching regex"),
+        ("/executions", {"status": "x"}, "status", "it must be one of pending, running, success, warning"),
+        ("/policies", {"sort": "colour"}, "sort", "it must be one of name, -name, created_at"),
+        ("/policies", {"limit": "0"}, "limit", "Expected `int` >= 1"),
+    ],
+)
+def test_a_wrong_parameter_is_called_by_its_name(
+    client: TestClient[Litestar], path: str, query: dict[str, str], field: str, message: str
+) -> None:
+    found = client.get(f"/api/v1{path}", params=query, headers=AUTHORIZED)
+    assert found.status_code == 400
+    (error,) = found.json()["errors"]
+    assert error["field"] == field
+    assert error["message"].startswith(message)
+
+
+def test_several_wrong_parameters_are_all_named(client: TestClient[Litestar]) -> None:
+    query = {"limit": "x", "offset": "-1", "status": "x", "from": "y"}
+    assert sorted(refused(client, "GET /api/v1/executions", 400, params=query)) == ["from", "limit", "offset", "status"]
+
+
+def test_without_a_token_nothing_is_said_of_parameters(client: TestClient[Litestar]) -> None:
+    assert client.get("/api/v1/policies", params={"x": 1}).status_code == 401
+
+
+def errors(shape: Any, body: Any) -> dict[str, str]:
+    with pytest.raises(ApiError) as caught:
+        decode(msgspec.json.encode(body), shape)
+    found: list[FieldError] = caught.value.errors
+    return {one.field: one.message for one in found}
+
+
+def test_nested_fields_are_named_by_index_and_key() -> None:
+    disks = [{"disk_id": "d", "path": "/x"}, {"disk_id": "d.", "path": "", "sise": 1}, "x", {"disk_id": "e"}]
+    assert set(errors(VmRequest, {"vm_name": "", "tags": ["x", 1], "disks": disks, "labels": {"a": 1, "": "x"}})) == {
+        *("vm_name", "tags[1]", "labels.a", "labels."),
+        *("disks[1].disk_id", "disks[1].path", "disks[1].sise", "disks[2]", "disks[3].path"),
+    }
+    exclusions = [{"name": "x", "weekdays": ["mon", "x"]}]
+    found = errors(ScheduleRequest, {"name": "s", "cron_expression": "@daily", "exclusions": exclusions})
+    assert found == {"exclusions[0].weekdays[1]": "it must be one of sun, mon, tue, wed, thu, fri, sat"}
+
+
+def test_what_is_too_long_is_named_once() -> None:
+    assert set(errors(VmRequest, {"vm_name": "x", "tags": [1] * 65})) == {"tags"}
+    unbounded = [{"x": 1}] * 200
+    assert len(errors(VmRequest, {"vm_name": 1, "disks": unbounded[:200]})) <= 100
+
+
+def test_enumerations_name_what_is_allowed() -> None:
+    found = errors(FlowRequest, {"name": "f", "flow_type": "x", "target_type": 1, "target_id": "t"})
+    assert found == {
+        "flow_type": "it must be one of backup, replication",
+        "target_type": "it must be one of vm, group",
+    }
+    assert allowed_values(int) == []
+
+
+def test_every_secret_is_named() -> None:
+    body = {"name": "r", "type": "directory", "location": "/x", "config": {"password": "p", "token": "t", "a": "b"}}
+    found = errors(RepositoryRequest, body)
+    assert set(found) == {"config.password", "config.token"}
+    assert "password_env" in found["config.password"]
