@@ -39,7 +39,7 @@ async def retry(url: str, sequence: int) -> int:
         letter, entry = await _one(log, sequence)
         if letter.reason == "repeated":
             raise ValueError(
-                f"message {sequence} was said before it: {letter.error}. There is nothing to retry: dismiss it"
+                f"message {sequence} repeats an earlier one: {letter.error}. There is nothing to retry: dismiss it"
             )
         if isinstance(entry, Unreadable):
             advice = "Dismiss it, or update first"

@@ -16,7 +16,8 @@ from bus.envelope import Stored, envelope
 from bus.errors import Conflict
 from bus.log import Log
 from bus.subjects import subject_of
-from cli.doctor import Fault, Remedy, examine
+from cli.doctor.checks import examine
+from cli.doctor.findings import Fault, Remedy
 from schemas.events import DeadSettled
 from services import database
 
@@ -77,10 +78,10 @@ async def _apply(log: Log, remedy: Remedy) -> str:
     sent = envelope(remedy, id=f"{kind}:{about}", source="cli", time=now(), actor=getpass.getuser())
     while True:
         guard = await log.last_sequence(subject)
-        said = await log.read([subject], after=about, until=guard)
-        if any(isinstance(entry, Stored) and entry.envelope.id == sent.id for entry in said):
+        emitted = await log.read([subject], after=about, until=guard)
+        if any(isinstance(entry, Stored) and entry.envelope.id == sent.id for entry in emitted):
             return "done already, by somebody else"
         try:
             return f"done: message {await log.append([sent], expect={subject: guard}):,}"
         except Conflict:
-            continue  # something else was said on this subject: was it the same?
+            continue  # something else came on this subject: was it the same?
