@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from bus.connection import connect
 from bus.envelope import Entry, Stored
-from bus.log import Log
 from bus.selection import Filter, Selection, full_pattern
 from bus.subjects import matches
+from cli.attach import attached
 from cli.describe import describe
 
 PAGE = 1_000
@@ -24,26 +23,24 @@ async def show(
     url: str, pattern: str, wanted: Filter, *, follow: bool, as_json: bool, local: bool, console: Console
 ) -> None:
     """Print the log's messages whose subjects match. With `follow` it goes on until interrupted."""
-    client = await connect(url, "flows-log")
-    try:
-        log = Log(client)
+    write = _json_line(console) if as_json else _line(console, local=local)
+    subject, selection = full_pattern(pattern), Selection(wanted)
+
+    def print_those_of(entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if selection.takes(entry) and matches(subject, entry.subject):
+                write(entry)
+
+    async with attached(url, "flows-log") as log:
         last = (await log.identity()).last_sequence
-        write = _json_line(console) if as_json else _line(console, local=local)
-        subject, selection = full_pattern(pattern), Selection(wanted)
         async for page in log.pages(after=0, until=last, size=PAGE):
-            for entry in page:
-                if selection.takes(entry) and matches(subject, entry.subject):
-                    write(entry)
+            print_those_of(page)
         console.file.flush()
         if not follow:
             return
         async for batch in log.follow([">"], after=last):
-            for entry in batch.entries:
-                if selection.takes(entry) and matches(subject, entry.subject):
-                    write(entry)
+            print_those_of(batch.entries)
             console.file.flush()
-    finally:
-        await client.close()
 
 
 def _json_line(console: Console) -> Callable[[Entry], None]:

@@ -11,16 +11,19 @@ from bus.connection import connect
 from bus.envelope import Stored
 from bus.log import Log
 from bus.selection import Filter, Selection
+from cli.attach import attached
 from cli.describe import describe
 from services.executor.replay import Replayed
 from services.executor.replay import replay as decide_again
 
+NAME = "flows-replay"
 PAGE = 1_000
 LONGEST_PAUSE = 60.0  # seconds between two messages that are sent again
 
 
-async def _history(log: Log, until: int) -> list[Stored]:
+async def _history(log: Log) -> list[Stored]:
     entries: list[Stored] = []
+    until = (await log.identity()).last_sequence
     async for page in log.pages(after=0, until=until, size=PAGE):
         entries += [entry for entry in page if isinstance(entry, Stored)]
     return entries
@@ -31,12 +34,8 @@ async def replay(url: str, execution: str | None, *, step: bool, console: Consol
 
     Without an execution: all decisions, and only those that differ are printed. Raises `ValueError` for an unknown one.
     """
-    client = await connect(url, "flows-replay")
-    try:
-        log = Log(client)
-        entries = await _history(log, (await log.identity()).last_sequence)
-    finally:
-        await client.close()
+    async with attached(url, NAME) as log:
+        entries = await _history(log)
     replayed = {one.entry.sequence: one for one in decide_again(entries, complete=False) if one.entry is not None}
     if execution is None:
         different = [one for one in replayed.values() if not one.equal]
@@ -95,10 +94,10 @@ def _print(one: Replayed, console: Console) -> None:
 
 async def publish(url: str, execution: str | None, prefix: str, speed: float, console: Console) -> None:
     """Send messages again, in order, to `prefix`.<subject>; with a speed, in their own rhythm, so many times faster."""
-    client = await connect(url, "flows-replay")
+    client = await connect(url, NAME)
     try:
         log = Log(client)
-        entries = await _history(log, (await log.identity()).last_sequence)
+        entries = await _history(log)
         selection = Selection(Filter(execution=execution))
         chosen = [entry for entry in entries if selection.takes(entry)]
         before = chosen[0].envelope.time if chosen else None

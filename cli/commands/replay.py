@@ -39,7 +39,7 @@ class Prefix(click.ParamType):
 @click.option("--speed", default=0.0, type=click.FloatRange(0), help="1: in the original rhythm; 0: at once.")
 @options.data
 def replay(execution: str | None, step: bool, publish_to: str | None, speed: float, data: Path | None) -> None:
-    """Decide again what was decided, with today's code, and compare: about EXECUTION, or all of them.
+    """Decide again what was decided, with today's code, and compare. About EXECUTION, or about all of them.
 
     Exits with 1 when a decision is another one today.
     """
