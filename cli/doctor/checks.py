@@ -29,7 +29,7 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     # the queue first: what was acknowledged there has its end on the log by the time that is read
     work, notes = await log.queue(WORKER_QUEUE), await log.notes("worker.")
     await read_on(log, folded)
-    yield Finding(level="ok", text=f"the log answers, and holds messages up to {folded.position:,}")
+    yield Finding(level="ok", text=f"the log responds, and holds messages up to {folded.position:,}")
     present = await log.time()
     workers = Workers(notes, present)
     yield finding(

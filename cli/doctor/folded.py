@@ -62,11 +62,11 @@ class Folded:
         self.commands: dict[str, Stored] = {}  # on definitions, without an outcome
         self.dead: dict[int, DeadLettered] = {}  # by message
         self.settled: set[int] = set()
-        self.repeats: dict[int, str] = {}  # messages that say what was said
+        self.repeats: dict[int, str] = {}  # messages that repeat an earlier one
         self.off: dict[tuple[str, str], Stored] = {}  # flows and schedules: since when they are disabled or deleted
         self.wrong: dict[int, str] = {}  # executions that should not have begun
         self.unfolded: dict[int, str] = {}  # messages that a service's fold cannot take in
-        self._once: dict[str, int] = {}  # what must be said once: where
+        self._once: dict[str, int] = {}  # what must be there once: where it is
 
     def take(self, entry: Entry) -> None:
         self.position = entry.sequence
@@ -94,7 +94,7 @@ class Folded:
             self.unfolded[entry.sequence] = f"{type(error).__name__}: {error}"
 
     def _repeats(self, entry: Stored) -> bool:
-        """Tell whether a message says what must be said once, and was said: by what it is about, or by its id."""
+        """Tell whether a message repeats what must be there once: by what it is about, or by its id."""
         data = entry.envelope.data
         once: list[str] = []
         match data:
