@@ -38,18 +38,31 @@ async def replay(url: str, execution: str | None, *, step: bool, console: Consol
         entries = await _history(log)
     replayed = {one.entry.sequence: one for one in decide_again(entries, complete=False) if one.entry is not None}
     if execution is None:
-        different = [one for one in replayed.values() if not one.equal]
-        for one in different:
-            _print(one, console)
-        console.print(f"{len(replayed):,} decisions, {len(different):,} of them different today", highlight=False)
-        return not different
+        return _compare_all(list(replayed.values()), console)
+    return _compare(_chain(entries, execution), replayed, step=step, console=console)
+
+
+def _compare_all(replayed: list[Replayed], console: Console) -> bool:
+    different = [one for one in replayed if not one.equal]
+    for one in different:
+        _print(one, console)
+    console.print(f"{len(replayed):,} decisions, {len(different):,} of them different today", highlight=False)
+    return not different
+
+
+def _chain(entries: list[Stored], execution: str) -> list[Stored]:
+    """Return what is about an execution, and what caused that, in order. Raises `ValueError` when there is nothing."""
     selection = Selection(Filter(execution=execution))
-    chain = [entry for entry in entries if selection.takes(entry)]
-    cause = {entry.envelope.causationid for entry in chain if _about(entry) == execution}
-    chain = [entry for entry in entries if entry in chain or entry.envelope.id in cause]
-    if not chain:
+    selected = [entry for entry in entries if selection.takes(entry)]
+    if not selected:
         raise ValueError(f"the log knows no execution {execution!r}")
-    same, different_ones = 0, 0
+    sequences = {entry.sequence for entry in selected}
+    causes = {entry.envelope.causationid for entry in selected if _about(entry) == execution}
+    return [entry for entry in entries if entry.sequence in sequences or entry.envelope.id in causes]
+
+
+def _compare(chain: list[Stored], replayed: dict[int, Replayed], *, step: bool, console: Console) -> bool:
+    same = different = 0
     for entry in chain:
         one = replayed.get(entry.sequence)
         if one is None:
@@ -58,10 +71,10 @@ async def replay(url: str, execution: str | None, *, step: bool, console: Consol
         if step:
             click.pause("   … press any key for the next decision")
         _print(one, console)
-        same, different_ones = same + one.equal, different_ones + (not one.equal)
-    text = f"{same} decisions are the same today" + (f", {different_ones} are not" if different_ones else "")
+        same, different = same + one.equal, different + (not one.equal)
+    text = f"{same} decisions are the same today" + (f", {different} are not" if different else "")
     console.print(text, highlight=False)
-    return not different_ones
+    return not different
 
 
 def _about(entry: Stored) -> str | None:
