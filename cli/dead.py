@@ -9,15 +9,17 @@ import click
 from rich.console import Console
 
 from bus.clock import now
-from bus.connection import connect
 from bus.envelope import Stored, Unreadable, envelope
 from bus.log import Log
+from cli.attach import attached
 from schemas.events import DeadLettered, DeadSettled
+
+NAME = "flows-dead"
 
 
 async def show(url: str, console: Console) -> None:
     """Print what is neither retried nor dismissed."""
-    async with _Log(url) as log:
+    async with attached(url, NAME) as log:
         found = await _open(log)
     for letter in found.values():
         text = f"{letter.sequence:>7}  {letter.service:<10}  {letter.subject}: {letter.error}"
@@ -27,7 +29,7 @@ async def show(url: str, console: Console) -> None:
 
 async def show_one(url: str, sequence: int) -> None:
     """Print one, whole. Raises `ValueError` when it is none of them."""
-    async with _Log(url) as log:
+    async with attached(url, NAME) as log:
         letter, entry = await _one(log, sequence)
     click.echo(f"{letter.sequence} on {letter.subject}, stored {entry.stored_at.isoformat()}: {letter.error}")
     click.echo(entry.body.decode(errors="backslashreplace"))
@@ -35,11 +37,11 @@ async def show_one(url: str, sequence: int) -> None:
 
 async def retry(url: str, sequence: int) -> int:
     """Append one again, and return where. Raises `ValueError` when it still cannot be read, or is a repeat."""
-    async with _Log(url) as log:
+    async with attached(url, NAME) as log:
         letter, entry = await _one(log, sequence)
         if letter.reason == "repeated":
             raise ValueError(
-                f"message {sequence} was said before it: {letter.error}. There is nothing to retry: dismiss it"
+                f"message {sequence} repeats an earlier one: {letter.error}. There is nothing to retry: dismiss it"
             )
         if isinstance(entry, Unreadable):
             advice = "Dismiss it, or update first"
@@ -51,23 +53,9 @@ async def retry(url: str, sequence: int) -> int:
 
 async def dismiss(url: str, sequence: int) -> None:
     """Note that nothing is to be done about one."""
-    async with _Log(url) as log:
+    async with attached(url, NAME) as log:
         letter, _ = await _one(log, sequence)
         await _settle(log, letter, "dismissed")
-
-
-class _Log:
-    """The log, for as long as it is needed."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    async def __aenter__(self) -> Log:
-        self._client = await connect(self._url, "flows-dead")
-        return Log(self._client)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.close()
 
 
 async def _open(log: Log) -> dict[int, DeadLettered]:

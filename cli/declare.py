@@ -6,16 +6,15 @@ A document has a list for each kind. References are names, so that it means the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
 import yaml
 from rich.console import Console
 from rich.markup import escape
 
 from api import requests
+from cli.client import Api
 from schemas.base import Value
 from schemas.definitions import (
     FlowSpec,
@@ -28,7 +27,6 @@ from schemas.definitions import (
 
 Document = dict[str, list[dict[str, Any]]]
 Act = Literal["create", "update", "delete"]
-PAGE = 500
 
 
 class Section(Value, frozen=True, kw_only=True):
@@ -65,31 +63,6 @@ class Change(Value, frozen=True, kw_only=True):
     section: Section
     name: str
     fields: dict[str, tuple[Any, Any]]
-
-
-class Api:
-    """The API, as a client of it sees it. Raises `RuntimeError` with the API's own words."""
-
-    def __init__(self, url: str, token: str) -> None:
-        self._http = httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30)
-
-    def call(self, method: str, path: str, **options: Any) -> Any:
-        try:
-            answer = self._http.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise RuntimeError(f"the API at {self._http.base_url} does not answer: {error}") from error
-        if answer.is_error:
-            raise RuntimeError(f"{method} {path}: {answer.json().get('detail', answer.text)}")
-        return answer.json() if answer.content else None
-
-    def all(self, path: str, key: str, **query: str) -> Iterator[dict[str, Any]]:
-        offset = 0
-        while True:
-            page = self.call("GET", path, params={"limit": PAGE, "offset": offset, **query})
-            yield from page[key]
-            offset += PAGE
-            if offset >= page["total"]:
-                return
 
 
 class System:

@@ -6,49 +6,46 @@ import os
 from pathlib import Path
 from typing import Any
 
-import httpx
+from cli.client import Api
 
 MIB = 1 << 20
 FLOW = "Demo: every minute"
 
 
 def seed(url: str, token: str, folder: Path) -> str:
-    """Set up the demo, unless it is there, and return its flow's id. Raises `RuntimeError` when the API says no."""
-    folder.mkdir(exist_ok=True)
+    """Set up the demo, unless it is there, and return its flow's id. Raises `RuntimeError` when the API refuses."""
     repository = folder / "repository"
-    repository.mkdir(exist_ok=True)
+    repository.mkdir(parents=True, exist_ok=True)
     disks = _images(folder / "disks")
-    with httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
-        there = _call(client, "GET", "/protection-flows", params={"q": FLOW})
-        if there["flows"]:
-            return str(there["flows"][0]["id"])
-        for number, (context_id, paths) in enumerate(disks.items(), start=1):
-            vm = {
-                "context_id": context_id,
-                "vm_name": f"Demo VM {number}",
-                "power_state": "on",
-                "os_type": "linux",
-                "cpu_count": 2,
-                "memory_mb": 4096,
-                "disks": [{"disk_id": path.stem, "path": str(path)} for path in paths],
-            }
-            _create(client, "/vm-contexts", vm)
-        members = [{"context_id": context_id} for context_id in disks]
-        group = _create(client, "/machine-groups", {"name": "Demo VMs", "members": members})
-        store = {"name": "Demo repository", "type": "directory", "location": str(repository)}
-        repository_id = _create(client, "/repositories", store)["id"]
-        policy = _create(client, "/policies", {"name": "Demo policy", "keep_last": 10, "retry_attempts": 1})
-        schedule = _create(client, "/schedules", {"name": "Every minute", "cron_expression": "* * * * *"})
-        flow = {
-            "name": FLOW,
-            "flow_type": "backup",
-            "target_type": "group",
-            "target_id": group["id"],
-            "repository_id": repository_id,
-            "policy_id": policy["id"],
-            "schedule_id": schedule["id"],
+    api = Api(url, token)
+    if there := api.call("GET", "/protection-flows", params={"q": FLOW})["flows"]:
+        return str(there[0]["id"])
+    for number, (context_id, paths) in enumerate(disks.items(), start=1):
+        vm = {
+            "context_id": context_id,
+            "vm_name": f"Demo VM {number}",
+            "power_state": "on",
+            "os_type": "linux",
+            "cpu_count": 2,
+            "memory_mb": 4096,
+            "disks": [{"disk_id": path.stem, "path": str(path)} for path in paths],
         }
-        return str(_create(client, "/protection-flows", flow)["id"])
+        _create(api, "/vm-contexts", vm)
+    members = [{"context_id": context_id} for context_id in disks]
+    group = _create(api, "/machine-groups", {"name": "Demo VMs", "members": members})
+    store = {"name": "Demo repository", "type": "directory", "location": str(repository)}
+    policy = {"name": "Demo policy", "keep_last": 10, "retry_attempts": 1}
+    schedule = {"name": "Every minute", "cron_expression": "* * * * *"}
+    flow = {
+        "name": FLOW,
+        "flow_type": "backup",
+        "target_type": "group",
+        "target_id": group["id"],
+        "repository_id": _create(api, "/repositories", store)["id"],
+        "policy_id": _create(api, "/policies", policy)["id"],
+        "schedule_id": _create(api, "/schedules", schedule)["id"],
+    }
+    return str(_create(api, "/protection-flows", flow)["id"])
 
 
 def _images(folder: Path) -> dict[str, list[Path]]:
@@ -75,15 +72,8 @@ def _write(file: Path, extents: list[tuple[int, int]], size: int) -> None:
         image.truncate(size * MIB)
 
 
-def _create(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def _create(api: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Create something, once: with its key, a demo that was interrupted goes on where it was."""
     key = f"demo:{body.get('context_id') or body['name']}"
-    return _call(client, "POST", path, json=body, headers={"Idempotency-Key": key})
-
-
-def _call(client: httpx.Client, method: str, path: str, **options: Any) -> dict[str, Any]:
-    answer = client.request(method, path, **options)
-    if answer.status_code not in {200, 201}:
-        raise RuntimeError(f"{method} {path} was answered {answer.status_code}: {answer.text}")
-    body: dict[str, Any] = answer.json()
-    return body
+    made: dict[str, Any] = api.call("POST", path, json=body, headers={"Idempotency-Key": key})
+    return made

@@ -15,6 +15,7 @@ from bus.connection import connect
 from bus.envelope import envelope
 from bus.log import Log
 from bus.server import Server
+from cli.attach import attached
 from schemas.commands import PruneHistory
 from services.recorder import comparison, restoration
 from services.recorder import rebuild as rebuilding
@@ -27,14 +28,11 @@ def _progress(console: Console) -> Progress:
 
 async def rebuild(nats_url: str, url: str, console: Console) -> None:
     """Fill a database from the log, and say how far it is."""
-    client = await connect(nats_url, "flows-rebuild")
-    try:
+    async with attached(nats_url, "flows-rebuild") as log:
         with _progress(console) as progress:
             task = progress.add_task("messages", total=None)
-            async for position, last in rebuilding.rebuild(Log(client), url):
+            async for position, last in rebuilding.rebuild(log, url):
                 progress.update(task, completed=position, total=last)
-    finally:
-        await client.close()
 
 
 async def diff(first: str, second: str, most: int, console: Console) -> int:
@@ -73,9 +71,6 @@ def restore_folder(folder: Path, url: str, console: Console) -> None:
 
 async def prune(nats_url: str, before: datetime) -> None:
     """Ask on the log to let go of old history."""
-    client = await connect(nats_url, "flows-prune")
-    try:
+    async with attached(nats_url, "flows-prune") as log:
         command = PruneHistory(id="history", before=before)
-        await Log(client).ask(envelope(command, id=str(uuid4()), source="cli", time=now(), actor="operator"))
-    finally:
-        await client.close()
+        await log.ask(envelope(command, id=str(uuid4()), source="cli", time=now(), actor="operator"))

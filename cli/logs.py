@@ -1,13 +1,14 @@
-"""Log lines: readable on a terminal, JSON elsewhere. Each has an `action` that never changes, and the ids."""
+"""Log lines: readable on a terminal, JSON elsewhere. Each has an `action` that never changes, and the ids.
+
+Libraries are heard when something is wrong. What commands print is not mixed with log lines of theirs.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from datetime import UTC, datetime
 
-import msgspec
-
+OURS = ("bus", "services", "api", "cli")
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -15,6 +16,10 @@ class JsonFormatter(logging.Formatter):
     """One JSON object for each line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        from datetime import UTC, datetime
+
+        import msgspec
+
         line = {
             "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
@@ -27,13 +32,23 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-def set_up(*, level: int = logging.INFO) -> None:
-    """Send log lines to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+def of_services() -> None:
+    """Send the log lines of services to standard error."""
     if sys.stderr.isatty():
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
     else:
-        handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "nats", "aiosqlite", "uvicorn.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        formatter = JsonFormatter()
+    _send(formatter, libraries=logging.WARNING)
+
+
+def of_commands() -> None:
+    """Send what a command has to tell beside its output to standard error, as its own errors are told."""
+    _send(logging.Formatter("flows: %(message)s"), libraries=logging.ERROR)
+
+
+def _send(formatter: logging.Formatter, *, libraries: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=libraries, handlers=[handler], force=True)
+    for name in OURS:
+        logging.getLogger(name).setLevel(logging.INFO)

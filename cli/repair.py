@@ -11,43 +11,47 @@ import getpass
 from rich.console import Console
 
 from bus.clock import now
-from bus.connection import connect
 from bus.envelope import Stored, envelope
 from bus.errors import Conflict
 from bus.log import Log
 from bus.subjects import subject_of
-from cli.doctor import Fault, Remedy, examine
+from cli.attach import attached
+from cli.doctor.checks import examine
+from cli.doctor.findings import Fault, Remedy
 from schemas.events import DeadSettled
 from services import database
+
+NO_REMEDY = "no safe remedy: it needs somebody who looks into it"
 
 
 async def repair(nats_url: str, database_url: str, console: Console, *, sure: bool) -> bool:
     """Print what is wrong, and what can be done; do it when `sure`. Return whether all is well afterwards."""
-    client = await connect(nats_url, "flows-repair")
     tables = database.reader(database_url)
-    log = Log(client)
     try:
-        faults = [fault async for finding in examine(log, tables) for fault in finding.faults]
-        if not faults:
-            _print(console, "There is nothing to repair.")
-            return True
-        for fault in faults:
-            _print(console, f"\u2717 {fault.text}")
-            if fault.remedy is None:
-                _print(console, "  no safe remedy: it needs somebody who looks into it")
-            elif sure:
-                _print(console, f"  {await _apply(log, fault.remedy)}")
-            else:
-                _print(console, f"  remedy: {_plan(fault.remedy)}")
-        if not sure and any(fault.remedy is not None for fault in faults):
-            _print(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
-        if sure:
+        async with attached(nats_url, "flows-repair") as log:
             faults = [fault async for finding in examine(log, tables) for fault in finding.faults]
-            _print(console, _left(faults))
-        return not faults
+            if not faults:
+                _print(console, "There is nothing to repair.")
+                return True
+            for fault in faults:
+                _print(console, f"✗ {fault.text}")
+                _print(console, f"  {await _done(log, fault.remedy) if sure else _planned(fault.remedy)}")
+            if sure:
+                faults = [fault async for finding in examine(log, tables) for fault in finding.faults]
+                _print(console, _left(faults))
+            elif any(fault.remedy is not None for fault in faults):
+                _print(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
+            return not faults
     finally:
         await tables.dispose()
-        await client.close()
+
+
+def _planned(remedy: Remedy | None) -> str:
+    return NO_REMEDY if remedy is None else f"remedy: {_plan(remedy)}"
+
+
+async def _done(log: Log, remedy: Remedy | None) -> str:
+    return NO_REMEDY if remedy is None else await _apply(log, remedy)
 
 
 def _print(console: Console, text: str) -> None:
@@ -77,10 +81,10 @@ async def _apply(log: Log, remedy: Remedy) -> str:
     sent = envelope(remedy, id=f"{kind}:{about}", source="cli", time=now(), actor=getpass.getuser())
     while True:
         guard = await log.last_sequence(subject)
-        said = await log.read([subject], after=about, until=guard)
-        if any(isinstance(entry, Stored) and entry.envelope.id == sent.id for entry in said):
+        emitted = await log.read([subject], after=about, until=guard)
+        if any(isinstance(entry, Stored) and entry.envelope.id == sent.id for entry in emitted):
             return "done already, by somebody else"
         try:
             return f"done: message {await log.append([sent], expect={subject: guard}):,}"
         except Conflict:
-            continue  # something else was said on this subject: was it the same?
+            continue  # something else came on this subject: was it the same?

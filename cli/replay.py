@@ -11,17 +11,19 @@ from bus.connection import connect
 from bus.envelope import Stored
 from bus.log import Log
 from bus.selection import Filter, Selection
-from bus.subjects import FAMILIES
-from cli.log import describe
+from cli.attach import attached
+from cli.describe import describe
 from services.executor.replay import Replayed
 from services.executor.replay import replay as decide_again
 
+NAME = "flows-replay"
 PAGE = 1_000
 LONGEST_PAUSE = 60.0  # seconds between two messages that are sent again
 
 
-async def _history(log: Log, until: int) -> list[Stored]:
+async def _history(log: Log) -> list[Stored]:
     entries: list[Stored] = []
+    until = (await log.identity()).last_sequence
     async for page in log.pages(after=0, until=until, size=PAGE):
         entries += [entry for entry in page if isinstance(entry, Stored)]
     return entries
@@ -32,26 +34,35 @@ async def replay(url: str, execution: str | None, *, step: bool, console: Consol
 
     Without an execution: all decisions, and only those that differ are printed. Raises `ValueError` for an unknown one.
     """
-    client = await connect(url, "flows-replay")
-    try:
-        log = Log(client)
-        entries = await _history(log, (await log.identity()).last_sequence)
-    finally:
-        await client.close()
+    async with attached(url, NAME) as log:
+        entries = await _history(log)
     replayed = {one.entry.sequence: one for one in decide_again(entries, complete=False) if one.entry is not None}
     if execution is None:
-        different = [one for one in replayed.values() if not one.equal]
-        for one in different:
-            _print(one, console)
-        console.print(f"{len(replayed):,} decisions, {len(different):,} of them different today", highlight=False)
-        return not different
+        return _compare_all(list(replayed.values()), console)
+    return _compare(_chain(entries, execution), replayed, step=step, console=console)
+
+
+def _compare_all(replayed: list[Replayed], console: Console) -> bool:
+    different = [one for one in replayed if not one.equal]
+    for one in different:
+        _print(one, console)
+    console.print(f"{len(replayed):,} decisions, {len(different):,} of them different today", highlight=False)
+    return not different
+
+
+def _chain(entries: list[Stored], execution: str) -> list[Stored]:
+    """Return what is about an execution, and what caused that, in order. Raises `ValueError` when there is nothing."""
     selection = Selection(Filter(execution=execution))
-    chain = [entry for entry in entries if selection.takes(entry)]
-    cause = {entry.envelope.causationid for entry in chain if _about(entry) == execution}
-    chain = [entry for entry in entries if entry in chain or entry.envelope.id in cause]
-    if not chain:
+    selected = [entry for entry in entries if selection.takes(entry)]
+    if not selected:
         raise ValueError(f"the log knows no execution {execution!r}")
-    same, different_ones = 0, 0
+    sequences = {entry.sequence for entry in selected}
+    causes = {entry.envelope.causationid for entry in selected if _about(entry) == execution}
+    return [entry for entry in entries if entry.sequence in sequences or entry.envelope.id in causes]
+
+
+def _compare(chain: list[Stored], replayed: dict[int, Replayed], *, step: bool, console: Console) -> bool:
+    same = different = 0
     for entry in chain:
         one = replayed.get(entry.sequence)
         if one is None:
@@ -60,10 +71,10 @@ async def replay(url: str, execution: str | None, *, step: bool, console: Consol
         if step:
             click.pause("   … press any key for the next decision")
         _print(one, console)
-        same, different_ones = same + one.equal, different_ones + (not one.equal)
-    text = f"{same} decisions are the same today" + (f", {different_ones} are not" if different_ones else "")
+        same, different = same + one.equal, different + (not one.equal)
+    text = f"{same} decisions are the same today" + (f", {different} are not" if different else "")
     console.print(text, highlight=False)
-    return not different_ones
+    return not different
 
 
 def _about(entry: Stored) -> str | None:
@@ -95,19 +106,11 @@ def _print(one: Replayed, console: Console) -> None:
 
 
 async def publish(url: str, execution: str | None, prefix: str, speed: float, console: Console) -> None:
-    """Send messages again, in order, to `prefix`.<subject>; with a speed, in their own rhythm, so many times faster.
-
-    Raises `ValueError` when that could reach the log itself.
-    """
-    tokens = prefix.split(".")
-    if not all(token.replace("-", "").replace("_", "").isalnum() for token in tokens):
-        raise ValueError(f"--publish-to is {prefix!r}: letters, digits, `-`, `_`, and dots between them are needed")
-    if tokens[0] in FAMILIES:
-        raise ValueError(f"--publish-to is {prefix!r}: what begins with {tokens[0]!r} is the log's own")
-    client = await connect(url, "flows-replay")
+    """Send messages again, in order, to `prefix`.<subject>; with a speed, in their own rhythm, so many times faster."""
+    client = await connect(url, NAME)
     try:
         log = Log(client)
-        entries = await _history(log, (await log.identity()).last_sequence)
+        entries = await _history(log)
         selection = Selection(Filter(execution=execution))
         chosen = [entry for entry in entries if selection.takes(entry)]
         before = chosen[0].envelope.time if chosen else None

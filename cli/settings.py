@@ -7,8 +7,6 @@ from pathlib import Path
 
 from schemas.base import Value
 
-NAMES = ("api", "registry", "scheduler", "executor", "worker", "recorder")
-
 
 class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API asks for."""
@@ -40,6 +38,18 @@ def from_environment() -> Settings:
         replicas=_number("FLOWS_REPLICAS", None),
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
     )
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that give another process of this machine the same settings."""
+    return {
+        "FLOWS_NATS_URL": settings.nats_url,
+        "FLOWS_DATABASE_URL": settings.database_url,
+        "FLOWS_ADMIN_TOKEN_FILE": str(settings.admin_token_file),
+        "FLOWS_HOST": settings.host,
+        "FLOWS_PORT": str(settings.port),
+        "FLOWS_WORKER_SLOTS": str(settings.worker_slots),
+    }
 
 
 def _number(name: str, default: int | None) -> int | None:

@@ -21,7 +21,7 @@ import pytest
 from bus.log import Log
 from bus.server import free_port
 from bus.subjects import STREAM
-from cli.settings import NAMES
+from cli.parts import NAMES
 from services import database
 from tests.cluster import HOST, Cluster
 from tests.made import flow

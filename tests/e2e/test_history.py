@@ -124,7 +124,7 @@ def test_messages_are_sent_again_to_other_subjects(running: Running, executions:
     seen = asyncio.run(listen())
     assert [subject.split(".")[2:4] for subject in seen][:2] == [["command", "flow"], ["flow", "started"]]
     for wrong in ("flow", "", "a b", ">", "command.*"):
-        flows(running, "replay", "--publish-to", wrong, code=1)
+        flows(running, "replay", "--publish-to", wrong, code=2)
 
 
 def test_the_log_is_filtered(running: Running, api: Client, executions: dict[str, dict[str, str]]) -> None:
@@ -136,7 +136,7 @@ def test_the_log_is_filtered(running: Running, api: Client, executions: dict[str
     assert len(of_execution) == 1 + 3 + 2 * 3
     assert flows(running, "log", "--since", "2999-01-01T00:00") == ""
     assert flows(running, "log", "--until", "2020-01-01T00:00") == ""
-    assert "a time is needed" in flows(running, "log", "--since", "soon", code=1)
+    assert "a time is needed" in flows(running, "log", "--since", "soon", code=2)
     job = api.get(f"/executions/{bad['id']}/jobs")["jobs"][0]
     assert {line.split()[3] for line in flows(running, "log", "backup", "--vm", job["context_id"]).splitlines()} == {
         *("backup.requested", "backup.started", "backup.failed")
@@ -238,7 +238,7 @@ def test_history_is_pruned_and_totals_stay(tmp_path: Path) -> None:
         api = running.client()
         made = flow(api, "flow", vms=1)
         ids = [run(api, made)["id"] for _ in range(3)]
-        assert "a number with m, h, d, w or y" in flows(running, "prune", "--keep", "long", code=1)
+        assert "a number with m, h, d, w or y" in flows(running, "prune", "--keep", "long", code=2)
         flows(running, "prune", "--keep", "0m")
         api.until("/executions", lambda found: found["total"] == 1)
         assert api.get("/executions")["executions"][0]["id"] == ids[-1]  # the last good backup of its VM

@@ -20,8 +20,6 @@ from schemas import tables as t
 from schemas.definitions import (
     Disk,
     FlowSpec,
-    GroupSpec,
-    Member,
     PolicySpec,
     RepositorySpec,
     ScheduleSpec,
@@ -35,34 +33,8 @@ from services.scheduler.app import Scheduler
 from services.worker import app as worker_app
 from services.worker.app import Worker
 from tests.services.conftest import Engine
+from tests.services.house import built, house
 from tests.support import T0, due, eventually, sent
-
-
-def house(vms: int = 3, *, config: dict[str, Any] | None = None, policy: PolicySpec | None = None) -> list[c.Command]:
-    names = [f"vm-{number}" for number in range(vms)]
-    flow = FlowSpec(
-        name="flow",
-        flow_type="backup",
-        target_type="group",
-        target_id="group",
-        repository_id="repository",
-        policy_id="policy",
-    )
-    return [
-        *(c.CreateVm(id=name, spec=VmSpec(vm_name=name, disks=[Disk(disk_id="d", path="/x")])) for name in names),
-        c.CreateGroup(id="group", spec=GroupSpec(name="group", members=[Member(context_id=name) for name in names])),
-        c.CreateRepository(
-            id="repository",
-            spec=RepositorySpec(name="repository", type="simulated", location="/x", config=config or {}),
-        ),
-        c.CreatePolicy(id="policy", spec=policy or PolicySpec(name="policy")),
-        c.CreateFlow(id="flow", spec=flow),
-    ]
-
-
-async def built(engine: Engine, commands: list[c.Command]) -> None:
-    await engine.ask(*commands)
-    await engine.until("catalog.*.*", len(commands))
 
 
 async def test_from_command_to_completed_and_into_the_tables(engine: Engine) -> None:

@@ -80,7 +80,7 @@ def test_freeze_and_thaw(tmp_path: Path) -> None:
     try:
         assert "there is no freeze" in flows(running, "thaw").stderr
         wrong = flows(running, "freeze", "--until", "tomorrow", "--reason", "x")
-        assert (wrong.returncode, "a date and time is needed" in wrong.stderr) == (1, True)
+        assert (wrong.returncode, "a date and time is needed" in wrong.stderr) == (2, True)
         frozen = flows(running, "freeze", "--until", "2999-12-27T06:00:00+01:00", "--reason", "closing")
         assert frozen.stdout == "No scheduled start until 2999-12-27T05:00:00Z: closing\n"
         api = running.client()

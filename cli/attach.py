@@ -1,0 +1,21 @@
+"""The log, for as long as a command needs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bus.connection import connect
+from bus.log import Log
+
+
+@asynccontextmanager
+async def attached(url: str, name: str) -> AsyncIterator[Log]:
+    """Give the log at `url`. Raises `LogError` when nobody is there, or the server there holds no log."""
+    client = await connect(url, name)
+    try:
+        log = Log(client)
+        await log.identity()  # a follower would wait for a log that comes
+        yield log
+    finally:
+        await client.close()

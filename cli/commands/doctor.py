@@ -1,0 +1,21 @@
+"""`flows doctor`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from cli import failures, options, places
+
+
+@click.command
+@options.data
+def doctor(data: Path | None) -> None:
+    """Check that what should hold true does. Exits with 1 when something does not."""
+    from cli import terminal
+    from cli.doctor.report import report
+
+    if not terminal.run(report(places.nats_url(data), places.database_url(data), terminal.out)):
+        sys.exit(failures.FAILED)

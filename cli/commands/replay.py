@@ -1,0 +1,53 @@
+"""`flows replay`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import failures, options, places
+
+
+class Prefix(click.ParamType):
+    """The beginning of subjects that are not the log's own: what is sent there cannot reach it."""
+
+    name = "prefix"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from bus.subjects import FAMILIES
+
+        if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", value):
+            self.fail(f"{value!r}: letters, digits, `-`, `_`, and dots between them are needed", param, ctx)
+        if value.split(".")[0] in FAMILIES:
+            self.fail(f"{value!r}: what begins with {value.split('.')[0]!r} is the log's own", param, ctx)
+        return value
+
+
+@click.command
+@click.argument("execution", required=False)
+@click.option("--step", is_flag=True, help="Stop before each decision.")
+@click.option(
+    "--publish-to",
+    metavar="PREFIX",
+    type=Prefix(),
+    help="Send the messages again, to PREFIX.<subject>, for a subscriber.",
+)
+@click.option("--speed", default=0.0, type=click.FloatRange(0), help="1: in the original rhythm; 0: at once.")
+@options.data
+def replay(execution: str | None, step: bool, publish_to: str | None, speed: float, data: Path | None) -> None:
+    """Decide again what was decided, with today's code, and compare. About EXECUTION, or about all of them.
+
+    Exits with 1 when a decision is another one today.
+    """
+    from cli import terminal
+    from cli.replay import publish, replay
+
+    url = places.nats_url(data)
+    if publish_to is not None:
+        terminal.run(publish(url, execution, publish_to, speed, terminal.out))
+    elif not terminal.run(replay(url, execution, step=step, console=terminal.out)):
+        sys.exit(failures.FAILED)

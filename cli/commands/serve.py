@@ -1,0 +1,35 @@
+"""`flows serve`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from cli import failures, logs
+from cli.parts import NAMES
+
+_log = logging.getLogger(__name__)
+
+
+@click.command
+@click.argument("names", nargs=-1, required=True, type=click.Choice(NAMES))
+def serve(names: tuple[str, ...]) -> None:
+    """Run one or more services against FLOWS_NATS_URL and FLOWS_DATABASE_URL.
+
+    The other settings are environment variables too; the README lists them. Log lines go to standard error, as JSON
+    when that is not a terminal.
+    """
+    logs.of_services()
+    try:
+        from cli.serve import serve
+        from cli.settings import from_environment
+        from cli.terminal import run
+
+        run(serve(names, from_environment()))
+    except Exception as error:  # noqa: BLE001  whatever it is, it is logged, and ends the process
+        cause = failures.cause_of(error)
+        about = {"action": "process_failed", "parts": names}
+        _log.critical("%s", cause or failures.defect(error), exc_info=cause is None, extra=about)
+        sys.exit(failures.FAILED)

@@ -1,0 +1,39 @@
+"""`flows up`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli import options, places
+
+
+@click.command
+@options.data
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address that the API listens on.")
+@click.option("--port", default=8082, show_default=True, type=click.IntRange(1, 65535), help="Port of the API.")
+@click.option(
+    "--nats-port",
+    default=0,
+    type=click.IntRange(0, 65535),
+    help="Port of the log, on this machine only.  [default: any]",
+)
+@click.option(
+    "--worker-slots", default=4, show_default=True, type=click.IntRange(1, 1000), help="VMs backed up at once."
+)
+@click.option("--demo", is_flag=True, help="Set up three VMs with real disk images and a flow over them.")
+def up(data: Path | None, host: str, port: int, nats_port: int, worker_slots: int, demo: bool) -> None:
+    """Run everything on this machine: log, services, API."""
+    from cli import terminal
+    from cli.up import up
+
+    up(
+        (data or places.DEFAULT_DATA).resolve(),
+        host=host,
+        port=port,
+        nats_port=nats_port,
+        worker_slots=worker_slots,
+        with_demo=demo,
+        console=terminal.out,
+    )

@@ -1,0 +1,178 @@
+"""The checks: the log against itself, against the queue, and against what is due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bus.checkpoint import Note
+from bus.envelope import Stored
+from bus.log import Log, QueueState
+from bus.stream import WORKER_QUEUE
+from cli.doctor.findings import Fault, Finding, finding, problem
+from cli.doctor.folded import Folded, read_on
+from cli.doctor.tables import compared
+from schemas.base import Value
+from schemas.events import BackupAbandoned, DeadSettled
+from services.executor import state as executor_state
+
+PATIENCE = 3.0  # seconds in which a living system does what is due
+FRESH = timedelta(seconds=60)  # since a living worker pinned up its note
+
+
+async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
+    """Yield what is found, check by check."""
+    folded = Folded()
+    # the queue first: what was acknowledged there has its end on the log by the time that is read
+    work, notes = await log.queue(WORKER_QUEUE), await log.notes("worker.")
+    await read_on(log, folded)
+    yield Finding(level="ok", text=f"the log responds, and holds messages up to {folded.position:,}")
+    present = await log.time()
+    workers = Workers(notes, present)
+    yield finding(
+        _lost(work, workers, folded, present), f"every backup without an end is in the queue: {len(folded.requested)}"
+    )
+    if work.pending and not work.listeners and not workers.alive:
+        yield problem(f"{work.pending} backups wait in the queue, and no worker asks for them: is one running?")
+    yield _slots(folded)
+    yield finding(
+        _settleable(folded, folded.repeats),
+        f"every trigger has one outcome, every execution one end; {len(folded.executor.executions)} are running",
+    )
+    yield finding(_settleable(folded, folded.wrong), "nothing ran while it was disabled")
+    yield finding(
+        (f"no service can take in message {sequence:,}: {error}" for sequence, error in folded.unfolded.items()),
+        "every message can be taken in",
+    )
+    yield await _checkpoint(log, folded)
+    due = await _still_due(log, folded)
+    yield finding(
+        (f"command {id_} has no outcome: is a registry running?" for id_ in sorted(due.outcomes)),
+        "every command has its outcome",
+    )
+    yield finding(
+        (f"{kind} {id_} is due, and not on the log: is an executor running?" for id_, kind in due.decisions.items()),
+        "nothing of the executor's is due: whatever waits has its reason",
+    )
+    yield finding(
+        (
+            f"an occurrence or a deadline of flow {flow_id} is due, and not on the log: is a scheduler running?"
+            for flow_id in sorted(due.flows)
+        ),
+        "nothing of the scheduler's is due",
+    )
+    yield await compared(log, tables, folded, patience=PATIENCE)
+    yield finding(_letters(folded), "every message could be used, or is settled")
+
+
+class Due(Value, frozen=True, kw_only=True):
+    """What should be on the log: outcomes of commands, decisions of the executor (and their kinds), flows' times."""
+
+    outcomes: set[str]
+    decisions: dict[str, str]
+    flows: set[str]
+
+
+def _due(folded: Folded) -> Due:
+    return Due(outcomes=set(folded.commands), decisions=folded.due_by_executor, flows=folded.due_by_scheduler)
+
+
+async def _still_due(log: Log, folded: Folded) -> Due:
+    """Return what is due, and is still due when a living system had the time for it."""
+    before = _due(folded)
+    if not (before.outcomes or before.decisions or before.flows):
+        return before
+    await asyncio.sleep(PATIENCE)
+    await read_on(log, folded)
+    after = _due(folded)
+    return Due(
+        outcomes=before.outcomes & after.outcomes,
+        decisions={id_: kind for id_, kind in after.decisions.items() if id_ in before.decisions},
+        flows=before.flows & after.flows,
+    )
+
+
+class Workers:
+    """What living workers have pinned up: which backups they hold."""
+
+    def __init__(self, notes: Mapping[str, Note], present: datetime) -> None:
+        living = [note.value for note in notes.values() if present - note.at < FRESH]
+        self.alive = bool(living)
+        self.held = {str(backup_id) for value in living for backup_id in value.get("holding", ())}
+
+
+def _lost(work: QueueState, workers: Workers, folded: Folded, present: datetime) -> Iterator[Fault]:
+    """Yield requests that nobody works on, and nobody will be given."""
+    for id_, request in folded.requested.items():
+        if request.sequence in folded.abandoned:
+            continue
+        if request.sequence <= work.acknowledged:
+            text = f"its request (message {request.sequence:,}) is no longer in the queue"
+        elif (
+            workers.alive
+            and work.listeners
+            and request.sequence <= work.delivered
+            and id_ not in workers.held
+            and present > request.quiet
+        ):
+            text = (
+                f"its request (message {request.sequence:,}) was given to a worker, none holds it, and slots are free"
+            )
+        else:
+            continue
+        event = request.event
+        remedy = BackupAbandoned(
+            flow_id=event.flow_id,
+            execution_id=event.execution_id,
+            backup_id=id_,
+            context_id=event.context_id,
+            request=request.sequence,
+        )
+        yield Fault(text=f"backup {id_} has no end, and {text}", remedy=remedy)
+
+
+def _settleable(folded: Folded, found: Mapping[int, str]) -> Iterator[Fault]:
+    """Yield what cannot be undone, and was not settled yet."""
+    for sequence, text in found.items():
+        if sequence not in folded.settled:
+            yield Fault(text=text, remedy=DeadSettled(sequence=sequence, how="dismissed"))
+
+
+def _letters(folded: Folded) -> Iterator[Fault]:
+    known = folded.repeats.keys() | folded.wrong.keys()
+    return _settleable(
+        folded,
+        {
+            sequence: f"message {sequence:,} on {letter.subject} could not be used by the {letter.service} "
+            f"({letter.reason}): {letter.error}"
+            for sequence, letter in folded.dead.items()
+            if sequence not in known
+        },
+    )
+
+
+def _slots(folded: Folded) -> Finding:
+    held = {id_ for execution in folded.executor.executions.values() for id_ in execution.in_flight}
+    faults = [f"backup {id_} holds a slot, and has ended" for id_ in sorted(held - folded.requested.keys())]
+    faults += [f"backup {id_} is in flight, and holds no slot" for id_ in sorted(folded.requested.keys() - held)]
+    if folded.executor.in_flight.total != len(held):
+        faults.append(f"{folded.executor.in_flight.total} slots are taken by {len(held)} backups")
+    return finding(faults, f"slots equal the log's count: {len(held)} backups are in flight")
+
+
+async def _checkpoint(log: Log, folded: Folded) -> Finding:
+    """Compare what an executor that starts now would know with what the whole log says."""
+    position = (await log.checkpoint("executor")).position
+    restarted = executor_state.State()
+    for entry in await log.read(["command.*.*", "rejected.*.*", "flow.*.*", "backup.*.*"], after=position):
+        counts = entry.sequence <= folded.position and entry.sequence not in folded.repeats | folded.unfolded
+        if isinstance(entry, Stored) and counts:
+            executor_state.evolve(restarted, entry)
+    whole = folded.executor
+    same = restarted.executions.keys() == whole.executions.keys() and restarted.triggers.keys() == whole.triggers.keys()
+    same &= restarted.in_flight.total == whole.in_flight.total
+    faults = [] if same else [f"the executor's checkpoint {position:,} leaves out something that is not over"]
+    return finding(faults, f"the executor's checkpoint, {position:,}, leaves out nothing")

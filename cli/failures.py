@@ -1,0 +1,72 @@
+"""What goes wrong, for people: one line on standard error with the cause and what to do, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from bus.errors import LogError
+
+OK, FAILED, USAGE = 0, 1, 2
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as shells report a process that ended by SIGINT, SIGPIPE
+
+
+def run(command: click.Command) -> int:
+    """Run a command with this process's arguments, and return its exit code."""
+    try:
+        code = command.main(prog_name="flows", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "flows"
+        return _tell(f"{path}: {error.format_message().rstrip('.')}. See `{path} --help`", USAGE)
+    except click.ClickException as error:
+        return _tell(f"flows: {error.format_message()}", error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else it fails once more, when it is flushed
+        return BROKEN_PIPE
+    except Exception as error:
+        cause = cause_of(error)
+        if cause is None and os.environ.get("FLOWS_TRACEBACK"):
+            raise
+        return _tell(f"flows: {cause or defect(error)}", FAILED)
+    return code if isinstance(code, int) else OK
+
+
+def cause_of(error: Exception) -> str | None:
+    """Return, in one line, what an error says to people; nothing when it is a defect of ours."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if _is(error, "sqlalchemy.exc", "SQLAlchemyError"):
+        return f"the database: {_one_line(getattr(error, 'orig', None) or error)}"
+    if _is(error, "httpx", "HTTPError"):
+        return f"the API does not respond: {_one_line(error)}"
+    if isinstance(error, LogError | OSError | ValueError | RuntimeError):
+        return _one_line(error)
+    return None
+
+
+def defect(error: Exception) -> str:
+    """Return what to tell of an error that nobody foresaw."""
+    name = type(error).__name__
+    return f"a defect in this program: {name}: {_one_line(error)}. Set FLOWS_TRACEBACK=1 to see where, and report it"
+
+
+def _is(error: Exception, module: str, name: str) -> bool:
+    """Tell whether an error is of a library's class. Where the library is not loaded it is not, and it stays so."""
+    library = sys.modules.get(module)
+    return library is not None and isinstance(error, getattr(library, name))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _tell(line: str, code: int) -> int:
+    click.echo(line, err=True)
+    return code

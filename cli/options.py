@@ -1,0 +1,95 @@
+"""Options that several commands have, and the kinds of values that are not click's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import places
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+
+
+class Ago(click.ParamType):
+    """How long ago: 30m, 12h, 7d, 4w, 2y. Its value is the instant."""
+
+    name = "ago"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        found = _ago(value)
+        return found or self.fail(f"{value!r}: a number with m, h, d, w or y is needed, such as 90d", param, ctx)
+
+
+class Time(click.ParamType):
+    """A date and time; without a zone, this machine's. Its value is in UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        found = _time(value)
+        return found or self.fail(f"{value!r}: a date and time is needed, such as 2026-12-27T06:00", param, ctx)
+
+
+class PastTime(click.ParamType):
+    """A date and time, or how long ago it was."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        found = _ago(value) or _time(value)
+        return found or self.fail(f"{value!r}: a time is needed, such as 2026-12-27T06:00, or 12h", param, ctx)
+
+
+def _ago(text: str) -> datetime | None:
+    if not (text[:-1].isdecimal() and text[-1:] in _SECONDS):
+        return None
+    try:
+        return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * _SECONDS[text[-1]])
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+data = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="FLOWS_DATA_DIR",
+    help="The data folder.  [default: ./flows-data]",
+)
+
+_url = click.option("--url", envvar="FLOWS_URL", default="http://127.0.0.1:8082", show_default=True, help="The API.")
+_token_file = click.option(
+    "--token-file", type=click.Path(path_type=Path), envvar="FLOWS_ADMIN_TOKEN_FILE", help="[default: DATA/admin-token]"
+)
+
+
+def api(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where the API is, and as its first argument a client of it."""
+
+    @data
+    @_url
+    @_token_file
+    @wraps(command)
+    def called(data: Path | None, url: str, token_file: Path | None, **options: Any) -> None:
+        from cli.client import Api
+
+        command(Api(url, places.token(data, token_file)), **options)
+
+    return called

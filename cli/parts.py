@@ -1,0 +1,82 @@
+"""The composition root: how each part is built from the settings.
+
+A builder imports its part: a process of one service starts in half the time, with half the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from litestar import Litestar
+
+    from cli.settings import Settings
+    from services.hosting import Service
+
+
+def registry(_: Settings) -> Service:
+    from services.registry.app import Registry
+
+    return Registry()
+
+
+def scheduler(settings: Settings) -> Service:
+    from services.scheduler.app import Scheduler
+
+    return Scheduler(keep=timedelta(days=settings.keep_days) if settings.keep_days else None)
+
+
+def executor(settings: Settings) -> Service:
+    from services.executor.app import Executor
+
+    return Executor(total_limit=settings.max_concurrent_jobs)
+
+
+def worker(settings: Settings) -> Service:
+    from services.worker.app import Worker
+
+    return Worker(slots=settings.worker_slots)
+
+
+def recorder(settings: Settings) -> Service:
+    from services.recorder.app import Recorder
+    from services.recorder.store import Tables
+
+    return Recorder(Tables(_database(settings)))
+
+
+SERVICES: dict[str, Callable[[Settings], Service]] = {
+    "registry": registry,
+    "scheduler": scheduler,
+    "executor": executor,
+    "worker": worker,
+    "recorder": recorder,
+}
+NAMES = ("api", *SERVICES)
+
+
+def api(settings: Settings, *, on_lost: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> Litestar:
+    """Build the HTTP API. `on_lost`: its connection to the log has ended; `stopping` ends its endless responses."""
+    from api.app import create_app
+    from api.auth import Tokens
+
+    if settings.admin_token_file is None:
+        raise ValueError("FLOWS_ADMIN_TOKEN_FILE is not set: the file that holds the administrator's token")
+    return create_app(
+        nats_url=settings.nats_url,
+        database_url=_database(settings),
+        tokens=Tokens.from_file(settings.admin_token_file),
+        total_limit=settings.max_concurrent_jobs,
+        on_lost=on_lost,
+        stopping=stopping,
+    )
+
+
+def _database(settings: Settings) -> str:
+    if not settings.database_url:
+        raise ValueError("FLOWS_DATABASE_URL is not set, for example sqlite+aiosqlite:////var/lib/flows/flows.db")
+    return settings.database_url

@@ -1,0 +1,60 @@
+"""Where a command finds the log, the tables and the token: in a data folder of `flows up`, or by the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+DEFAULT_DATA = Path("flows-data")
+
+
+def nats_url(data: Path | None) -> str:
+    """Return the log's address: of a data folder, else from the environment. Raises `ValueError`."""
+    if data is None and (url := os.environ.get("FLOWS_NATS_URL")):
+        return url
+    file = (data or DEFAULT_DATA) / "nats-url"
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise ValueError(
+            f"cannot read {file}: {error.strerror}. Name the folder of a running `flows up` with --data, "
+            "or set FLOWS_NATS_URL"
+        ) from error
+
+
+def database_url(data: Path | None) -> str:
+    """Return the tables' address: of a data folder, else from the environment. Raises `ValueError`."""
+    if data is None and (url := os.environ.get("FLOWS_DATABASE_URL")):
+        return url
+    file = (data or DEFAULT_DATA) / "flows.db"
+    if not file.exists():
+        raise ValueError(
+            f"{file} does not exist. Name the folder of a running `flows up` with --data, or set FLOWS_DATABASE_URL"
+        )
+    return url_of(str(file))
+
+
+def url_of_existing(database: str) -> str:
+    """Return the URL of a database that is read. Raises `ValueError` when it is a SQLite file, and not there."""
+    if "://" not in database and not Path(database).is_file():
+        raise ValueError(f"there is no file {database}")
+    return url_of(database)
+
+
+def url_of(database: str) -> str:
+    """Return a database's URL: as it is, or that of a SQLite file."""
+    from services.database import sqlite_url
+
+    return database if "://" in database else sqlite_url(Path(database))
+
+
+def token(data: Path | None, file: Path | None) -> str:
+    """Return the administrator's token: of a file, else of a data folder. Raises `ValueError`."""
+    file = file or (data or DEFAULT_DATA) / "admin-token"
+    try:
+        found = file.read_text(errors="replace").strip()
+    except OSError as error:
+        raise ValueError(f"cannot read the token from {file}: {error.strerror}. Name it with --token-file") from error
+    if not (found.isascii() and found.isprintable() and found):
+        raise ValueError(f"{file} does not hold a token: it is one line of letters and digits")
+    return found

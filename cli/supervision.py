@@ -1,0 +1,169 @@
+"""Looks after child processes and a nats-server: what ends is started again, with pauses when that does not help."""
+
+from __future__ import annotations
+
+import json
+import select
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+
+from bus import process
+from bus.errors import LogError
+from bus.server import Server
+
+STEADY = 5.0  # seconds: a child that lived longer is started again at once
+LONGEST_PAUSE = 30.0  # seconds between starts of a child that keeps failing
+ASK_EVERY = 5.0  # seconds between questions to nats-server whether it can write
+SPACE = 32 * 1024 * 1024  # bytes that have to be free before a nats-server that found the disk full is started again
+_SIGNALS = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+class Signals:
+    """Waits for a child to end or somebody to ask to stop, asleep in the kernel: an idle engine uses no CPU."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self._reader, self._writer = socket.socketpair()
+        for end in (self._reader, self._writer):
+            end.setblocking(False)
+
+    def __enter__(self) -> Self:
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._reader.close()
+        self._writer.close()
+
+    def wait(self, timeout: float | None) -> None:
+        """Return when a signal has come, or `timeout` seconds have passed."""
+        if not self.stop:
+            select.select([self._reader], [], [], timeout)
+            with suppress(BlockingIOError):
+                self._reader.recv(4096)
+
+    def _note(self, number: int, _frame: object) -> None:
+        self.stop = self.stop or number != signal.SIGCHLD
+
+
+class Child:
+    """A service's process, and when it is to be started again after it has ended."""
+
+    def __init__(self, name: str, folder: Path, env: dict[str, str]) -> None:
+        self.name = name
+        self.log_file = folder / f"{name}.log"
+        self.restart_at: float | None = None  # on the monotonic clock
+        self._env = env
+        self._pause = 0.0
+        self._start()
+
+    def _start(self) -> None:
+        with self.log_file.open("ab") as output:
+            command = [sys.executable, "-m", "cli.main", "serve", self.name]
+            self.process = process.spawn(command, output=output, env=self._env)
+        self._started = time.monotonic()
+        self.restart_at = None
+
+    def look_after(self) -> str | None:
+        """Start the process again when it has ended, at once at first, later with pauses; return what to tell of it."""
+        if self.process.poll() is None:
+            return None
+        now = time.monotonic()
+        if self.restart_at is None:
+            self._pause = 0.0 if now - self._started > STEADY else min(2 * self._pause + 1, LONGEST_PAUSE)
+            self.restart_at = now + self._pause
+            if self._pause:
+                return f"{self.name} ended (exit code {self.process.returncode}): {self.last_words}"
+        if now < self.restart_at:
+            return None
+        code = self.process.returncode
+        self._start()
+        return f"{self.name} started again after exit code {code}"
+
+    @property
+    def last_words(self) -> str:
+        """What the process logged last: the message alone where it is a structured line."""
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        if not lines:
+            return "it logged nothing"
+        try:
+            return str(json.loads(lines[-1])["message"])[:500]
+        except (ValueError, KeyError, TypeError):
+            return lines[-1][:500]
+
+
+class LogServer:
+    """The nats-server, and when it is to be looked at again."""
+
+    def __init__(self, server: Server) -> None:
+        self.look_at = 0.0  # on the monotonic clock
+        self._server = server
+        self._pause = 0.0
+        self._told = ""
+
+    def look_after(self) -> str | None:
+        """Start the server again when it has ended or writes no more, with pauses when that fails; return what to tell.
+
+        It is left alone while the disk is full: then it could only freeze again.
+        """
+        now = time.monotonic()
+        if self._server.running:
+            if now < self.look_at:
+                return None
+            self.look_at = now + ASK_EVERY
+            error = self._server.write_error()
+            if error is None:
+                self._pause, self._told = 0.0, ""
+                return None
+            if shutil.disk_usage(self._server.folder).free < SPACE:
+                return self._once(f"nats-server cannot write; it starts again when the disk has space: {error}")
+            self._server.kill()
+            return self._start(f"nats-server could not write ({error})")
+        if self._pause and now < self.look_at:
+            return None
+        return self._start("nats-server ended")
+
+    def _start(self, reason: str) -> str | None:
+        try:
+            self._server.start()
+        except (LogError, OSError) as error:
+            self._pause = min(2 * self._pause + 1, LONGEST_PAUSE)
+            self.look_at = time.monotonic() + self._pause
+            return self._once(f"{reason}; it does not start again, and is tried until it does: {error}")
+        self.look_at = time.monotonic() + ASK_EVERY
+        return f"{reason}; started again"
+
+    def _once(self, news: str) -> str | None:
+        """Return news that have not been told since all was well."""
+        if self._told:
+            return None
+        self._told = news
+        return news
+
+
+def supervise(server: LogServer, children: Sequence[Child], signals: Signals, console: Console) -> None:
+    """Start again what ends, until a signal asks to stop."""
+    while not signals.stop:
+        look_after(server, children, console)
+        looks = [server.look_at, *(child.restart_at for child in children if child.restart_at is not None)]
+        signals.wait(max(0.0, min(looks) - time.monotonic()))
+
+
+def look_after(server: LogServer, children: Sequence[Child], console: Console) -> None:
+    """Look after each once, and print what happened."""
+    for part in (server, *children):
+        if news := part.look_after():
+            console.print(news, style="red", markup=False, highlight=False)

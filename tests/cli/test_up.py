@@ -1,0 +1,63 @@
+"""What `flows up` prints, and what its services log."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bus.server import free_port
+from cli.parts import NAMES
+from cli.supervision import Child
+from tests.running import FLOWS, ROOT, Running
+
+
+def test_nothing_comes_before_the_banner_and_services_log_json(tmp_path: Path) -> None:
+    folder, port = tmp_path / "data", free_port("127.0.0.1")
+    command = [*FLOWS, "up", "--data", str(folder), "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as up:
+        try:
+            assert up.stdout
+            assert up.stdout.readline() == "The Protection Flows Engine is running.\n"
+        finally:
+            up.terminate()
+            rest = up.stdout.read() if up.stdout else ""
+    assert up.returncode == 0
+    assert rest.splitlines()[-1] == "Press Ctrl+C to stop."
+    for name in NAMES:
+        lines = [json.loads(line) for line in (folder / "logs" / f"{name}.log").read_text().splitlines()]
+        assert [line["action"] for line in lines if line["action"].endswith("_started")], name
+        assert {line["logger"].split(".")[0] for line in lines} <= {"bus", "services", "api", "cli"}
+
+
+@pytest.mark.parametrize(
+    ("logged", "last"),
+    [
+        ("", "it logged nothing"),
+        ('{"level":"critical","message":"no route"}\n', "no route"),
+        ("Traceback (most recent call last):\nImportError: no module\n", "ImportError: no module"),
+        ("[1]\n", "[1]"),
+    ],
+)
+def test_the_last_words_of_a_service(logged: str, last: str, tmp_path: Path) -> None:
+    child = object.__new__(Child)
+    child.log_file = tmp_path / "part.log"
+    child.log_file.write_text(logged)
+    assert child.last_words == last
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    running = Running(tmp_path / "data")
+    running.folder.mkdir()
+    (running.folder / "flows.db").write_text("this is no database")
+    done = subprocess.run(
+        [*FLOWS, "up", "--data", str(running.folder), "--port", str(running.port)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "flows: the database: file is not a database\n"
