@@ -15,6 +15,7 @@ from bus.errors import Unavailable, Unknown
 from bus.log import Log
 from schemas.commands import PruneHistory
 from schemas.events import FlowDue
+from services.checkpoints import Checkpoints
 from services.deciding import RETRY_PAUSE, Decider
 from services.decision import Batch, Decision
 from services.hosting import Subscribe
@@ -61,7 +62,7 @@ class Scheduler:
         del subscribe  # nothing to subscribe: the scheduler follows
         self._log = log
         # what the executor has done with is over: no deadline of before its checkpoint can still be missed
-        over = (await log.checkpoint("executor")).position
+        over, self._state.deadlines.answered = await Checkpoints(log, "executor").load()
         start = (await log.identity()).last_sequence
         # all versions of what decides when flows run: an occurrence of before a change may still be due
         for entry in await log.read(CALENDARS, until=start):

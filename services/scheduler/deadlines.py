@@ -21,6 +21,7 @@ from schemas.events import (
     FlowStarted,
 )
 from schemas.ids import manual_execution_id, scheduled_execution_id
+from services.answered import Answered
 from services.catalogue import Catalogue
 
 GRACE = timedelta(seconds=60)  # for a worker to answer that it has stopped: twice what it takes to notice a dead one
@@ -39,6 +40,7 @@ class Deadlines:
         self._heap: list[tuple[datetime, _Key]] = []  # may hold outdated entries
         self._open: dict[str, dict[_Key, datetime]] = {}  # by execution: those that count
         self._flows: dict[str, str] = {}  # by execution: its flow
+        self.answered = Answered()  # executions by hand that began or were skipped: a command may come again
 
     @property
     def wake_at(self) -> datetime | None:
@@ -90,11 +92,11 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
     match sent.data:
         case FlowDue() as due:
             _wait(deadlines, catalogue, due.flow_id, scheduled_execution_id(due.flow_id, due.occurrence), sent.time)
-        case ExecuteFlow() as command:
-            _wait(deadlines, catalogue, command.id, manual_execution_id(sent.id), sent.time)
-        case RetryExecution() as retry:
-            _wait(deadlines, catalogue, retry.flow_id, manual_execution_id(sent.id), sent.time)
+        case ExecuteFlow() | RetryExecution() as command if manual_execution_id(sent.id) not in deadlines.answered:
+            flow_id = command.id if isinstance(command, ExecuteFlow) else command.flow_id
+            _wait(deadlines, catalogue, flow_id, manual_execution_id(sent.id), sent.time)
         case FlowStarted() as started:
+            _answer(deadlines, started)
             deadlines.drop(_Key(started.execution_id, "start", ""))
             if started.start_by is not None:
                 deadlines.set(started.flow_id, _Key(started.execution_id, "start", ""), started.start_by)
@@ -105,11 +107,19 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
             deadlines.set(cancelling.flow_id, key, sent.time + GRACE)
         case FlowOverdue() as overdue:
             deadlines.drop(_Key(overdue.execution_id, overdue.deadline, overdue.context_id or ""))
-        case FlowSkipped() | FlowCompleted() as over:
+        case FlowSkipped() as skipped:
+            _answer(deadlines, skipped)
+            deadlines.forget(skipped.execution_id)
+        case FlowCompleted() as over:
             deadlines.forget(over.execution_id)
         case _:
             pass
     return deadlines
+
+
+def _answer(deadlines: Deadlines, answer: FlowStarted | FlowSkipped) -> None:
+    if answer.execution_type != "scheduled" and answer.execution_id not in deadlines.answered:
+        deadlines.answered.add(answer.execution_id, 0)
 
 
 def _wait(deadlines: Deadlines, catalogue: Catalogue, flow_id: str, execution_id: str, since: datetime) -> None:

@@ -28,7 +28,7 @@ from services.scheduler.deadlines import GRACE, Deadlines
 from services.scheduler.domain import State as SchedulerState
 from services.scheduler.domain import evolve as schedule_evolve
 from tests.services.world import EXECUTION, World, begun, cancelled, done, failed, house, of
-from tests.support import T0, due, flow, group, policy, repository, vm
+from tests.support import T0, due, flow, group, policy, repository, stored, vm
 
 TERMS = policy(start_deadline_seconds=600, execution_timeout_seconds=3600)
 
@@ -263,3 +263,17 @@ def test_what_is_stopped_for_several_reasons_at_once_is_told_to_stop_once_for_ea
     world.settle()
     ids = [entry.envelope.id for entry in world.entries]
     assert len(ids) == len(set(ids))
+
+
+def test_a_command_that_comes_again_sets_no_deadline() -> None:
+    world = World(TERMS, *house(ExecuteFlow(id="flow-1"), policy_id="policy-1", vms=1))
+    command = world.entries[-1].envelope
+    world.settle()
+    execution_id = manual_execution_id(command.id)
+    world.append(done("vm-0", execution_id))
+    world.settle()
+    state = SchedulerState()
+    for entry in [*world.entries, stored(command, len(world.entries) + 1)]:
+        schedule_evolve(state, entry)
+        deadlines.evolve(state.deadlines, entry.envelope, state.catalogue)
+    assert state.deadlines.wake_at is None
