@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from api.commands import CommandClient, Recorded
 from api.listener import Listener
-from api.tail import Outcome
+from api.tail import CommandOutcome
 from bus.errors import LogError
 from bus.stream import Queue
 from schemas.commands import Command
@@ -117,7 +117,7 @@ class Api:
     async def run(self) -> None:
         await self._listener.run(self._listening)
 
-    async def ask(self, command: Command, id: str, *, careless: bool) -> Outcome | None:
+    async def ask(self, command: Command, id: str, *, careless: bool) -> CommandOutcome | None:
         """Return a command's outcome, None when there is none yet or it is not known whether it was taken.
 
         `careless`: as a client does that only relies on the log's duplicate window.
@@ -140,7 +140,7 @@ class Api:
         outcome = None
         if row["outcome"] != "pending":
             accepted = row["outcome"] == "accepted"
-            outcome = Outcome(sequence=row["outcome_sequence"], accepted=accepted, code=row["code"])
+            outcome = CommandOutcome(sequence=row["outcome_sequence"], accepted=accepted, code=row["code"])
         return Recorded(position=self._database.position, sequence=row["sequence"], outcome=outcome)
 
 
