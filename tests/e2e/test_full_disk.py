@@ -20,7 +20,7 @@ from bus.log import Log
 from bus.server import Server
 from services import database
 from tests.running import FLOWS, ROOT, Running
-from tests.services.test_rebuild import found
+from tests.services.recorder.test_rebuild import found
 from tests.support import due, eventually, flow, group, repository, sent, vm
 
 

@@ -1,7 +1,7 @@
 """Record golden histories: `python -m tests.histories.record [NAME …]` writes tests/histories/NAME.jsonl.
 
-Each is what a real run left on a real log, services and all. tests/services/test_histories.py replays them: record one
-anew only when a rule was meant to change.
+Each is what a real run left on a real log, services and all. tests/services/executor/test_histories.py replays them:
+record one anew only when a rule was meant to change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from services.scheduler.app import Scheduler
 from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
 from tests.services.conftest import Engine
-from tests.services.test_services import house
+from tests.services.house import house
 from tests.support import eventually, sent
 
 HERE = Path(__file__).parent

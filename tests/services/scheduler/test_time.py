@@ -19,7 +19,7 @@ from services.scheduler import app as scheduler_app
 from services.scheduler.app import Scheduler
 from services.worker.app import Worker
 from tests.services.conftest import Engine
-from tests.services.test_services import built, house
+from tests.services.house import built, house
 from tests.support import eventually, sent
 
 EVERY_MINUTE = ScheduleSpec(name="every minute", cron_expression="* * * * *")
