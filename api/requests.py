@@ -22,6 +22,7 @@ from schemas.definitions import (
     RepositorySpec,
     SchedulePatch,
     ScheduleSpec,
+    SettingsPatch,
     VmPatch,
     VmSpec,
 )
@@ -108,6 +109,9 @@ class FreezeRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     until: Annotated[datetime, Meta(tz=True)]
     reason: Prose
+
+
+class SettingsPatchRequest(SettingsPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
 class BackfillRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):

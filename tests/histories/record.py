@@ -20,9 +20,9 @@ from bus.connection import connect, worker_name
 from bus.log import Log
 from bus.server import Server
 from schemas import commands as c
-from schemas.definitions import FlowPatch, GroupPatch, Member, PolicySpec, ScheduleSpec, VmPatch
+from schemas.definitions import FlowPatch, GroupPatch, Member, PolicySpec, ScheduleSpec, SettingsPatch, VmPatch
 from schemas.events import BackupFailed, BackupStarted
-from schemas.ids import AD_HOC
+from schemas.ids import AD_HOC, ENGINE
 from services import database
 from services.executor.app import Executor
 from services.registry.app import Registry
@@ -117,9 +117,10 @@ async def limits(engine: Engine) -> None:
     assert isinstance(second, c.CreateFlow)
     fields = {field: getattr(second.spec, field) for field in second.spec.__struct_fields__}
     urgent = c.CreateFlow(id="urgent", spec=type(second.spec)(**{**fields, "name": "urgent", "priority": 10}))
-    await set_up(engine, urgent, vms=6, config={"seconds": 0.2}, max_concurrent_jobs=2)
+    in_all = c.UpdateSettings(id=ENGINE, patch=SettingsPatch(max_concurrent_jobs=4))
+    await set_up(engine, urgent, in_all, vms=6, config={"seconds": 0.2}, max_concurrent_jobs=2)
     await engine.ask(c.ExecuteFlow(id="flow"), c.ExecuteFlow(id="urgent"))
-    async with engine.running(Executor(total_limit=4), Worker(slots=8)):
+    async with engine.running(Executor(), Worker(slots=8)):
         await over(engine, 2)
 
 
