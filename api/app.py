@@ -115,6 +115,7 @@ def create_app(
         logging_config=None,
         debug=False,
     )
+    openapi.name_engines(app.openapi_schema)
     openapi.correct(app.openapi_schema)
     return app
 

@@ -27,7 +27,10 @@ DstGap = Literal["shift", "skip"]
 DstFold = Literal["first", "both"]
 Weekday = Literal["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 BackupType = Literal["auto", "full", "incremental"]
-EngineName = Literal["directory", "simulated"]
+EngineName = Annotated[
+    str,
+    Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)", description="the name of a backup engine", examples=["directory"]),
+]
 Setting = Annotated[str, Meta(max_length=1024)] | int | float | bool
 
 CronExpression = Annotated[

@@ -44,6 +44,7 @@ from schemas.ids import ENGINE, instant
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
 from services.scheduler import calendar
+from services.worker.engines import registration
 
 LARGEST = 7 * 1024 * 1024  # bytes of one definition: it has to fit into one message of the log
 
@@ -290,12 +291,20 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
             if fault := calendar.fault(definition):
                 raise _Refusal("invalid", fault.reason, fault.field)
         case Repository():
-            if definition.type == "directory" and not definition.location.startswith("/"):
-                raise _Refusal("invalid", f"the folder {definition.location!r} is not an absolute path", "location")
+            _check_repository(catalogue, definition)
         case Flow():
             _check_flow(catalogue, definition)
         case Policy():
             pass
+
+
+def _check_repository(catalogue: Catalogue, repository: Repository) -> None:
+    """Ask its engine's rules, unless they have been asked: one from before a rule may still be renamed or disabled."""
+    before = catalogue.repositories.get(repository.id)
+    if before is not None and (before.location, before.config) == (repository.location, repository.config):
+        return
+    if invalid := registration.validate(repository.type, repository.location, repository.config):
+        raise _Refusal("invalid", invalid.reason, invalid.field)
 
 
 def _check_flow(catalogue: Catalogue, flow: Flow) -> None:
