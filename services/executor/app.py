@@ -9,7 +9,7 @@ from datetime import datetime
 from bus.envelope import Entry, Stored
 from bus.log import Log
 from bus.subjects import CATALOG
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from services.checkpoints import Checkpoints
 from services.deciding import Decider
 from services.decision import Batch
@@ -63,7 +63,7 @@ class Executor:
             for task in done:
                 task.result()
         finally:
-            await ended(*tasks)
+            await cancel_and_wait(*tasks)
 
     def _outstanding(self) -> list[Outstanding]:
         """Return the requests that somebody has to answer, and that are not called abandoned yet."""

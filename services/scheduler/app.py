@@ -124,7 +124,7 @@ class Scheduler:
         command = PruneHistory(id="history", before=at - self._keep)
         sent = envelope(command, id=f"prune:{at:%Y-%m-%d}", source=self.name, time=at, actor=self.name)
         try:
-            await self._log.ask(sent)
+            await self._log.publish_once(sent)
             self._pruned = at
         except (Unavailable, Unknown) as error:
             log.warning("%s", error, extra={"action": "append_retry", "part": self.name})

@@ -26,7 +26,7 @@ from bus.errors import Unavailable, Unknown
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
 from bus.subjects import id_of
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.events import (
     AttemptEvent,
     BackupCancelled,
@@ -126,7 +126,7 @@ class Worker:
             for run in self._held.values():
                 if run.engine is not None:
                     run.engine.cancel()
-            await ended(*tasks)
+            await cancel_and_wait(*tasks)
 
     async def _follow(self) -> None:
         async for batch in self._log.follow([REPORTS, *STOPS], after=self._position):
@@ -162,7 +162,7 @@ class Worker:
             await run.reported.wait()
         finally:
             if not run.reported.is_set():
-                await ended(holding)
+                await cancel_and_wait(holding)
 
     def _let_go(self, run: _Run, task: asyncio.Task[None]) -> None:
         del self._held[run.request.backup_id]
@@ -417,10 +417,10 @@ class Worker:
         try:
             yield queue
         finally:
-            await ended(task)
+            await cancel_and_wait(task)
 
     async def _report(self, entry: Stored, event: AttemptEvent) -> int:
-        return await self._log.ask(self._envelope(entry, event))
+        return await self._log.publish_once(self._envelope(entry, event))
 
     def _envelope(self, entry: Stored, event: AttemptEvent) -> Envelope:
         return envelope(

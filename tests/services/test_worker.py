@@ -23,7 +23,7 @@ from bus.connection import connect
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
 from bus.subjects import STREAM
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.base import Message
 from schemas.definitions import Disk
 from schemas.events import (
@@ -105,7 +105,7 @@ _said = count()
 async def say(log: Log, *messages: Message) -> int:
     last = 0
     for message in messages:
-        last = await log.ask(sent(message, id=f"said-{next(_said)}", time=now()))
+        last = await log.publish_once(sent(message, id=f"said-{next(_said)}", time=now()))
     return last
 
 
@@ -150,7 +150,7 @@ async def living(engine: Engine, worker: str, *holding: str) -> AsyncIterator[No
     try:
         yield
     finally:
-        await ended(task)
+        await cancel_and_wait(task)
 
 
 async def acknowledged(engine: Engine, sequence: int) -> None:

@@ -14,7 +14,7 @@ from bus.clock import now
 from bus.log import QueueState
 from bus.stream import WORKER_QUEUE
 from bus.subjects import STREAM, guard_of, id_of
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas import commands as c
 from schemas.events import BackupAbandoned
 from services.executor import app as executor_app
@@ -170,7 +170,7 @@ async def test_a_request_that_somebody_else_acknowledged_is_found_and_made_anew(
     async with engine.running(Observed(engines={"simulated": gate}, worker_id="one")):
         (done,) = await engine.until("backup.completed.*")
         assert not guard.done()
-        await ended(guard)
+        await cancel_and_wait(guard)
     assert done.attempt == 2
     (abandoned,) = await engine.messages("backup.abandoned.*")
     assert (abandoned.backup_id, abandoned.request) == ("backup-1", sequence)
@@ -188,7 +188,7 @@ async def test_what_is_being_worked_on_is_not_abandoned(engine: Engine, monkeypa
         began = asyncio.get_running_loop().time()
         await eventually(lambda: asyncio.get_running_loop().time() > began + LEASE + 2)
         assert not guard.done()
-        await ended(guard)
+        await cancel_and_wait(guard)
         gate.open.set()
         await engine.until("backup.completed.*")
     assert book.said == []
