@@ -71,7 +71,7 @@ class Appender:
     async def publish_once(self, event: Envelope) -> int:
         """Append one message whose id makes it unique within the duplicate window (a command, a worker's report).
 
-        Returns its sequence, the first one's if it is there already. Messages that are published at the same time share a batch.
+        Returns its sequence, the first one's if it is there already. Calls at the same time share a batch.
         """
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._group.append((event, future))

@@ -14,7 +14,7 @@ from bus.log import QueueState
 from schemas.base import Value
 from schemas.events import BackupAbandoned
 
-MARGIN = 15.0  # seconds: for notes that are late, and for delays of workers that could not reach the log
+MARGIN = 15.0  # seconds: for a status that is late, and for delays of workers that could not reach the log
 
 
 class Outstanding(Value, frozen=True, kw_only=True):

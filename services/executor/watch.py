@@ -11,7 +11,7 @@ from bus.log import Log
 from bus.stream import WORKER_QUEUE
 from schemas.events import BackupAbandoned
 from services.executor.deliveries import Missing, Outstanding, abandonment, look
-from services.worker import note
+from services.worker import status
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ async def watch(
             continue
         try:
             queue = await stream.queue(WORKER_QUEUE)
-            notes, at = await stream.notes(note.PREFIX), await stream.time()
-            held = note.held(notes, now=at, lease=ack_wait)
+            statuses, at = await stream.statuses(status.PREFIX), await stream.time()
+            held = status.held(statuses, now=at, lease=ack_wait)
             now = asyncio.get_running_loop().time()
             if now - looked > 3 * every:
                 missing = {}  # this process was paused: what it saw before says nothing of the time between

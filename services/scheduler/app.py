@@ -146,8 +146,8 @@ class Scheduler:
                 extra={"action": "clock_off", "part": self.name, "offset_seconds": offset.total_seconds()},
             )
         if refusing or self._refusing:
-            note = {"refusing": refusing, "offset_seconds": offset.total_seconds()}
+            status = {"refusing": refusing, "offset_seconds": offset.total_seconds()}
             with suppress(Unavailable):
-                await self._log.note(f"clock.{self._id}", note)
+                await self._log.put_status(f"clock.{self._id}", status)
         self._refusing = refusing
         return not refusing

@@ -91,17 +91,17 @@ async def test_a_scheduler_whose_clock_is_off_fires_nothing_and_says_so(
     async with engine.running(Scheduler(lambda: now() + off["by"])):
 
         async def noted() -> bool:
-            return any(one.value["refusing"] for one in (await engine.log.notes("clock.")).values())
+            return any(one.value["refusing"] for one in (await engine.log.statuses("clock.")).values())
 
         await eventually(noted)
         assert await engine.messages("flow.due.*", "flow.missed.*") == []
-        (note,) = (await engine.log.notes("clock.")).values()
+        (note,) = (await engine.log.statuses("clock.")).values()
         assert 299 < note.value["offset_seconds"] < 301
         assert abs(note.at - now()) < timedelta(seconds=10)
         off["by"] = timedelta()
 
         async def well() -> bool:
-            return not any(one.value["refusing"] for one in (await engine.log.notes("clock.")).values())
+            return not any(one.value["refusing"] for one in (await engine.log.statuses("clock.")).values())
 
         await eventually(well)
     off["by"] = -timedelta(minutes=5)  # a clock that is slow would fire late: it is noticed before anything is due

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bus.checkpoint import Note
+from bus.checkpoint import Status
 from bus.clock import now
 from bus.log import QueueState
 from bus.stream import WORKER_QUEUE
@@ -25,7 +25,7 @@ from services.executor.watch import watch
 from services.registry.app import Registry
 from services.worker.app import Worker
 from services.worker.domain import Attempt
-from services.worker.note import held, key_of, outdated, silent_in
+from services.worker.status import held, key_of, outdated, silent_in
 from tests.services.conftest import Engine
 from tests.services.test_services import built, house
 from tests.services.test_worker import LEASE, Gate, Observed, claim, lease, request, say, started
@@ -103,8 +103,8 @@ def test_a_new_request_of_the_same_backup_counts_anew() -> None:
 # --- notes ------------------------------------------------------------------------------------------------------------
 
 
-def note(age: float, *holding: str, position: int = 50) -> Note:
-    return Note(value=claim(*holding, position=position), at=T0 - timedelta(seconds=age))
+def note(age: float, *holding: str, position: int = 50) -> Status:
+    return Status(value=claim(*holding, position=position), at=T0 - timedelta(seconds=age))
 
 
 def attempt(sequence: int = 40) -> Attempt:
@@ -112,7 +112,7 @@ def attempt(sequence: int = 40) -> Attempt:
 
 
 def test_who_is_silent_for_longer_than_the_lease_holds_nothing() -> None:
-    notes = {"worker.a": note(29, "x"), "worker.b": note(31, "y"), "worker.c": Note(value={"odd": 1}, at=T0)}
+    notes = {"worker.a": note(29, "x"), "worker.b": note(31, "y"), "worker.c": Status(value={"odd": 1}, at=T0)}
     assert held(notes, now=T0, lease=30) == {"x"}
     assert outdated(notes, now=T0, keep=30) == ["worker.b"]
 

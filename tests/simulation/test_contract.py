@@ -329,9 +329,9 @@ async def test_notes_and_checkpoints(backend: Backend) -> None:
     assert await log.checkpoint_part("executor", 0) == b""
     await log.save_checkpoint_part("executor", 0, b"part")
     assert await log.checkpoint_part("executor", 0) == b"part"
-    await log.note("clock.a", {"off": 3})
-    await log.note("other", {})
-    notes = await log.notes("clock.")
+    await log.put_status("clock.a", {"off": 3})
+    await log.put_status("other", {})
+    notes = await log.statuses("clock.")
     assert {key: note.value for key, note in notes.items()} == {"clock.a": {"off": 3}}
     assert abs((notes["clock.a"].at - await log.time()).total_seconds()) < 10
 
