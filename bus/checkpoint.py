@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import field
 from nats.js import JetStreamContext, api
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
 from nats.js.kv import KeyValue
@@ -31,12 +32,12 @@ class Status(Value, frozen=True, kw_only=True):
 class Checkpoint(Value, frozen=True, kw_only=True):
     """All that was under way up to `position` is over. `created`: the stream's creation time.
 
-    `answered`: how many commands had their answer by then; which ones, the parts beside it say.
+    `processed`: how many ids had been processed by then. The ids are in the parts beside it.
     """
 
     created: str
     position: int
-    answered: int = 0
+    processed: int = field(default=0, name="answered")
 
 
 async def bucket(js: JetStreamContext) -> KeyValue:

@@ -145,13 +145,13 @@ class Log(Appender, Reader):
         with unavailable():
             found = await checkpoint.load(self._js, service, created=identity.created)
         # a damaged log may have become shorter
-        return found if found.position <= identity.last_sequence else structs.replace(found, position=0, answered=0)
+        return found if found.position <= identity.last_sequence else structs.replace(found, position=0, processed=0)
 
-    async def save_checkpoint(self, service: str, position: int, *, answered: int = 0) -> None:
+    async def save_checkpoint(self, service: str, position: int, *, processed: int = 0) -> None:
         """Keep a position, from which on a service reads again when it starts. Raises `Unavailable`."""
         created = (await self.identity()).created
         with unavailable():
-            found = checkpoint.Checkpoint(created=created, position=position, answered=answered)
+            found = checkpoint.Checkpoint(created=created, position=position, processed=processed)
             await checkpoint.save(self._js, service, found)
 
     async def checkpoint_part(self, service: str, number: int) -> bytes:

@@ -45,7 +45,7 @@ class Executor:
         del subscribe  # nothing to subscribe: the executor follows
         self._log = log
         self._checkpoints = Checkpoints(log, self.name)
-        start, self._state.answered = await self._checkpoints.load()
+        start, self._state.processed = await self._checkpoints.load()
         if start:
             # definitions as they were then; of what decides when flows run, all versions
             versions = await log.read(CALENDARS, until=start)
@@ -96,4 +96,6 @@ class Executor:
         """Save a checkpoint: what is before the oldest thing that is not over need not be read again."""
         if not due:
             oldest = self._state.oldest
-            await self._checkpoints.save(self._decider.position if oldest is None else oldest - 1, self._state.answered)
+            await self._checkpoints.save(
+                self._decider.position if oldest is None else oldest - 1, self._state.processed
+            )

@@ -47,9 +47,9 @@ from schemas.events import (
     StopOrigin,
 )
 from schemas.ids import AD_HOC, backfill_execution_id, manual_execution_id, scheduled_execution_id
-from services.answered import Answered
 from services.catalogue import Catalogue
 from services.executor.admission import Claim, Slots, urgency
+from services.processed import ProcessedIds
 from services.scheduler.versions import Versions
 
 
@@ -245,7 +245,7 @@ class State:
         self.in_flight = Slots()
         self.abandoned: dict[str, Abandoned] = {}  # by backup
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an answer
-        self.answered = Answered()  # commands, and executions that no schedule asked for
+        self.processed = ProcessedIds()  # commands, and executions that no schedule asked for
         self.versions = Versions()
 
     @property
@@ -264,7 +264,7 @@ def evolve(state: State, entry: Stored) -> State:
     state.time = sent.time
     match sent.data:
         case Command() as command:
-            if sent.id not in state.answered:
+            if sent.id not in state.processed:
                 _command(state, entry, command)
         case FlowDue() as due:
             _due(state, entry, due)
@@ -389,7 +389,7 @@ def _due(state: State, entry: Stored, due: FlowDue) -> None:
 def _is_new(state: State, started: FlowStarted) -> bool:
     """Tell whether an execution has never been started before."""
     id_ = started.execution_id
-    if id_ in state.executions or id_ in state.answered:
+    if id_ in state.executions or id_ in state.processed:
         return False
     if id_ in state.triggers or started.execution_type != "scheduled" or started.occurrence is None:
         return True
@@ -402,9 +402,9 @@ def _answer(state: State, entry: Stored) -> bool:
     command_id = entry.envelope.causationid or ""
     state.cancels.pop(command_id, None)
     state.wishes.pop(command_id, None)
-    if command_id in state.answered:
+    if command_id in state.processed:
         return False
-    state.answered.add(command_id, entry.sequence)
+    state.processed.add(command_id, entry.sequence)
     return True
 
 
@@ -432,7 +432,7 @@ def _backfill(state: State, entry: Stored, event: FlowBackfilling) -> None:
     sent = entry.envelope
     for occurrence in event.occurrences:
         id_ = backfill_execution_id(event.backfill_id, occurrence)
-        if id_ in state.executions or id_ in state.answered:
+        if id_ in state.executions or id_ in state.processed:
             continue
         state.triggers[id_] = Trigger(
             sequence=entry.sequence,
@@ -501,7 +501,7 @@ def _trigger(
     sent = entry.envelope
     scheduled = occurrence is not None
     execution_id = scheduled_execution_id(flow_id, occurrence) if scheduled else manual_execution_id(sent.id)
-    if execution_id in state.executions or execution_id in state.answered:
+    if execution_id in state.executions or execution_id in state.processed:
         return
     state.triggers.setdefault(
         execution_id,
@@ -525,8 +525,8 @@ def _trigger(
 def _answered(state: State, entry: Stored, answer: FlowStarted | FlowSkipped) -> None:
     state.triggers.pop(answer.execution_id, None)
     if answer.occurrence is None or answer.execution_type != "scheduled" or _was_never_due(answer):
-        if answer.execution_id not in state.answered:
-            state.answered.add(answer.execution_id, entry.sequence)
+        if answer.execution_id not in state.processed:
+            state.processed.add(answer.execution_id, entry.sequence)
     else:
         known = state.accounted.get(answer.flow_id)
         state.accounted[answer.flow_id] = answer.occurrence if known is None else max(known, answer.occurrence)

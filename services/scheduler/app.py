@@ -62,7 +62,7 @@ class Scheduler:
         del subscribe  # nothing to subscribe: the scheduler follows
         self._log = log
         # what the executor has done with is over: no deadline of before its checkpoint can still be missed
-        over, self._state.deadlines.answered = await Checkpoints(log, "executor").load()
+        over, self._state.deadlines.processed = await Checkpoints(log, "executor").load()
         start = (await log.identity()).last_sequence
         # all versions of what decides when flows run: an occurrence of before a change may still be due
         for entry in await log.read(CALENDARS, until=start):

@@ -21,8 +21,8 @@ from schemas.events import (
     FlowStarted,
 )
 from schemas.ids import manual_execution_id, scheduled_execution_id
-from services.answered import Answered
 from services.catalogue import Catalogue
+from services.processed import ProcessedIds
 
 GRACE = timedelta(seconds=60)  # for a worker to answer that it has stopped: twice what it takes to notice a dead one
 
@@ -40,7 +40,7 @@ class Deadlines:
         self._heap: list[tuple[datetime, _Key]] = []  # may hold outdated entries
         self._open: dict[str, dict[_Key, datetime]] = {}  # by execution: those that count
         self._flows: dict[str, str] = {}  # by execution: its flow
-        self.answered = Answered()  # executions by hand that began or were skipped: a command may come again
+        self.processed = ProcessedIds()  # executions by hand that began or were skipped: a command may come again
 
     @property
     def wake_at(self) -> datetime | None:
@@ -92,7 +92,7 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
     match sent.data:
         case FlowDue() as due:
             _wait(deadlines, catalogue, due.flow_id, scheduled_execution_id(due.flow_id, due.occurrence), sent.time)
-        case ExecuteFlow() | RetryExecution() as command if manual_execution_id(sent.id) not in deadlines.answered:
+        case ExecuteFlow() | RetryExecution() as command if manual_execution_id(sent.id) not in deadlines.processed:
             flow_id = command.id if isinstance(command, ExecuteFlow) else command.flow_id
             _wait(deadlines, catalogue, flow_id, manual_execution_id(sent.id), sent.time)
         case FlowStarted() as started:
@@ -118,8 +118,8 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
 
 
 def _answer(deadlines: Deadlines, answer: FlowStarted | FlowSkipped) -> None:
-    if answer.execution_type != "scheduled" and answer.execution_id not in deadlines.answered:
-        deadlines.answered.add(answer.execution_id, 0)
+    if answer.execution_type != "scheduled" and answer.execution_id not in deadlines.processed:
+        deadlines.processed.add(answer.execution_id, 0)
 
 
 def _wait(deadlines: Deadlines, catalogue: Catalogue, flow_id: str, execution_id: str, since: datetime) -> None:

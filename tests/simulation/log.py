@@ -264,8 +264,8 @@ class SimulatedLog(real.Log):
         none = Checkpoint(created=CREATED, position=0)
         return await self._question(lambda: self._server.checkpoints.get(service, none))
 
-    async def save_checkpoint(self, service: str, position: int, *, answered: int = 0) -> None:
-        found = Checkpoint(created=CREATED, position=position, answered=answered)
+    async def save_checkpoint(self, service: str, position: int, *, processed: int = 0) -> None:
+        found = Checkpoint(created=CREATED, position=position, processed=processed)
         await self._question(lambda: self._server.checkpoints.__setitem__(service, found))
 
     async def checkpoint_part(self, service: str, number: int) -> bytes:

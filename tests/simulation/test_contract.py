@@ -323,9 +323,9 @@ async def test_notes_and_checkpoints(backend: Backend) -> None:
     log = backend.log
     assert (await log.checkpoint("executor")).position == 0
     await log.append([sent(due("a"))], expect={})
-    await log.save_checkpoint("executor", 1, answered=3)
+    await log.save_checkpoint("executor", 1, processed=3)
     found = await log.checkpoint("executor")
-    assert (found.position, found.answered) == (1, 3)
+    assert (found.position, found.processed) == (1, 3)
     assert await log.checkpoint_part("executor", 0) == b""
     await log.save_checkpoint_part("executor", 0, b"part")
     assert await log.checkpoint_part("executor", 0) == b"part"
