@@ -66,7 +66,7 @@ class Executor:
             await cancel_and_wait(*tasks)
 
     def _outstanding(self) -> list[Outstanding]:
-        """Return the requests that somebody has to answer, and that are not called abandoned yet."""
+        """Return the requests of backups in flight that are not abandoned yet."""
         return [
             Outstanding(
                 flow_id=execution.started.flow_id,
@@ -93,7 +93,7 @@ class Executor:
         del at
 
     async def _save(self, due: bool) -> None:
-        """Save a checkpoint: what is before the oldest thing that is not over need not be read again."""
+        """Save a checkpoint: what is before the oldest unfinished thing need not be read again."""
         if not due:
             oldest = self._state.oldest
             await self._checkpoints.save(

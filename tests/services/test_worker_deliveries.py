@@ -20,7 +20,7 @@ from schemas.events import BackupAbandoned
 from services.executor import app as executor_app
 from services.executor import deliveries
 from services.executor.app import Executor
-from services.executor.deliveries import Missing, Outstanding, look
+from services.executor.deliveries import Missing, Outstanding, check
 from services.executor.watch import watch
 from services.registry.app import Registry
 from services.worker.app import Worker
@@ -50,7 +50,7 @@ def looks(*times: float, one: Outstanding | None = None, **given: Any) -> list[s
     missing: Missing = {}
     abandoned: list[Outstanding] = []
     for at in times:
-        missing, abandoned = look(
+        missing, abandoned = check(
             [one or outstanding()], given.get("queue", queue()), given.get("held", ()), missing, now=at, ack_wait=WAIT
         )
     return [each.backup_id for each in abandoned]
@@ -85,18 +85,18 @@ def test_while_no_slot_asks_nothing_is_missing() -> None:
 
 @pytest.mark.parametrize("between", [{"queue": queue(listeners=0)}, {"held": {"b"}}, {"queue": queue(delivered=9)}])
 def test_it_counts_anew_after_any_look_at_which_it_was_not_missing(between: dict[str, Any]) -> None:
-    missing, _ = look([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
-    missing, _ = look(
+    missing, _ = check([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
+    missing, _ = check(
         [outstanding()], **{"queue": queue(), "held": (), **between}, missing=missing, now=5, ack_wait=WAIT
     )
-    missing, abandoned = look([outstanding()], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
+    missing, abandoned = check([outstanding()], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
     assert abandoned == []
     assert missing == {("b", 10): ABANDONED + 1}
 
 
 def test_a_new_request_of_the_same_backup_counts_anew() -> None:
-    missing, _ = look([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
-    missing, abandoned = look([outstanding(request=11)], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
+    missing, _ = check([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
+    missing, abandoned = check([outstanding(request=11)], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
     assert (dict(missing), abandoned) == ({("b", 11): ABANDONED + 1}, [])
 
 
