@@ -24,7 +24,7 @@ from schemas.ids import manual_execution_id, scheduled_execution_id
 from services.catalogue import Catalogue
 from services.processed import ProcessedIds
 
-GRACE = timedelta(seconds=60)  # for a worker to answer that it has stopped: twice what it takes to notice a dead one
+GRACE = timedelta(seconds=60)  # for a worker to report that it has stopped: twice what it takes to notice a dead one
 
 
 class _Key(Value, frozen=True, order=True):
@@ -52,7 +52,7 @@ class Deadlines:
         return self._heap[0][0] if self._heap else None
 
     def passed(self, now: datetime) -> list[FlowOverdue]:
-        """Return what is overdue at `now`, earliest first. It stays so until the log says it."""
+        """Return what is overdue at `now`, earliest first. It stays so until `flow.overdue` is on the log."""
         entries: dict[tuple[datetime, _Key], None] = {}  # in order; one that was set anew is in the heap twice
         while (at := self.wake_at) is not None and at <= now:
             entries[heapq.heappop(self._heap)] = None
@@ -96,7 +96,7 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
             flow_id = command.id if isinstance(command, ExecuteFlow) else command.flow_id
             _wait(deadlines, catalogue, flow_id, manual_execution_id(sent.id), sent.time)
         case FlowStarted() as started:
-            _answer(deadlines, started)
+            _remember(deadlines, started)
             deadlines.drop(_Key(started.execution_id, "start", ""))
             if started.start_by is not None:
                 deadlines.set(started.flow_id, _Key(started.execution_id, "start", ""), started.start_by)
@@ -108,7 +108,7 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
         case FlowOverdue() as overdue:
             deadlines.drop(_Key(overdue.execution_id, overdue.deadline, overdue.context_id or ""))
         case FlowSkipped() as skipped:
-            _answer(deadlines, skipped)
+            _remember(deadlines, skipped)
             deadlines.forget(skipped.execution_id)
         case FlowCompleted() as over:
             deadlines.forget(over.execution_id)
@@ -117,9 +117,9 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
     return deadlines
 
 
-def _answer(deadlines: Deadlines, answer: FlowStarted | FlowSkipped) -> None:
-    if answer.execution_type != "scheduled" and answer.execution_id not in deadlines.processed:
-        deadlines.processed.add(answer.execution_id, 0)
+def _remember(deadlines: Deadlines, outcome: FlowStarted | FlowSkipped) -> None:
+    if outcome.execution_type != "scheduled" and outcome.execution_id not in deadlines.processed:
+        deadlines.processed.add(outcome.execution_id, 0)
 
 
 def _wait(deadlines: Deadlines, catalogue: Catalogue, flow_id: str, execution_id: str, since: datetime) -> None:

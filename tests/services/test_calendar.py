@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.definitions import Exclusion, ScheduleSpec
-from services.scheduler.calendar import annotated, fault, next_occurrence, occurrences, spread
+from services.scheduler.calendar import annotated, next_occurrence, occurrences, spread, validate
 
 
 def spec(expression: str, timezone: str = "UTC") -> ScheduleSpec:
@@ -26,7 +26,7 @@ def utc(text: str) -> datetime:
     ["* * * * *", "0 2 * * *", "*/15 1-5 * * mon-fri", "@daily", "@hourly", "0 0 * * THU", "0 0 1 MAR *", "0 0 29 2 *"],
 )
 def test_good_expressions(expression: str) -> None:
-    assert fault(spec(expression)) is None
+    assert validate(spec(expression)) is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_good_expressions(expression: str) -> None:
     ],
 )
 def test_bad_expressions_say_why(expression: str, why: str) -> None:
-    found = fault(spec(expression))
+    found = validate(spec(expression))
     assert found is not None
     assert found.field == "cron_expression"
     assert why in found.reason
@@ -53,7 +53,7 @@ def test_bad_expressions_say_why(expression: str, why: str) -> None:
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "/etc/passwd", "Europe", "x" * 64, "\x00"])
 def test_bad_time_zones_say_why(zone: str) -> None:
-    found = fault(spec("* * * * *", zone))
+    found = validate(spec("* * * * *", zone))
     assert found is not None
     assert found.field == "timezone"
 
@@ -203,7 +203,7 @@ def test_a_schedule_begins_and_ends() -> None:
     ],
 )
 def test_bad_schedules_say_why(given_: dict[str, object], field: str, why: str) -> None:
-    found = fault(ScheduleSpec(name="s", cron_expression="0 2 * * *", **given_))  # type: ignore[arg-type]
+    found = validate(ScheduleSpec(name="s", cron_expression="0 2 * * *", **given_))  # type: ignore[arg-type]
     assert found is not None
     assert found.field == field
     assert why in found.reason
@@ -218,7 +218,7 @@ def test_bad_schedules_say_why(given_: dict[str, object], field: str, why: str) 
     ],
 )
 def test_what_croniter_would_take_for_something_else_is_refused(expression: str, why: str) -> None:
-    found = fault(spec(expression))
+    found = validate(spec(expression))
     assert found is not None
     assert why in found.reason
 
