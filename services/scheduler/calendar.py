@@ -322,9 +322,9 @@ def next_occurrence(schedule: ScheduleSpec, after: datetime) -> datetime | None:
     return next(occurrences(schedule, after), None)
 
 
-def spread(schedule: ScheduleSpec, flow_id: str) -> timedelta:
-    """Return how long after an occurrence a flow begins: the same for ever, and different for each flow."""
-    if not schedule.spread_seconds:
+def jitter(schedule: ScheduleSpec, flow_id: str) -> timedelta:
+    """Return how long after an occurrence a flow begins: always the same, and different for each flow."""
+    if not schedule.jitter_seconds:
         return timedelta()
     number = int.from_bytes(sha256(flow_id.encode()).digest()[:8], "big")
-    return timedelta(seconds=number % (schedule.spread_seconds + 1))
+    return timedelta(seconds=number % (schedule.jitter_seconds + 1))

@@ -128,7 +128,7 @@ class State:
             at = calendar.next_occurrence(span.schedule, self.since(flow_id, span))
             if at is not None and span.until is not None and at <= span.until:
                 left.append(span)
-                found.append(at + calendar.spread(span.schedule, flow_id))
+                found.append(at + calendar.jitter(span.schedule, flow_id))
         if left:
             self._left[flow_id] = left
         else:
@@ -137,7 +137,7 @@ class State:
         if span is not None:
             at = self._timeline(span.schedule).next(self.since(flow_id, span))
             if at is not None:
-                found.append(at + calendar.spread(span.schedule, flow_id))
+                found.append(at + calendar.jitter(span.schedule, flow_id))
         return min(found, default=None)
 
     def _timeline(self, schedule: Schedule) -> Timeline:
@@ -274,9 +274,9 @@ def _outcomes(state: State, flow_id: str, now: datetime) -> Sequence[FlowDue | F
     """Return the outcomes of a flow's occurrences that have none on the log."""
     found: dict[datetime, _Occurrence] = {}
     for span in state.spans(flow_id):
-        spread = calendar.spread(span.schedule, flow_id)
-        for at in _until(state, flow_id, span, now - spread):
-            found.setdefault(at, _Occurrence(at=at, late=now - at - spread, schedule=span.schedule))
+        jitter = calendar.jitter(span.schedule, flow_id)
+        for at in _until(state, flow_id, span, now - jitter):
+            found.setdefault(at, _Occurrence(at=at, late=now - at - jitter, schedule=span.schedule))
     missed, due = _catch_up([found[at] for at in sorted(found)])
     events: list[FlowDue | FlowMissed] = []
     if missed:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.definitions import Exclusion, ScheduleSpec
-from services.scheduler.calendar import annotated, next_occurrence, occurrences, spread, validate
+from services.scheduler.calendar import annotated, jitter, next_occurrence, occurrences, validate
 
 
 def spec(expression: str, timezone: str = "UTC") -> ScheduleSpec:
@@ -105,7 +105,7 @@ def test_occurrences_ascend_and_are_the_same_from_anywhere(expression: str, zone
         assert next_occurrence(schedule, one - timedelta(microseconds=1)) == one
 
 
-# --- exclusions, inclusions, ranges, several expressions, spread ------------------------------------------------------
+# --- exclusions, inclusions, ranges, several expressions, jitter ------------------------------------------------------
 
 
 def notes(schedule: ScheduleSpec, after: str, count: int) -> list[tuple[str, str | None]]:
@@ -229,13 +229,13 @@ def test_a_range_of_one_is_one() -> None:
 
 
 def test_the_spread_is_the_same_for_ever_and_different_for_each_flow() -> None:
-    schedule = ScheduleSpec(name="s", cron_expression="0 2 * * *", spread_seconds=600)
-    offsets = [spread(schedule, f"flow-{number}").total_seconds() for number in range(1000)]
+    schedule = ScheduleSpec(name="s", cron_expression="0 2 * * *", jitter_seconds=600)
+    offsets = [jitter(schedule, f"flow-{number}").total_seconds() for number in range(1000)]
     assert min(offsets) < 10
     assert 590 < max(offsets) <= 600
     assert 250 < sum(offsets) / len(offsets) < 350
-    assert spread(schedule, "flow-1") == timedelta(seconds=FLOW_1)
-    assert spread(spec("0 2 * * *"), "flow-1") == timedelta()
+    assert jitter(schedule, "flow-1") == timedelta(seconds=FLOW_1)
+    assert jitter(spec("0 2 * * *"), "flow-1") == timedelta()
 
 
 FLOW_1 = 362  # seconds; if this changes, every flow in the field begins at another time

@@ -19,7 +19,7 @@ from services.recorder.store import Tables
 from tests.services.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
 from tests.support import history, vm
 
-REVISIONS = ["0001", "0002", "0003"]
+REVISIONS = ["0001", "0002", "0003", "0005"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
