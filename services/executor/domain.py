@@ -26,11 +26,8 @@ from services.executor.state import State
 from services.executor.stopping import closings, decide_backfill, decide_cancel, skipped, stops
 
 
-def decide(state: State, *, total_limit: int | None = None) -> list[Batch]:
-    """Return what is to be appended now, in order; each batch is atomic and has at most `LIMIT` messages.
-
-    `total_limit` is how many backups may be in flight over all flows.
-    """
+def decide(state: State) -> list[Batch]:
+    """Return what is to be appended now, in order; each batch is atomic and has at most `LIMIT` messages."""
     if state.time is None:
         return []
     triggered = decide_triggers(state)
@@ -41,7 +38,7 @@ def decide(state: State, *, total_limit: int | None = None) -> list[Batch]:
     ends = [[complete(execution)] for execution in state.executions.values() if execution.finished]
     others = [*cancels, *backfills, *stopped, *ends, *closings(state), *_new_requests(state)]
     begun = [decided.execution for decided in triggered if decided.execution is not None]
-    requests = _requests(state, begun, _stopping([*begins, *others]), total_limit)
+    requests = _requests(state, begun, _stopping([*begins, *others]))
     return _joined(triggered, others, requests)
 
 
@@ -80,12 +77,7 @@ def _new_requests(state: State) -> list[Batch]:
     return [requests[start : start + LIMIT] for start in range(0, len(requests), LIMIT)]
 
 
-def _requests(
-    state: State,
-    begun: Sequence[Execution],
-    stopping: set[tuple[str, str | None]],
-    total_limit: int | None,
-) -> dict[str, Batch]:
+def _requests(state: State, begun: Sequence[Execution], stopping: set[tuple[str, str | None]]) -> dict[str, Batch]:
     """Admit waiting backups, and return their requests by execution.
 
     `begun`: executions that begin with this decision. `stopping`: those (or single VMs of them) that it stops.
@@ -99,7 +91,7 @@ def _requests(
         return repository.max_concurrent_jobs if repository else None
 
     claims = [claim for execution in executions if (claim := execution.claim(stopping))]
-    limits = Limits(of_repository=of_repository, total=total_limit)
+    limits = Limits(of_repository=of_repository, total=state.catalogue.settings.max_concurrent_jobs)
     requests: dict[str, Batch] = {}
     for claim, backup in admit(claims, state.in_flight, limits, most=10 * LIMIT):
         execution = by_id[claim.execution_id]
