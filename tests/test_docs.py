@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
-REFERENCE = re.compile(r"([\w./-]*\w\.(?:py|md|jsonl?|toml|ya?ml|conf))(?::([\w.]+))?")
+REFERENCE = re.compile(r"([\w./-]*\w\.(?:py|md|toml|ya?ml|conf)|[\w.-]+/[\w./-]+\.jsonl?)(?::([\w.]+))?")
 FOLDER = re.compile(r"(?:[\w.-]+/)+")
 DOCUMENT = re.compile(r"[\w/-]+\.md\b")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -105,7 +105,7 @@ def _defined(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:
 def _anchors(file: Path) -> set[str]:
     """Return the anchors of a document's headings, as GitHub derives them."""
     headings = HEADING.findall(FENCE.sub("", file.read_text()))
-    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_what_the_documents_point_to_is_there() -> None:
