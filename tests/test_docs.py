@@ -142,7 +142,7 @@ def test_what_is_not_there_is_found(tmp_path: Path, text: str) -> None:
 def test_what_is_there_is_not_found(tmp_path: Path) -> None:
     good = [
         "[a](docs/there.md), [b](docs/there.md#two-words), [`bus/log.py:Log.append`](bus/log.py), [c](https://x.org/y.md)",
-        "`bus/log.py`, `log.py`, `bus/log.py:Log`, `bus/log.py:LIMIT`, `bus/log.py:SIZE`, `bus/log.py:f`, `bus/`, `a.b`",
+        "`bus/log.py`, `log.py`, `bus/log.py:Log`, `bus/log.py:LIMIT`, `bus/log.py:SIZE`, `bus/log.py:f`, `bus/`, `a`",
         "```\nmissing.md\n```",
     ]
     write(tmp_path, "\n".join(good))
