@@ -37,8 +37,7 @@ class Executor:
     name = "executor"
     reads: Sequence[str] = READS
 
-    def __init__(self, *, total_limit: int | None = None) -> None:
-        self._total_limit = total_limit
+    def __init__(self) -> None:
         self._state = State()
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
@@ -87,7 +86,7 @@ class Executor:
 
     def decide(self, at: datetime) -> Sequence[Batch]:
         del at  # only the scheduler knows the time
-        return decide(self._state, total_limit=self._total_limit)
+        return decide(self._state)
 
     def wake_at(self, at: datetime) -> datetime | None:
         del at

@@ -21,7 +21,7 @@ from services.executor.app import Executor
 from services.registry.app import Registry
 from services.scheduler.app import Scheduler
 from tests.services.conftest import Engine
-from tests.services.test_services import built, house
+from tests.services.house import built, house
 from tests.support import due, eventually, flow, group, repository, schedule, sent, vm
 
 FLOWS = 30

@@ -16,7 +16,16 @@ from schemas.events import VmDefined
 from services import database
 from services.database import WrongRevision, bring_up_to_date, prepare, state, upgrade
 from services.recorder.store import Tables
-from tests.services.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
+from tests.services.recorder.test_projection import (
+    COMPLETED,
+    FAILED,
+    HOUSE,
+    PLANNED,
+    REQUESTED,
+    SKIPPED,
+    STARTED,
+    STREAM,
+)
 from tests.support import history, vm
 
 REVISIONS = ["0001", "0002", "0003"]

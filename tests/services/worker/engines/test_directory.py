@@ -16,8 +16,8 @@ import zstandard
 
 from schemas.definitions import Disk
 from schemas.events import BackupRequested
-from services.worker.engines import directory
-from services.worker.engines.directory import DirectoryEngine
+from services.worker.engines.directory import engine as directory
+from services.worker.engines.directory.engine import DirectoryEngine
 from services.worker.engines.engine import BackupError, Progress, Result
 from tests.support import T0
 

@@ -27,8 +27,8 @@ from services.worker.app import Worker
 from services.worker.domain import Attempt
 from services.worker.note import held, key_of, outdated, silent_in
 from tests.services.conftest import Engine
-from tests.services.test_services import built, house
-from tests.services.test_worker import LEASE, Gate, Observed, claim, lease, request, say, started
+from tests.services.house import built, house
+from tests.services.worker.test_worker import LEASE, Gate, Observed, claim, lease, request, say, started
 from tests.support import T0, eventually, sent
 
 __all__ = ["lease"]
