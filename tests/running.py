@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from bus.server import free_port
+from tests.ports import reserved_port
 
 ROOT = Path(__file__).parent.parent
 START = 60.0  # seconds: generous, as other tests run beside it
@@ -26,7 +26,7 @@ class Running:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
-        self.port = free_port("127.0.0.1")
+        self.port = reserved_port()
         self.options = options
         self.process: subprocess.Popen[str] | None = None
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import nats
 import pytest
 
-from bus.server import free_port
 from tests.made import flow
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Client, Running
 
 pytestmark = pytest.mark.server
@@ -74,7 +74,7 @@ def test_a_rebuilt_database_has_no_differences_and_can_take_over(
         "FLOWS_NATS_URL": running.nats_url,
         "FLOWS_DATABASE_URL": f"sqlite+aiosqlite:///{other}",
         "FLOWS_ADMIN_TOKEN_FILE": str(running.folder / "admin-token"),
-        "FLOWS_PORT": str(port := free_port("127.0.0.1")),
+        "FLOWS_PORT": str(port := reserved_port()),
         "PATH": "/usr/bin:/bin",
     }
     with subprocess.Popen([*FLOWS, "serve", "recorder", "api"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL) as second:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.server import free_port
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, START, Running
 from tests.support import alive
 
@@ -162,7 +162,7 @@ def test_the_log_server_killed_while_the_engine_starts_comes_back(tmp_path: Path
 
 def test_a_log_server_that_cannot_start_again_is_tried_until_it_can(tmp_path: Path) -> None:
     """Somebody else listens on its port, as after a reboot; then no more."""
-    port = free_port("127.0.0.1")
+    port = reserved_port()
     running = Running(tmp_path / "data", "--nats-port", str(port)).start()
     try:
         api = running.client()
@@ -188,7 +188,7 @@ def test_a_log_server_that_cannot_start_again_is_tried_until_it_can(tmp_path: Pa
 def test_a_folder_or_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     running = Running(tmp_path / "data").start()
     try:
-        twice = flows("up", "--data", str(tmp_path / "data"), "--port", str(free_port("127.0.0.1")))
+        twice = flows("up", "--data", str(tmp_path / "data"), "--port", str(reserved_port()))
         assert twice.returncode == 1
         assert re.search(r"^flows: the data folder .* is in use", twice.stderr, re.MULTILINE)
         taken = flows("up", "--data", str(tmp_path / "other"), "--port", str(running.port))
