@@ -17,7 +17,7 @@ from bus.log import Log
 from bus.subjects import subject_of
 from cli.attach import attached
 from cli.doctor.checks import examine
-from cli.doctor.findings import Fault, Remedy
+from cli.doctor.findings import Problem, Remedy
 from schemas.events import DeadSettled
 from services import database
 
@@ -29,19 +29,19 @@ async def repair(nats_url: str, database_url: str, console: Console, *, sure: bo
     tables = database.reader(database_url)
     try:
         async with attached(nats_url, "flows-repair") as log:
-            faults = [fault async for finding in examine(log, tables) for fault in finding.faults]
-            if not faults:
+            problems = [problem async for finding in examine(log, tables) for problem in finding.problems]
+            if not problems:
                 _print(console, "There is nothing to repair.")
                 return True
-            for fault in faults:
-                _print(console, f"✗ {fault.text}")
-                _print(console, f"  {await _done(log, fault.remedy) if sure else _planned(fault.remedy)}")
+            for problem in problems:
+                _print(console, f"✗ {problem.text}")
+                _print(console, f"  {await _done(log, problem.remedy) if sure else _planned(problem.remedy)}")
             if sure:
-                faults = [fault async for finding in examine(log, tables) for fault in finding.faults]
-                _print(console, _left(faults))
-            elif any(fault.remedy is not None for fault in faults):
+                problems = [problem async for finding in examine(log, tables) for problem in finding.problems]
+                _print(console, _left(problems))
+            elif any(problem.remedy is not None for problem in problems):
                 _print(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
-            return not faults
+            return not problems
     finally:
         await tables.dispose()
 
@@ -58,10 +58,10 @@ def _print(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _left(faults: list[Fault]) -> str:
-    if not faults:
+def _left(problems: list[Problem]) -> str:
+    if not problems:
         return "Everything is repaired."
-    return f"Problems that remain: {len(faults)}. The first: {faults[0].text}"
+    return f"Problems that remain: {len(problems)}. The first: {problems[0].text}"
 
 
 def _plan(remedy: Remedy) -> str:

@@ -22,7 +22,7 @@ from bus.server import Server
 
 STEADY = 5.0  # seconds: a child that lived longer is started again at once
 LONGEST_PAUSE = 30.0  # seconds between starts of a child that keeps failing
-ASK_EVERY = 5.0  # seconds between questions to nats-server whether it can write
+CHECK_EVERY = 5.0  # seconds between questions to nats-server whether it can write
 SPACE = 32 * 1024 * 1024  # bytes that have to be free before a nats-server that found the disk full is started again
 _SIGNALS = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
@@ -77,7 +77,7 @@ class Child:
         self._started = time.monotonic()
         self.restart_at = None
 
-    def look_after(self) -> str | None:
+    def check(self) -> str | None:
         """Start the process again when it has ended, at once at first, later with pauses; return what to tell of it."""
         if self.process.poll() is None:
             return None
@@ -109,30 +109,30 @@ class LogServer:
     """The nats-server, and when it is to be looked at again."""
 
     def __init__(self, server: Server) -> None:
-        self.look_at = 0.0  # on the monotonic clock
+        self.check_at = 0.0  # on the monotonic clock
         self._server = server
         self._pause = 0.0
-        self._told = ""
+        self._reported = ""
 
-    def look_after(self) -> str | None:
+    def check(self) -> str | None:
         """Start the server again when it has ended or writes no more, with pauses when that fails; return what to tell.
 
         It is left alone while the disk is full: then it could only freeze again.
         """
         now = time.monotonic()
         if self._server.running:
-            if now < self.look_at:
+            if now < self.check_at:
                 return None
-            self.look_at = now + ASK_EVERY
+            self.check_at = now + CHECK_EVERY
             error = self._server.write_error()
             if error is None:
-                self._pause, self._told = 0.0, ""
+                self._pause, self._reported = 0.0, ""
                 return None
             if shutil.disk_usage(self._server.folder).free < SPACE:
                 return self._once(f"nats-server cannot write; it starts again when the disk has space: {error}")
             self._server.kill()
             return self._start(f"nats-server could not write ({error})")
-        if self._pause and now < self.look_at:
+        if self._pause and now < self.check_at:
             return None
         return self._start("nats-server ended")
 
@@ -141,29 +141,29 @@ class LogServer:
             self._server.start()
         except (LogError, OSError) as error:
             self._pause = min(2 * self._pause + 1, LONGEST_PAUSE)
-            self.look_at = time.monotonic() + self._pause
+            self.check_at = time.monotonic() + self._pause
             return self._once(f"{reason}; it does not start again, and is tried until it does: {error}")
-        self.look_at = time.monotonic() + ASK_EVERY
+        self.check_at = time.monotonic() + CHECK_EVERY
         return f"{reason}; started again"
 
     def _once(self, news: str) -> str | None:
         """Return news that have not been told since all was well."""
-        if self._told:
+        if self._reported:
             return None
-        self._told = news
+        self._reported = news
         return news
 
 
 def supervise(server: LogServer, children: Sequence[Child], signals: Signals, console: Console) -> None:
     """Start again what ends, until a signal asks to stop."""
     while not signals.stop:
-        look_after(server, children, console)
-        looks = [server.look_at, *(child.restart_at for child in children if child.restart_at is not None)]
-        signals.wait(max(0.0, min(looks) - time.monotonic()))
+        check_all(server, children, console)
+        checks = [server.check_at, *(child.restart_at for child in children if child.restart_at is not None)]
+        signals.wait(max(0.0, min(checks) - time.monotonic()))
 
 
-def look_after(server: LogServer, children: Sequence[Child], console: Console) -> None:
+def check_all(server: LogServer, children: Sequence[Child], console: Console) -> None:
     """Look after each once, and print what happened."""
     for part in (server, *children):
-        if news := part.look_after():
+        if news := part.check():
             console.print(news, style="red", markup=False, highlight=False)

@@ -19,7 +19,7 @@ from bus.server import Server
 from cli import demo
 from cli.parts import NAMES
 from cli.settings import Settings, as_environment
-from cli.supervision import Child, LogServer, Signals, look_after, supervise
+from cli.supervision import Child, LogServer, Signals, check_all, supervise
 from services.database import bring_up_to_date, sqlite_url
 
 READY_TIMEOUT = 60.0  # seconds
@@ -101,7 +101,7 @@ def _wait_until_ready(server: LogServer, children: list[Child], url: str, signal
             reason = response.text
         except httpx.HTTPError:
             pass
-        look_after(server, children, console)
+        check_all(server, children, console)
         signals.wait(0.05)
     if not signals.stop:
         raise TimeoutError(f"the services did not become ready within {READY_TIMEOUT:.0f} s: {reason}")

@@ -265,7 +265,7 @@ COMMANDS: tuple[type[Command], ...] = (
 )
 
 
-def kind_of(command: Command) -> Kind:
+def definition_kind(command: Command) -> Kind:
     """Return the kind of definition that a command is about."""
     return cast("Kind", entity_of(command))
 

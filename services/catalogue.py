@@ -85,7 +85,7 @@ class Catalogue:
         if isinstance(event, SettingsDefined):
             self.settings = event.definition
             return
-        kind = kind_of(event)
+        kind = defined_kind(event)
         table = self.of(kind)
         previous = table.pop(event.id, None)
         if previous is not None and not isinstance(previous, VmSpec):
@@ -101,7 +101,7 @@ class Catalogue:
             return FreezeDefined(id=event.id, version=self.freeze_version, definition=self.freeze)
         if isinstance(event, SettingsDefined):
             return SettingsDefined(id=event.id, version=self.settings.version, definition=self.settings)
-        kind = kind_of(event)
+        kind = defined_kind(event)
         current = self.of(kind).get(event.id)
         return tombstone(kind, event.id, 0) if current is None else defined(current)
 
@@ -118,7 +118,7 @@ class Catalogue:
                     yield "group", group
 
 
-def kind_of(event: Defined) -> Kind:
+def defined_kind(event: Defined) -> Kind:
     """Return the kind of definition that a `catalog.*` event is about. A freeze is none, nor are the settings."""
     return cast("Kind", str(event.__struct_config__.tag).removeprefix("catalog."))
 

@@ -8,10 +8,10 @@ from typing import Literal
 from schemas.base import Value
 from schemas.events import BackupAbandoned, DeadSettled
 
-Remedy = DeadSettled | BackupAbandoned  # what to append, so that a fault is none any more
+Remedy = DeadSettled | BackupAbandoned  # what to append, so that a problem is none any more
 
 
-class Fault(Value, frozen=True, kw_only=True):
+class Problem(Value, frozen=True, kw_only=True):
     """Something that should not be, and what can safely be done about it, where there is something."""
 
     text: str
@@ -23,18 +23,18 @@ class Finding(Value, frozen=True, kw_only=True):
 
     level: Literal["ok", "note", "problem"]
     text: str
-    faults: tuple[Fault, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
-def finding(faults: Iterable[Fault | str], fine: str) -> Finding:
-    """Return a problem that names the first fault and counts the others, or `fine`."""
-    found = [fault if isinstance(fault, Fault) else Fault(text=fault) for fault in faults]
+def finding(problems: Iterable[Problem | str], fine: str) -> Finding:
+    """Return a problem that names the first problem and counts the others, or `fine`."""
+    found = [problem if isinstance(problem, Problem) else Problem(text=problem) for problem in problems]
     if not found:
         return Finding(level="ok", text=fine)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return Finding(level="problem", text=found[0].text + more, faults=tuple(found))
+    return Finding(level="problem", text=found[0].text + more, problems=tuple(found))
 
 
-def problem(text: str) -> Finding:
-    """Return a problem of one fault, without a remedy."""
+def failed(text: str) -> Finding:
+    """Return a problem of one problem, without a remedy."""
     return finding([text], "")

@@ -9,7 +9,7 @@ from bus.envelope import Stored
 from schemas import tables as t
 from schemas.definitions import Definition, Group, Kind, ScheduleSpec, VmSpec
 from schemas.events import Defined, FreezeDefined, OfEngine
-from services.catalogue import kind_of
+from services.catalogue import defined_kind
 from services.recorder.changes import Changes, Unprojectable, fitting
 from services.recorder.commands import record_outcome
 from services.recorder.known import Row, identity_of
@@ -47,7 +47,7 @@ def project_definition(changes: Changes, entry: Stored, event: Defined) -> None:
 
 def _definition(changes: Changes, event: Defined) -> None:
     assert not isinstance(event, OfEngine)
-    kind, definition = kind_of(event), event.definition
+    kind, definition = defined_kind(event), event.definition
     table = TABLE_OF[kind]
     row = None if definition is None else fitting(table, _definition_row(definition))
     members = (

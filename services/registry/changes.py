@@ -94,7 +94,7 @@ def _events(catalogue: Catalogue, command: c.Command, actor: str, time: datetime
         return [_frozen(catalogue, command, actor, time)]
     if isinstance(command, c.UpdateSettings):
         return [_settings(catalogue, command, actor, time)]
-    kind = c.kind_of(command)
+    kind = c.definition_kind(command)
     match command:
         case c.Create():
             return [_create(catalogue, kind, command, actor, time)]

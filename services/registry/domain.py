@@ -26,7 +26,7 @@ READS = (
 )
 
 
-class Pending(Value, frozen=True, kw_only=True):
+class PendingCommand(Value, frozen=True, kw_only=True):
     """A command without an answer, and where on the log it stands."""
 
     sequence: int
@@ -38,7 +38,7 @@ class State:
 
     def __init__(self) -> None:
         self.catalogue = Catalogue()
-        self.pending: dict[str, Pending] = {}  # by command, in the order of the log
+        self.pending: dict[str, PendingCommand] = {}  # by command, in the order of the log
         self.processed = ProcessedIds()
 
     @property
@@ -54,7 +54,7 @@ def evolve(state: State, entry: Entry) -> State:
     sent = entry.envelope
     if isinstance(sent.data, Command):
         if sent.id not in state.processed and sent.id not in state.pending:
-            state.pending[sent.id] = Pending(sequence=entry.sequence, sent=sent)
+            state.pending[sent.id] = PendingCommand(sequence=entry.sequence, sent=sent)
     elif isinstance(sent.data, Defined | Rejected):
         if isinstance(sent.data, Defined):
             state.catalogue.evolve(sent.data)
