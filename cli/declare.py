@@ -31,7 +31,7 @@ Act = Literal["create", "update", "delete"]
 
 
 class Section(Value, frozen=True, kw_only=True):
-    """One kind in a document: its list's name, the API's path and list key, and the fields that one may say."""
+    """One kind in a document: its list's name, the API's path and list key, and the fields that it may have."""
 
     name: str
     path: str
@@ -79,7 +79,7 @@ class System:
             self.document[section.name] = [self._entry(section, one) for one in found]
 
     def _entry(self, section: Section, found: dict[str, Any]) -> dict[str, Any]:
-        """Return a definition as a document says it: references by name, nothing that the engine adds."""
+        """Return a definition as an entry of a document: references by name, without what the engine adds."""
         entry = {section.identity: found[section.identity]}
         entry |= {field: found[field] for field in section.fields if field in found}
         if section.name == "vms":
@@ -128,7 +128,7 @@ def read(file: Path) -> Document:
         for number, entry in enumerate(entries or []):
             identity = names[name].identity
             if not isinstance(entry, dict) or not isinstance(entry.get(identity), str):
-                raise ValueError(f"{file}: {name}[{number}] has no {identity!r}")  # noqa: TRY004  a file's fault
+                raise ValueError(f"{file}: {name}[{number}] has no {identity!r}")  # noqa: TRY004  the file is wrong
         given = [entry[names[name].identity] for entry in entries or []]
         if twice := {one for one in given if given.count(one) > 1}:
             raise ValueError(f"{file}: {name}: {min(twice)!r} is there twice")

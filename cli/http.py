@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class ApiServer(uvicorn.Server):
-    """Uvicorn, with signals left to whoever runs it, and our own line when it listens."""
+    """Uvicorn, with signals left to the process, and our own line when it listens."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """`flows repair`: the safe remedies for what `flows doctor` finds. They are shown first, and done when that is wanted.
 
 Nothing is closed or deleted by force: each remedy is one message on the log, with the name of who had it sent, and is
-guarded, so that it is sent once, whoever else repairs.
+guarded, so that it is sent once, however many repair.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _plan(remedy: Remedy) -> str:
 
 
 async def _apply(log: Log, remedy: Remedy) -> str:
-    """Append a remedy, unless somebody has, and return what came of it."""
+    """Append a remedy, unless it is there already, and return the result."""
     subject = subject_of(remedy)
     kind = "settled" if isinstance(remedy, DeadSettled) else "abandoned"
     about = remedy.sequence if isinstance(remedy, DeadSettled) else remedy.request

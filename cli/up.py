@@ -90,7 +90,7 @@ def _demo(folder: Path, settings: Settings, console: Console) -> str:
 
 
 def _wait_until_ready(server: LogServer, children: list[Child], url: str, signals: Signals, console: Console) -> None:
-    """Wait for the API to say that all parts are there, or a signal to stop. Raises `TimeoutError` with the reason."""
+    """Wait until the API reports that all parts run, or a signal to stop. Raises `TimeoutError` with the reason."""
     deadline = time.monotonic() + READY_TIMEOUT
     reason = "the API does not respond"
     while not signals.stop and time.monotonic() < deadline:
@@ -108,7 +108,7 @@ def _wait_until_ready(server: LogServer, children: list[Child], url: str, signal
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise `OSError` that says what to do when a port cannot be listened on."""
+    """Raise `OSError` with what to do when a port cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -96,7 +96,7 @@ class Catalogue:
                 self._names[kind, name_of(event.definition)] = event.id
 
     def undoing(self, event: Defined) -> Defined:
-        """Return the event that makes good what `event` is about to change."""
+        """Return the event that undoes what `event` is about to change."""
         if isinstance(event, FreezeDefined):
             return FreezeDefined(id=event.id, version=self.freeze_version, definition=self.freeze)
         if isinstance(event, SettingsDefined):
@@ -105,7 +105,7 @@ class Catalogue:
         current = self.of(kind).get(event.id)
         return tombstone(kind, event.id, 0) if current is None else defined(current)
 
-    def users(self, kind: Kind, id: str) -> Iterator[tuple[Kind, Definition]]:  # noqa: A002  the definition's own word
+    def users(self, kind: Kind, id: str) -> Iterator[tuple[Kind, Definition]]:  # noqa: A002  the definition's own field
         """Yield what refers to a definition."""
         for flow in self.flows.values():
             target = flow.target_type == kind and flow.target_id == id
@@ -124,7 +124,7 @@ def defined_kind(event: Defined) -> Kind:
 
 
 def defined(definition: Definition) -> Defined:
-    """Return the event that a definition is from here on."""
+    """Return the event that a definition is created or changed."""
     match definition:
         case Vm():
             return VmDefined(id=definition.id, version=definition.version, definition=definition)
@@ -141,5 +141,5 @@ def defined(definition: Definition) -> Defined:
 
 
 def tombstone(kind: Kind, id: str, version: int) -> Defined:  # noqa: A002
-    """Return the event that a definition is no more."""
+    """Return the event that a definition is deleted."""
     return EVENT_OF[kind](id=id, version=version, definition=None)

@@ -65,7 +65,7 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
         "nothing of the scheduler's is due",
     )
     yield await compared(log, tables, folded, patience=PATIENCE)
-    yield finding(_letters(folded), "every message could be used, or is settled")
+    yield finding(_dead_letters(folded), "every message could be used, or is settled")
 
 
 class Due(Value, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ class Workers:
 
 
 def _lost(work: QueueState, workers: Workers, folded: Folded, present: datetime) -> Iterator[Problem]:
-    """Yield requests that nobody works on, and nobody will be given."""
+    """Yield requests that no worker holds, and the queue will not deliver."""
     for id_, request in folded.requested.items():
         if request.sequence in folded.abandoned:
             continue
@@ -141,14 +141,14 @@ def _settleable(folded: Folded, found: Mapping[int, str]) -> Iterator[Problem]:
             yield Problem(text=text, remedy=DeadSettled(sequence=sequence, how="dismissed"))
 
 
-def _letters(folded: Folded) -> Iterator[Problem]:
+def _dead_letters(folded: Folded) -> Iterator[Problem]:
     known = folded.repeats.keys() | folded.wrong.keys()
     return _settleable(
         folded,
         {
-            sequence: f"message {sequence:,} on {letter.subject} could not be used by the {letter.service} "
-            f"({letter.reason}): {letter.error}"
-            for sequence, letter in folded.dead.items()
+            sequence: f"message {sequence:,} on {dead_letter.subject} could not be used by the {dead_letter.service} "
+            f"({dead_letter.reason}): {dead_letter.error}"
+            for sequence, dead_letter in folded.dead.items()
             if sequence not in known
         },
     )
@@ -164,7 +164,7 @@ def _slots(folded: Folded) -> Finding:
 
 
 async def _checkpoint(log: Log, folded: Folded) -> Finding:
-    """Compare what an executor that starts now would know with what the whole log says."""
+    """Compare the state of an executor that starts now with the state folded from the whole log."""
     position = (await log.checkpoint("executor")).position
     restarted = executor_state.State()
     for entry in await log.read(["command.*.*", "rejected.*.*", "flow.*.*", "backup.*.*"], after=position):

@@ -1,4 +1,4 @@
-"""What was looked at, and how it is."""
+"""What a check found."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Literal
 from schemas.base import Value
 from schemas.events import BackupAbandoned, DeadSettled
 
-Remedy = DeadSettled | BackupAbandoned  # what to append, so that a problem is none any more
+Remedy = DeadSettled | BackupAbandoned  # what to append to solve a problem
 
 
 class Problem(Value, frozen=True, kw_only=True):
-    """Something that should not be, and what can safely be done about it, where there is something."""
+    """Something that is wrong, and its safe remedy, where there is one."""
 
     text: str
     remedy: Remedy | None = None
 
 
 class Finding(Value, frozen=True, kw_only=True):
-    """What was looked at, and how it is. A note is worth knowing, and nothing to repair."""
+    """What a check found. A note is worth knowing, and nothing to repair."""
 
     level: Literal["ok", "note", "problem"]
     text: str

@@ -42,7 +42,7 @@ GRACE = timedelta(seconds=3 * WORKER_QUEUE.ack_wait)  # until a message that its
 
 
 class OpenRequest(Value, frozen=True, kw_only=True):
-    """A request for a backup without an end. `quiet`: when the queue has nothing to wait for any more."""
+    """A request for a backup without an end. `quiet`: from when on no delivery of it can be expected."""
 
     sequence: int
     event: BackupRequested
@@ -58,7 +58,7 @@ class Folded:
         self.scheduler = scheduler.State()
         self.requested: dict[str, OpenRequest] = {}  # by backup
         self.begun: dict[str, int] = {}
-        self.abandoned: set[int] = set()  # requests that are to be made anew
+        self.abandoned: set[int] = set()  # requests that are to be replaced
         self.commands: dict[str, Stored] = {}  # on definitions, without an outcome
         self.dead: dict[int, DeadLettered] = {}  # by message
         self.settled: set[int] = set()

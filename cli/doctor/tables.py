@@ -53,7 +53,7 @@ async def _rows(moment: AsyncConnection, statement: Select[*tuple[Any, ...]]) ->
 
 
 async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
-    """Return what the tables say otherwise than the log. A deleted flow's executions are in the tables no more."""
+    """Return where the tables differ from the log. A deleted flow's executions are in the tables no more."""
     e, j = t.executions, t.backup_jobs
     known = {
         id_: execution

@@ -96,7 +96,7 @@ class Subjects:
 def identity_of(sent: Envelope, event: Defined) -> str:
     """Return the identity of a definition from its creation to its deletion, or that of its deletion.
 
-    An id may be used again after a deletion, with versions that begin anew.
+    An id may be used again after a deletion, with versions that begin at 1 again.
     """
     kind = str(event.__struct_config__.tag).removeprefix("catalog.")
     if isinstance(event, OfEngine):

@@ -1,7 +1,7 @@
-"""The registry's decisions: every command on definitions has one answer, in the order of the log (DESIGN §1). Pure.
+"""The registry's decisions: every command on definitions has one outcome, in the order of the log. Pure.
 
-An answer follows from the catalogue as all commands before it have made it. So all registries give the same answer to
-the same command, whichever is first, and a command that comes again, whatever its age, gets none.
+An outcome follows from the catalogue that all commands before it have made. So all registries decide the same about the
+same command, whichever is first, and a command that is repeated, whatever its age, is not decided again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ READS = (
 
 
 class PendingCommand(Value, frozen=True, kw_only=True):
-    """A command without an answer, and where on the log it stands."""
+    """A command without an outcome, and its sequence on the log."""
 
     sequence: int
     sent: Envelope
@@ -43,7 +43,7 @@ class State:
 
     @property
     def oldest(self) -> int | None:
-        """Where on the log the oldest command without an answer stands."""
+        """The sequence of the oldest command without an outcome."""
         return next((pending.sequence for pending in self.pending.values()), None)
 
 
@@ -65,14 +65,14 @@ def evolve(state: State, entry: Entry) -> State:
 
 
 def decide(state: State) -> list[Batch]:
-    """Return the answers that are due, in order; each rests on those before it."""
+    """Return the outcomes that are due, in order; each rests on those before it."""
     batches: list[Batch] = []
     undo: list[Defined] = []
     for id_, pending in state.pending.items():
         sent = pending.sent
         actor = sent.actor or "unknown"
-        answer = changes(state.catalogue, cast("Command", sent.data), actor=actor, time=sent.time)
-        events = [answer] if isinstance(answer, Rejected) else answer
+        outcome = changes(state.catalogue, cast("Command", sent.data), actor=actor, time=sent.time)
+        events = [outcome] if isinstance(outcome, Rejected) else outcome
         for event in events:
             if isinstance(event, Defined):
                 undo.append(state.catalogue.undoing(event))
@@ -83,6 +83,6 @@ def decide(state: State) -> list[Batch]:
                 for event in events
             ]
         )
-    for event in reversed(undo):  # the log has not said so yet
+    for event in reversed(undo):  # they are not on the log yet
         state.catalogue.evolve(event)
     return batches
