@@ -1,4 +1,4 @@
-"""Appending: compare-and-append (docs/architecture.md, "Rules"), one message or an atomic batch, all or nothing."""
+"""Appending: compare-and-append (docs/architecture.md, "The rules"), one message or an atomic batch, all or nothing."""
 
 from __future__ import annotations
 
