@@ -95,7 +95,7 @@ class Server:
         return self.folder / "nats-server.log"
 
     def start(self) -> None:
-        """Start the server and wait until it answers. Raises `FolderInUse` or `ServerError`."""
+        """Start the server and wait until it accepts connections. Raises `FolderInUse` or `ServerError`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock()
         any_port = not self.port
@@ -129,17 +129,17 @@ class Server:
         with self.log_file.open("ab") as output:
             self._process = process.spawn([binary(), "--config", str(config)], output=output, inherit=[self._lock])
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._answers():
+        while not self._accepts():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 process.stop(self._process, patience=10)
-                return self._last_words()
+                return self._last_error()
             time.sleep(0.02)
         return None
 
     def lock(self) -> None:
         """Take the data folder. Raises `FolderInUse` when another server has it.
 
-        A server that was killed a moment ago is given time to end: its threads let go of the lock one by one.
+        A server that was killed a moment ago is given time to end: its threads release the lock one by one.
         """
         if self._lock >= 0:
             return
@@ -164,9 +164,10 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def write_error(self) -> str | None:
-        """Return why the server writes no more; nothing when it does, or does not say.
+        """Return why the server cannot write any more; None when it can, or its monitoring does not respond.
 
-        A stream that could not be written once takes nothing until the server is started again, and tells no client.
+        A stream that could not be written once takes nothing until the server is started again, and reports it to no
+        client.
         """
         connection = HTTPConnection(self.host, self._monitor, timeout=2)
         try:
@@ -179,7 +180,7 @@ class Server:
         return error if "write error" in error else None
 
     def stop(self) -> None:
-        """Stop the server and let go of the folder."""
+        """Stop the server and release the folder."""
         if self._process is not None:
             process.stop(self._process, patience=10)
             self._process = None
@@ -193,7 +194,7 @@ class Server:
             self._process.kill()
             self._process.wait()
 
-    def _answers(self) -> bool:
+    def _accepts(self) -> bool:
         """Tell whether this server, and no other, greets a client; it does so only after JetStream has recovered."""
         try:
             with socket.create_connection((self.host, self.port), timeout=1) as connection:
@@ -201,10 +202,10 @@ class Server:
         except OSError:
             return False
 
-    def _last_words(self) -> str:
+    def _last_error(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()
         bad = [line for line in lines[-20:] if "[FTL]" in line or "[ERR]" in line]
-        return (bad or lines or ["it said nothing"])[-1]
+        return (bad or lines or ["it logged nothing"])[-1]
 
     def _password(self) -> str:
         file = self.folder / "nats-password"

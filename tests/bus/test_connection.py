@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.connection import Address, Connection, address, connect, without_password
+from bus.connection import Address, Connection, connect, parse_url, without_password
 from bus.errors import Unavailable
 from bus.log import Log
 from bus.server import Server
@@ -128,7 +128,7 @@ async def test_a_service_whose_password_is_refused_ends_and_says_why(
 def test_credentials_are_options_and_hold_for_all_servers(
     url: str, servers: list[str], credentials: dict[str, str]
 ) -> None:
-    assert address(url) == Address(servers=servers, credentials=credentials)
+    assert parse_url(url) == Address(servers=servers, credentials=credentials)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_the_last_words_of_a_service(logged: str, last: str, tmp_path: Path) -> 
     child = object.__new__(Child)
     child.log_file = tmp_path / "part.log"
     child.log_file.write_text(logged)
-    assert child.last_words == last
+    assert child.last_line == last
 
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from schemas.events import (
 )
 from schemas.ids import ENGINE
 from services import database
-from services.recorder.projection import Aside
+from services.recorder.changes import DeadLetter
 from services.recorder.store import Tables as Store
 from tests.support import T0, due, engine_settings, flow, group, history, repository, sent, stored, vm
 
@@ -110,7 +110,7 @@ class Tables:
         for start in range(0, len(entries), size):
             await self.store.apply(entries[start : start + size], STREAM, self.say)
 
-    async def say(self, aside: Sequence[Aside]) -> None:
+    async def say(self, aside: Sequence[DeadLetter]) -> None:
         self.aside += [(one.entry.sequence, one.reason) for one in aside]
 
     async def rows(self, table: Any) -> list[dict[str, Any]]:
@@ -193,7 +193,7 @@ async def test_a_batch_is_written_whole_or_not_at_all(tables: Tables, size: int)
     entries = history(*HOUSE, STARTED, STARTED)
     await tables.take(entries[:4], 4)
 
-    async def crash(_: Sequence[Aside]) -> None:
+    async def crash(_: Sequence[DeadLetter]) -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
