@@ -19,7 +19,7 @@ from bus.connection import Connection, connect
 from bus.errors import Unavailable
 from bus.log import Log
 from bus.stream import Queue
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from services.consuming import Handler, router
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ async def _work(service: Service, client: Connection, lost: asyncio.Event, stop:
         if failure:
             raise failure
     finally:
-        await ended(*waits)
+        await cancel_and_wait(*waits)
 
 
 def subscribe(broker: NatsBroker, queue: Queue, handler: Handler, *, slots: int) -> None:

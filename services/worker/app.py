@@ -21,7 +21,7 @@ from bus.envelope import Stored
 from bus.errors import Unavailable
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.events import BackupRequested
 from services.consuming import Ack, Delivery, Nack, Outcome
 from services.hosting import Subscribe
@@ -90,7 +90,7 @@ class Worker:
             self._history.wake()
             for run in self._held.values():
                 run.stop()
-            await ended(*tasks)
+            await cancel_and_wait(*tasks)
 
     def _heed(self) -> None:
         """Give up what the log says is lost, and stop what it says is to stop."""
@@ -117,9 +117,9 @@ class Worker:
         try:
             return await self._runner.run(run)
         except Stopping:
-            del self._held[request.backup_id]  # and the last note does not claim it
+            del self._held[request.backup_id]  # so the last status does not claim it
             with suppress(Unavailable):
-                await self._presence.write(again=False)
+                await self._presence.publish(again=False)
             return Nack()
         finally:
             self._held.pop(request.backup_id, None)

@@ -1,4 +1,4 @@
-"""Signs of life: to the server for each message that is worked on, and to other workers in a note beside the log."""
+"""Signs of life: to the server for each message that is worked on, and to other workers in a status beside the log."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import msgspec
 from bus.errors import Unavailable
 from bus.log import Log
 from schemas.events import BackupRequested
-from services.worker import note
+from services.worker import status
 from services.worker.domain import Attempts
 from services.worker.history import History
 from services.worker.run import Run, Stopping
 
-NOTE_PAUSE = 1.0  # seconds between two notes at least
-NOTE_KEPT = 3600.0  # seconds for which a dead worker's note stays for operators to see
-TIDY_EVERY = 600.0  # seconds between looks for notes of dead workers
+STATUS_PAUSE = 1.0  # seconds between two publications at least
+STATUS_KEPT = 3600.0  # seconds for which a dead worker's status stays for operators to see
+TIDY_EVERY = 600.0  # seconds between searches for the status of dead workers
 
 
 class Presence:
@@ -47,30 +47,30 @@ class Presence:
         self._history = history
         self._lease = lease
         self._changed = asyncio.Event()
-        self._writing = asyncio.Lock()
-        self._written: dict[str, Any] = {}
+        self._publishing = asyncio.Lock()
+        self._published: dict[str, Any] = {}
 
     def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """Return what is to run for as long as this worker lives."""
-        return self._keep_alive(), self._keep_note(), self._tidy()
+        return self._keep_alive(), self._keep_status(), self._tidy()
 
     def changed(self) -> None:
-        """Note what is held soon: it has changed."""
+        """Publish what is held soon: it has changed."""
         self._changed.set()
 
-    async def write(self, *, again: bool = True) -> None:
-        """Write the note now; unless `again`, only if it has changed. Raises `Unavailable`."""
-        async with self._writing:
-            mine = note.WorkerNote(
+    async def publish(self, *, again: bool = True) -> None:
+        """Publish the status now; unless `again`, only if it has changed. Raises `Unavailable`."""
+        async with self._publishing:
+            mine = status.WorkerStatus(
                 slots=self._slots,
                 holding=sorted(backup_id for backup_id, run in self._held.items() if not run.lost),
                 engines=self._engines,
                 position=self._history.position,
             )
             value = msgspec.to_builtins(mine)
-            if again or value != self._written:
-                await self._log.note(note.key_of(self._worker), value)
-                self._written = value
+            if again or value != self._published:
+                await self._log.put_status(status.key_of(self._worker), value)
+                self._published = value
 
     async def held_elsewhere(self, request: BackupRequested, attempts: Attempts) -> float:
         """Return in how many seconds another worker that is at work on a backup will be taken for dead; 0: none is.
@@ -80,8 +80,8 @@ class Presence:
         attempt = attempts.begun.get(request.backup_id)
         if attempt is None or attempt.over or attempt.worker == self._worker:
             return 0
-        theirs, at = await self._log.read_note(note.key_of(attempt.worker)), await self._log.time()
-        return note.silent_in(attempt, request.backup_id, theirs, now=at, lease=self._lease)
+        theirs, at = await self._log.get_status(status.key_of(attempt.worker)), await self._log.time()
+        return status.silent_in(attempt, request.backup_id, theirs, now=at, lease=self._lease)
 
     async def _keep_alive(self) -> None:
         """Tell the server again and again that the messages are being worked on."""
@@ -97,21 +97,21 @@ class Presence:
         for run in list(self._held.values()):
             await run.delivery.extend()
 
-    async def _keep_note(self) -> None:
-        """Write the note at every change and every few seconds."""
+    async def _keep_status(self) -> None:
+        """Publish the status at every change and every few seconds."""
         while True:
             self._changed.clear()
             with suppress(Unavailable):
-                await self.write()
-            await asyncio.sleep(NOTE_PAUSE)
+                await self.publish()
+            await asyncio.sleep(STATUS_PAUSE)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), max(0.0, self._lease / 6 - NOTE_PAUSE))
+                await asyncio.wait_for(self._changed.wait(), max(0.0, self._lease / 6 - STATUS_PAUSE))
 
     async def _tidy(self) -> None:
-        """Remove the notes of workers that have been dead for long."""
+        """Delete the status of workers that have been dead for long."""
         while True:
             with suppress(Unavailable):
-                notes, at = await self._log.notes(note.PREFIX), await self._log.time()
-                for key in note.outdated(notes, now=at, keep=NOTE_KEPT):
-                    await self._log.remove_note(key)
+                statuses, at = await self._log.statuses(status.PREFIX), await self._log.time()
+                for key in status.outdated(statuses, now=at, keep=STATUS_KEPT):
+                    await self._log.delete_status(key)
             await asyncio.sleep(TIDY_EVERY)

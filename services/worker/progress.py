@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from bus.errors import Unavailable, Unknown
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.events import BackupProgressed
 from services.worker.engines.engine import Progress
 from services.worker.reports import Reports
@@ -24,7 +24,7 @@ async def reported(run: Run, reports: Reports) -> AsyncIterator[asyncio.Queue[Pr
     try:
         yield queue
     finally:
-        await ended(task)
+        await cancel_and_wait(task)
 
 
 async def _report(run: Run, reports: Reports, queue: asyncio.Queue[Progress]) -> None:

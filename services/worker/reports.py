@@ -20,7 +20,7 @@ class Reports:
 
     async def report(self, run: Run, event: AttemptEvent) -> int:
         """Append a report about a run, and return where on the log it is. Raises `Unavailable`, `Unknown`."""
-        return await self._log.ask(self.envelope(run, event))
+        return await self._log.publish_once(self.envelope(run, event))
 
     def envelope(self, run: Run, event: AttemptEvent) -> Envelope:
         """Return a report in its envelope."""
