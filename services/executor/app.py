@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
+from bus.clock import Clock, now
 from bus.envelope import Entry, Stored
 from bus.log import Log
 from bus.subjects import CATALOG
@@ -28,7 +29,8 @@ class Executor:
     name = "executor"
     reads: Sequence[str] = READS
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Clock = now) -> None:
+        self._clock = clock  # for what is observed; decisions take their time from the log
         self._state = State()
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
@@ -43,7 +45,7 @@ class Executor:
             others = [entry for entry in await log.latest([CATALOG], until=start) if entry.sequence not in known]
             for entry in sorted([*versions, *others], key=lambda entry: entry.sequence):
                 self.evolve(entry)
-        self._decider = Decider(log, self, start=start, before=self._save)
+        self._decider = Decider(log, self, start=start, clock=self._clock, before=self._save)
 
     async def run(self) -> None:
         parts = (self._decider.run(), watch(self._log, self._outstanding, self._abandon))
