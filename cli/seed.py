@@ -39,6 +39,7 @@ class Said:
         self.settings = Settings()
         self.named: set[str] = set()  # settings that somebody has spoken of
         self.pending: dict[str, UpdateSettings] = {}  # by id: commands without an outcome
+        self._over: set[str | None] = set()  # commands with one; what is there again has no effect
         for entry in entries:
             self.take(entry)
 
@@ -48,15 +49,20 @@ class Said:
         sent = entry.envelope
         match sent.data:
             case UpdateSettings() as command:
-                self.pending[sent.id] = command
+                if sent.id not in self._over:
+                    self.pending[sent.id] = command
                 self.named |= {name for name in VARIABLES if getattr(command.patch, name) is not UNSET}
             case SettingsDefined() as event:
                 self.settings = event.definition
-                self.pending.pop(sent.causationid or "", None)
+                self._end(sent.causationid)
             case Rejected():
-                self.pending.pop(sent.causationid or "", None)
+                self._end(sent.causationid)
             case _:
                 pass
+
+    def _end(self, command_id: str | None) -> None:
+        self._over.add(command_id)
+        self.pending.pop(command_id or "", None)
 
     def unspoken(self, given: Iterable[str]) -> list[str]:
         """Return which of these settings the environment may seed."""
@@ -84,6 +90,12 @@ async def seed(url: str, given: Mapping[str, int]) -> None:
         said = await _settled(flows_log)
     finally:
         await client.close()
+    if said.pending:
+        log.warning(
+            "no registry has answered within %.0f s: what FLOWS_… variables seed counts when one does",
+            PATIENCE,
+            extra={"action": "settings_pending", "commands": list(said.pending)},
+        )
     for name, value in given.items():
         if (there := said.value(name)) != value:
             log.warning(
