@@ -51,7 +51,7 @@ from bus.clock import now
 from bus.connection import connect
 from bus.errors import LogError
 from bus.log import Log
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from services import database
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def create_app(
     async def resources(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
         read_model = ReadModel(database.reader(database_url))
-        flows_log = await Log.open(client, answer_timeout=REPLY_TIMEOUT)
+        flows_log = await Log.open(client, reply_timeout=REPLY_TIMEOUT)
         end = (await flows_log.identity()).last_sequence
         commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
@@ -92,7 +92,7 @@ def create_app(
         try:
             yield
         finally:
-            await ended(*tasks)
+            await cancel_and_wait(*tasks)
             await read_model.close()
             await client.close()
 
@@ -115,6 +115,7 @@ def create_app(
         logging_config=None,
         debug=False,
     )
+    openapi.name_engines(app.openapi_schema)
     openapi.correct(app.openapi_schema)
     return app
 

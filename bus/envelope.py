@@ -1,6 +1,6 @@
 """The envelope: every message body is a CloudEvents 1.0 JSON object (structured mode), complete even in a file.
 
-Decoding is total: what cannot be read comes back as a value that says why, never as an exception.
+Decoding is total: what cannot be read comes back as a value with the reason, never as an exception.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import msgspec
 
 from bus.subjects import TABLE, key_of, subject_of, type_of
 from schemas.base import Message, Value
+from schemas.commands import CreateSchedule, UpdateSchedule
+from schemas.events import ScheduleDefined
+from schemas.renamed import has_old_names, renamed_in
 
 
 class Envelope(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,7 +64,7 @@ Entry = Stored | Unreadable
 
 
 class _Outer(msgspec.Struct):
-    """An envelope whose data is not looked into."""
+    """An envelope whose data is not decoded."""
 
     specversion: str
     id: str
@@ -114,15 +117,23 @@ def encode(event: Envelope) -> bytes:
 
 
 def decode(*, sequence: int, subject: str, stored_at: datetime, body: bytes) -> Entry:
-    """Return the entry that a body holds; `Unreadable` when it is not an envelope, or lies about its type."""
+    """Return the entry that a body holds; `Unreadable` when it is not an envelope, or its type or subject are wrong."""
     try:
         event = _decoder.decode(body)
+        if isinstance(event.data, ScheduleDefined | CreateSchedule | UpdateSchedule) and has_old_names(body):
+            event = _upcast(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return _unreadable(sequence, subject, stored_at, body, str(error))
     if subject != subject_of(event.data) or event.type != type_of(event.data):
         error = f"a message of type {event.type!r} about {event.subject!r} does not belong on {subject!r}"
         return _unreadable(sequence, subject, stored_at, body, error)
     return Stored(sequence=sequence, subject=subject, stored_at=stored_at, body=body, envelope=event)
+
+
+def _upcast(body: bytes) -> Envelope:
+    """Return the envelope of a message that was written with older names of fields."""
+    outer: dict[str, Any] = msgspec.json.decode(body)
+    return msgspec.convert({**outer, "data": renamed_in(outer["data"])}, _Typed)
 
 
 def _unreadable(sequence: int, subject: str, stored_at: datetime, body: bytes, error: str) -> Unreadable:

@@ -1,7 +1,7 @@
-"""Definitions: what people tell the engine.
+"""Definitions: what people configure.
 
-For each kind a *spec* (what one may say), a *patch* (an update, where a field left out stays as it is) and the
-*definition* itself (the spec with its id, version and times).
+For each kind a *spec* (the fields that people set), a *patch* (an update, where a field left out stays as it is) and
+the *definition* itself (the spec with its id, version and times).
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ DstGap = Literal["shift", "skip"]
 DstFold = Literal["first", "both"]
 Weekday = Literal["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 BackupType = Literal["auto", "full", "incremental"]
-EngineName = Literal["directory", "simulated"]
+EngineName = Annotated[
+    str,
+    Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)", description="the name of a backup engine", examples=["directory"]),
+]
 Setting = Annotated[str, Meta(max_length=1024)] | int | float | bool
 
 CronExpression = Annotated[
@@ -125,7 +128,7 @@ class Exclusion(Value, frozen=True, kw_only=True):
 Exclusions = Annotated[list[Exclusion], Meta(max_length=100)]
 Expressions = Annotated[list[CronExpression], Meta(max_length=20)]
 Inclusions = Annotated[list[LocalTime], Meta(max_length=1000)]
-SpreadSeconds = Annotated[int, Meta(ge=0, le=86_400)]
+JitterSeconds = Annotated[int, Meta(ge=0, le=86_400)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]  # a hundred years: what lies before is out of the calendar's reach
 
 
@@ -133,7 +136,7 @@ class ScheduleSpec(Value, frozen=True, kw_only=True):
     """When: cron expressions in a time zone, and what to do about occurrences that passed while nothing ran.
 
     It fires when any of its expressions matches, from `start_date` to `end_date` (both included) and outside its
-    exclusions, and at its `inclusions` (local times) whatever is excluded. `spread_seconds`: each flow begins up to so
+    exclusions, and at its `inclusions` (local times) whatever is excluded. `jitter_seconds`: each flow begins up to so
     much later, always by the same time.
     """
 
@@ -148,7 +151,7 @@ class ScheduleSpec(Value, frozen=True, kw_only=True):
     inclusions: Inclusions = []
     start_date: date | None = None
     end_date: date | None = None
-    spread_seconds: SpreadSeconds = 0
+    jitter_seconds: JitterSeconds = 0
     enabled: bool = True
     catch_up: CatchUp = "last"
     catch_up_window_seconds: Count = 86_400
@@ -169,7 +172,7 @@ class SchedulePatch(Value, frozen=True, kw_only=True):
     inclusions: Inclusions | UnsetType = UNSET
     start_date: date | UnsetType | None = UNSET
     end_date: date | UnsetType | None = UNSET
-    spread_seconds: SpreadSeconds | UnsetType = UNSET
+    jitter_seconds: JitterSeconds | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     catch_up: CatchUp | UnsetType = UNSET
     catch_up_window_seconds: Count | UnsetType = UNSET
@@ -377,10 +380,10 @@ Definition = Vm | Group | Schedule | Repository | Policy | Flow
 Spec = VmSpec | GroupSpec | ScheduleSpec | RepositorySpec | PolicySpec | FlowSpec
 Patch = VmPatch | GroupPatch | SchedulePatch | RepositoryPatch | PolicyPatch | FlowPatch
 
-# what in a schedule says when it fires: a change begins its calendar anew
+# the fields of a schedule that decide when it fires: a change starts its calendar again
 CALENDAR_FIELDS = (
     *("cron_expression", "more_expressions", "timezone", "dst_gap", "dst_fold", "exclusions", "inclusions"),
-    *("start_date", "end_date", "spread_seconds"),
+    *("start_date", "end_date", "jitter_seconds"),
 )
 
 DEFINITIONS: dict[Kind, type[Definition]] = {

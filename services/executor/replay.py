@@ -1,19 +1,21 @@
 """Replay: take the executor's decisions again, on what it knew then, with today's code. Pure.
 
-A decision says on which position of the log it was taken. So any stretch of the log, from its beginning, is a test: the
-state folded up to that position must give the same decision.
+A decision carries the position of the log that it was taken on. So any part of the log, from its beginning, is a test:
+the state folded up to that position must give the same decision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from bus.envelope import Stored
+from bus.subjects import matches
 from schemas.base import Value
 from schemas.events import BackupRequested, BackupSkipped, SettingsDefined
 from services.decision import Decision
 from services.executor.domain import decide
-from services.executor.state import State, evolve
+from services.executor.state import READS, State, evolve
 
 SOURCE = "executor"
 
@@ -59,7 +61,8 @@ def replay(entries: Sequence[Stored], *, complete: bool = True) -> Iterator[Repl
         while positions and positions[-1] < entry.sequence:
             position = positions.pop()
             yield from _compare(state, position, taken_on[position], limited)
-        evolve(state, entry)
+        if _is_read(entry.subject):
+            evolve(state, entry)
     while positions:
         position = positions.pop()
         yield from _compare(state, position, taken_on[position], limited)
@@ -68,8 +71,14 @@ def replay(entries: Sequence[Stored], *, complete: bool = True) -> Iterator[Repl
         yield from (Replayed(position=end, entry=None, today=one) for batch in decide(state) for one in batch)
 
 
+@lru_cache(maxsize=100_000)
+def _is_read(subject: str) -> bool:
+    """Tell whether the executor reads a subject: the time of any other message is none that it knows."""
+    return any(matches(pattern, subject) for pattern in READS)
+
+
 def _compare(state: State, position: int, recorded: Sequence[Stored], limited: int | None) -> Iterator[Replayed]:
-    """Compare decisions by id; one whose id was derived otherwise by older code, by what it says.
+    """Compare decisions by id; one whose id older code derived in another way, by its content.
 
     `limited`: where the log begins to have settings.
     """

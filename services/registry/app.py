@@ -1,4 +1,4 @@
-"""The registry's shell: says yes or no to changes of definitions. Any number of them may run."""
+"""The registry's shell: accepts or rejects changes of definitions. Any number of them may run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.registry.domain import READS, State, decide, evolve
 
 
 class Registry:
-    """Answers every command on definitions."""
+    """Decides every command on definitions."""
 
     name = "registry"
     reads: Sequence[str] = READS
@@ -27,7 +27,7 @@ class Registry:
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the registry follows
         self._checkpoints = Checkpoints(log, self.name)
-        start, self._state.answered = await self._checkpoints.load()
+        start, self._state.processed = await self._checkpoints.load()
         if start:
             for entry in await log.latest([CATALOG], until=start):
                 evolve(self._state, entry)
@@ -40,7 +40,7 @@ class Registry:
         evolve(self._state, entry)
 
     def decide(self, at: datetime) -> Sequence[Batch]:
-        del at  # a command's answer carries the time of the command
+        del at  # a command's outcome carries the time of the command
         return decide(self._state)
 
     def wake_at(self, at: datetime) -> datetime | None:
@@ -48,4 +48,4 @@ class Registry:
 
     async def _save(self, due: bool) -> None:
         if not due:
-            await self._checkpoints.save(self._decider.position, self._state.answered)
+            await self._checkpoints.save(self._decider.position, self._state.processed)

@@ -1,4 +1,4 @@
-"""What a command changes in a catalogue: `catalog.*` events, or one `rejected.*` that says why not. Pure."""
+"""What a command changes in a catalogue: `catalog.*` events, or one `rejected.*` with the reason. Pure."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ from schemas.ids import ENGINE, instant
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
 from services.scheduler import calendar
+from services.worker.engines import registration
 
 LARGEST = 7 * 1024 * 1024  # bytes of one definition: it has to fit into one message of the log
 
@@ -53,7 +54,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class _Refusal(Exception):
-    """A 'no' on its way out of a check."""
+    """Why a command is rejected: raised by a check."""
 
     def __init__(self, code: RejectionCode, reason: str, field: str | None = None) -> None:
         super().__init__(reason)
@@ -63,16 +64,18 @@ class _Refusal(Exception):
 
 
 def changes(catalogue: Catalogue, command: c.Command, *, actor: str, time: datetime) -> Sequence[Defined] | Rejected:
-    """Return what a command changes (the same again when it asks for what is already so), or why it is refused.
+    """Return what a command changes (the same definition again when nothing differs), or why it is rejected.
 
     `actor` and `time` are the command's own.
     """
     try:
         events = _events(catalogue, command, actor, time)
         _check_size(events)
-    except _Refusal as no:
+    except _Refusal as refusal:
         entity, verb = c.entity_of(command), c.verb_of(command)
-        return Rejected(entity=entity, verb=verb, id=command.id, code=no.code, reason=no.reason, field=no.field)
+        return Rejected(
+            entity=entity, verb=verb, id=command.id, code=refusal.code, reason=refusal.reason, field=refusal.field
+        )
     return events
 
 
@@ -91,7 +94,7 @@ def _events(catalogue: Catalogue, command: c.Command, actor: str, time: datetime
         return [_frozen(catalogue, command, actor, time)]
     if isinstance(command, c.UpdateSettings):
         return [_settings(catalogue, command, actor, time)]
-    kind = c.kind_of(command)
+    kind = c.definition_kind(command)
     match command:
         case c.Create():
             return [_create(catalogue, kind, command, actor, time)]
@@ -176,7 +179,7 @@ def _change(
             enabled = structs.replace(current, enabled=True)
             if current.enabled:
                 return [defined(current)]
-            # it keeps the instant since when it is scheduled: so what passed meanwhile is owed
+            # it keeps the instant since when it is scheduled: so what passed meanwhile is due
             return [defined(structs.replace(enabled, version=current.version + 1, updated_at=time))]
         case c.Enable():
             changed = structs.replace(current, enabled=True)
@@ -197,7 +200,7 @@ def _change(
         case _:
             raise TypeError(f"{command!r} is not about a definition")
     if changed == current:
-        return [defined(current)]  # said again, so that the command has its answer on the log
+        return [defined(current)]  # emitted again, so that the command has its outcome on the log
     _check(catalogue, kind, changed)
     return [defined(_revised(current, changed, time))]
 
@@ -207,7 +210,7 @@ def _given(patch: Patch | SettingsPatch) -> dict[str, object]:
 
 
 def _revised(current: D, changed: D, time: datetime) -> D:
-    """Return the next version. What changes when a flow or schedule fires starts its calendar anew, from `time`."""
+    """Return the next version. What changes when a flow or schedule fires starts its calendar again, from `time`."""
     revised = structs.replace(changed, version=current.version + 1, updated_at=time)
     match current, changed:
         case (Flow(), Flow()):
@@ -287,15 +290,23 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
             for member in definition.members:
                 _known(catalogue, "vm", member.context_id, "context_id")
         case Schedule():
-            if fault := calendar.fault(definition):
-                raise _Refusal("invalid", fault.reason, fault.field)
+            if error := calendar.validate(definition):
+                raise _Refusal("invalid", error.reason, error.field)
         case Repository():
-            if definition.type == "directory" and not definition.location.startswith("/"):
-                raise _Refusal("invalid", f"the folder {definition.location!r} is not an absolute path", "location")
+            _check_repository(catalogue, definition)
         case Flow():
             _check_flow(catalogue, definition)
         case Policy():
             pass
+
+
+def _check_repository(catalogue: Catalogue, repository: Repository) -> None:
+    """Check a repository by its engine's rules, unless location and settings stay: an older one may be renamed."""
+    before = catalogue.repositories.get(repository.id)
+    if before is not None and (before.location, before.config) == (repository.location, repository.config):
+        return
+    if invalid := registration.validate(repository.type, repository.location, repository.config):
+        raise _Refusal("invalid", invalid.reason, invalid.field)
 
 
 def _check_flow(catalogue: Catalogue, flow: Flow) -> None:

@@ -17,10 +17,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def api(running: Running) -> Iterator[Client]:
-    client = running.client()
-    yield client
-    client.close()
+def api(running: Running) -> Client:
+    return running.client()
 
 
 _numbers = itertools.count()
@@ -28,5 +26,5 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def unique() -> str:
-    """A name that no other test uses."""
-    return f"n{next(_numbers)}"
+    """A name that no other test uses, nor begins one of its own with: n1 and a zero behind it would be n10."""
+    return f"n{next(_numbers)}x"

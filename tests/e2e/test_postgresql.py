@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bus.server import Server, free_port
+from bus.server import Server
 from tests.databases import new_database
 from tests.made import flow
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Client
+
+pytestmark = pytest.mark.server
 
 TOKEN = "a-token-for-tests"
 
@@ -24,7 +27,7 @@ class Distributed:
     def __init__(self, folder: Path, database_url: str) -> None:
         self.server = Server(folder / "nats")
         self.server.start()
-        self.port = free_port("127.0.0.1")
+        self.port = reserved_port()
         token = folder / "token"
         token.write_text(TOKEN)
         token.chmod(0o600)
@@ -66,7 +69,7 @@ def test_every_question_on_postgresql(distributed: Distributed, tmp_path: Path) 
     api = Client(f"http://127.0.0.1:{distributed.port}", TOKEN)
     api.until_up()
     api.until("/protection-flows", lambda found: found["total"] == 0)
-    schedule = api.create("/schedules", name="often", cron_expression="*/5 * * * *", spread_seconds=20)
+    schedule = api.create("/schedules", name="often", cron_expression="*/5 * * * *", jitter_seconds=20)
     made = flow(api, "flow", vms=3, schedule_id=schedule["id"], labels={"tier": "gold"}, max_concurrent_jobs=1)
     other = flow(api, "other", vms=2, config={"failure_rate": 1.0})
     good = api.call("POST", f"/protection-flows/{made['id']}/execute", status=202)

@@ -1,7 +1,7 @@
 """Record golden histories: `python -m tests.histories.record [NAME …]` writes tests/histories/NAME.jsonl.
 
-Each is what a real run left on a real log, services and all. tests/services/test_histories.py replays them: record one
-anew only when a rule was meant to change.
+Each is what a real run left on a real log, services and all. tests/services/executor/test_histories.py replays them:
+record one anew only when a rule was meant to change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from services.scheduler.app import Scheduler
 from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
 from tests.services.conftest import Engine
-from tests.services.test_services import house
+from tests.services.house import house
 from tests.support import eventually, sent
 
 HERE = Path(__file__).parent
@@ -218,11 +218,11 @@ async def zombie(engine: Engine) -> None:
         (request,) = await engine.until("backup.requested.*")
         about = {field: getattr(request, field) for field in ("flow_id", "execution_id", "backup_id", "context_id")}
         dead = BackupStarted(**about, attempt=1, worker="thought-dead")
-        await engine.log.ask(sent(dead, id="dead", time=now()))
+        await engine.log.publish_once(sent(dead, id="dead", time=now()))
         async with engine.running(Worker()):
             await engine.until("backup.completed.*")
             await over(engine)
-        await engine.log.ask(sent(BackupFailed(**about, attempt=1, error="late"), id="late", time=now()))
+        await engine.log.publish_once(sent(BackupFailed(**about, attempt=1, error="late"), id="late", time=now()))
 
 
 @scenario

@@ -16,10 +16,19 @@ from schemas.events import VmDefined
 from services import database
 from services.database import WrongRevision, bring_up_to_date, prepare, state, upgrade
 from services.recorder.store import Tables
-from tests.services.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
+from tests.services.recorder.test_projection import (
+    COMPLETED,
+    FAILED,
+    HOUSE,
+    PLANNED,
+    REQUESTED,
+    SKIPPED,
+    STARTED,
+    STREAM,
+)
 from tests.support import engine_settings, history, vm
 
-REVISIONS = ["0001", "0002", "0003", "0004"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
 
 
 def run(url: str, *statements: str) -> list[Any]:

@@ -390,10 +390,13 @@ class History:
         for flow_id, spans in self.spans.items():
             missed = [(one.first, one.last) for _, one in self.missed[flow_id]]
             executed: dict[datetime, int] = Counter()
+            answered: set[datetime] = set()  # also by a skip that says that it was due by replaced definitions only
             for one in {due.occurrence for _, due in self.dues[flow_id]}:
                 id_ = scheduled_execution_id(flow_id, one)
                 counted = [skip for _, skip in self.skips.get(id_, ()) if skip.reason != CHANGED]
                 executed[one] = len(self.starts.get(id_, ())) + len(counted)
+                if id_ in self.skips:
+                    answered.add(one)
             owed = {at for span in spans for at in self._owed(span, until)}
             possible = {
                 at for span in spans for at in span.occurrences(span.after, min(until, (span.closed or until) + SLACK))
@@ -401,7 +404,7 @@ class History:
             for at in sorted(owed | set(executed)):
                 passed = sum(first <= at <= last for first, last in missed)
                 outcomes = executed.get(at, 0) + passed
-                if at in owed and not outcomes:
+                if at in owed and not outcomes and at not in answered:
                     yield Violation(rule="lost occurrence", text=f"{flow_id} at {at:%H:%M} has no outcome")
                 if executed.get(at, 0) and passed:
                     yield Violation(rule="two outcomes", text=f"{flow_id} at {at:%H:%M} was executed and missed")

@@ -19,11 +19,11 @@ from nats.js import api
 
 from bus import appending, reading
 from bus import log as real
-from bus.checkpoint import Checkpoint, Note
+from bus.checkpoint import Checkpoint, Status
 from bus.envelope import Entry
 from bus.errors import LogError, TooLarge, Unavailable, Unknown
 from bus.stream import Queue
-from services.hosting import Delivery
+from services.consuming import Delivery
 from tests.simulation.loop import Process, current
 from tests.simulation.server import POLL, Headers, Server, Waiter
 
@@ -112,13 +112,13 @@ class SimulatedLog(real.Log):
         self,
         link: Link,
         *,
-        answer_timeout: float = real.ANSWER_TIMEOUT,
+        reply_timeout: float = real.REPLY_TIMEOUT,
         meddle: Meddle = _leave_alone,
         process: Process | None = None,
     ) -> None:
         nothing: Any = None  # JetStream's own client is never asked
-        appending.Appender.__init__(self, _Client(link), nothing, answer_timeout)  # type: ignore[arg-type]
-        reading.Reader.__init__(self, self._client, nothing)
+        appending.Appender.__init__(self, _Client(link), nothing, reply_timeout)  # type: ignore[arg-type]
+        reading.LogReader.__init__(self, self._client, nothing)
         self.link = link
         self._server = link.server
         self._meddle = meddle
@@ -244,28 +244,28 @@ class SimulatedLog(real.Log):
     async def time(self) -> datetime:
         return await self._question(self._server.now)
 
-    async def note(self, key: str, value: dict[str, Any]) -> None:
-        def pin() -> None:
-            self._server.notes[key] = Note(value=value, at=self._server.now())
+    async def put_status(self, key: str, value: dict[str, Any]) -> None:
+        def put() -> None:
+            self._server.statuses[key] = Status(value=value, at=self._server.now())
 
-        await self._question(pin)
+        await self._question(put)
 
-    async def read_note(self, key: str) -> Note | None:
-        return await self._question(lambda: self._server.notes.get(key))
+    async def get_status(self, key: str) -> Status | None:
+        return await self._question(lambda: self._server.statuses.get(key))
 
-    async def remove_note(self, key: str) -> None:
-        await self._question(lambda: self._server.notes.pop(key, None))
+    async def delete_status(self, key: str) -> None:
+        await self._question(lambda: self._server.statuses.pop(key, None))
 
-    async def notes(self, prefix: str) -> dict[str, Note]:
-        notes = self._server.notes
-        return await self._question(lambda: {key: note for key, note in notes.items() if key.startswith(prefix)})
+    async def statuses(self, prefix: str) -> dict[str, Status]:
+        statuses = self._server.statuses
+        return await self._question(lambda: {key: status for key, status in statuses.items() if key.startswith(prefix)})
 
     async def checkpoint(self, service: str) -> Checkpoint:
         none = Checkpoint(created=CREATED, position=0)
         return await self._question(lambda: self._server.checkpoints.get(service, none))
 
-    async def save_checkpoint(self, service: str, position: int, *, answered: int = 0) -> None:
-        found = Checkpoint(created=CREATED, position=position, answered=answered)
+    async def save_checkpoint(self, service: str, position: int, *, processed: int = 0) -> None:
+        found = Checkpoint(created=CREATED, position=position, processed=processed)
         await self._question(lambda: self._server.checkpoints.__setitem__(service, found))
 
     async def checkpoint_part(self, service: str, number: int) -> bytes:
@@ -315,7 +315,8 @@ class SimulatedLog(real.Log):
         entry = server.entry(sequence)
         if entry is None:
             return await self.take(queue)
-        return Delivery(entry=entry, number=number, message=Message(self, queue, sequence))  # type: ignore[arg-type]
+        message: Any = Message(self, queue, sequence)
+        return Delivery(entry=entry, number=number, message=message, lease=queue.ack_wait)
 
     def tell(self, work: Callable[[], None]) -> None:
         """Have the server do something, and wait for no answer."""

@@ -1,0 +1,197 @@
+"""The registry's decisions: given a catalogue, when a command comes, then definitions or a refusal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from schemas import commands as c
+from schemas.definitions import (
+    Disk,
+    FlowPatch,
+    FlowSpec,
+    GroupPatch,
+    GroupSpec,
+    Member,
+    PolicySpec,
+    RepositoryPatch,
+    RepositorySpec,
+    SchedulePatch,
+    ScheduleSpec,
+    VmSpec,
+)
+from schemas.events import Defined, Rejected
+from services.catalogue import Catalogue
+from services.registry.changes import changes as decide
+from tests.support import T0, flow, group, policy, repository, schedule, vm
+
+LATER = T0 + timedelta(hours=1)
+FLOW: dict[str, Any] = {
+    "name": "nightly",
+    "flow_type": "backup",
+    "target_type": "group",
+    "target_id": "group-1",
+    "repository_id": "repo-1",
+}
+
+
+def given(*events: Defined) -> Catalogue:
+    catalogue = Catalogue()
+    for event in events:
+        catalogue.evolve(event)
+    return catalogue
+
+
+def house() -> Catalogue:
+    return given(vm(), vm("vm-2"), group(members=["vm-1"]), repository(), schedule(), policy(), flow())
+
+
+def when(catalogue: Catalogue, command: c.Command) -> Any:
+    decided = decide(catalogue, command, actor="eve", time=LATER)
+    if isinstance(decided, Rejected):
+        return decided
+    for event in decided:
+        catalogue.evolve(event)
+    return [event.definition for event in decided]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        c.CreateVm(id="new", spec=VmSpec(vm_name="web")),
+        c.CreateGroup(id="new", spec=GroupSpec(name="all", members=[Member(context_id="vm-1")])),
+        c.CreateSchedule(id="new", spec=ScheduleSpec(name="s", cron_expression="@daily", timezone="Europe/Berlin")),
+        c.CreateRepository(id="new", spec=RepositorySpec(name="r", type="directory", location="/x")),
+        c.CreatePolicy(id="new", spec=PolicySpec(name="p", keep_last=3)),
+        c.CreateFlow(id="new", spec=FlowSpec(**FLOW, policy_id="policy-1", schedule_id="schedule-1")),
+    ],
+    ids=c.definition_kind,
+)
+def test_create(command: c.Create) -> None:
+    catalogue = house()
+    (born,) = when(catalogue, command)
+    assert (born.id, born.version, born.created_at, born.created_by) == ("new", 1, LATER, "eve")
+    assert catalogue.of(c.definition_kind(command))["new"] == born
+    again = decide(catalogue, command, actor="eve", time=LATER)
+    assert isinstance(again, Rejected)
+    assert again.code == "conflict"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "field"),
+    [
+        (c.CreateFlow(id="n", spec=FlowSpec(**FLOW | {"name": "flow-1"})), "conflict", "name"),
+        (c.CreateFlow(id="n", spec=FlowSpec(**FLOW | {"target_id": "nope"})), "invalid", "target_id"),
+        (c.CreateFlow(id="n", spec=FlowSpec(**FLOW | {"target_type": "vm"})), "invalid", "target_id"),
+        (c.CreateFlow(id="n", spec=FlowSpec(**FLOW | {"repository_id": None})), "invalid", "repository_id"),
+        (c.CreateFlow(id="n", spec=FlowSpec(**FLOW | {"repository_id": "nope"})), "invalid", "repository_id"),
+        (c.CreateFlow(id="n", spec=FlowSpec(**FLOW, policy_id="nope")), "invalid", "policy_id"),
+        (c.CreateFlow(id="n", spec=FlowSpec(**FLOW, schedule_id="nope")), "invalid", "schedule_id"),
+        (c.CreateFlow(id="n", spec=FlowSpec(**FLOW | {"flow_type": "replication"})), "invalid", "destination_type"),
+        (
+            c.CreateSchedule(id="n", spec=ScheduleSpec(name="s", cron_expression="0 0 31 2 *")),
+            "invalid",
+            "cron_expression",
+        ),
+        (
+            c.CreateSchedule(id="n", spec=ScheduleSpec(name="s", cron_expression="@daily", timezone="X")),
+            "invalid",
+            "timezone",
+        ),
+        (c.CreateGroup(id="n", spec=GroupSpec(name="g", members=[Member(context_id="x")])), "invalid", "context_id"),
+        (
+            c.CreateGroup(id="n", spec=GroupSpec(name="g", members=[Member(context_id="vm-1")] * 2)),
+            "invalid",
+            "members",
+        ),
+        (
+            c.CreateRepository(id="n", spec=RepositorySpec(name="r", type="directory", location="x")),
+            "invalid",
+            "location",
+        ),
+        (c.CreateVm(id="n", spec=VmSpec(vm_name="v", disks=[Disk(disk_id="d", path="x")])), "invalid", "disks"),
+        (c.CreateVm(id="n", spec=VmSpec(vm_name="v", disks=[Disk(disk_id="d", path="/x")] * 2)), "invalid", "disks"),
+        (c.UpdateFlow(id="nope", patch=FlowPatch()), "not_found", None),
+        (c.UpdateFlow(id="flow-1", patch=FlowPatch(priority=1), if_version=2), "version", None),
+        (c.UpdateRepository(id="repo-1", patch=RepositoryPatch(name="repo-1"), if_version=9), "version", None),
+        (c.DeleteVm(id="vm-1"), "in_use", None),
+        (c.DeleteGroup(id="group-1"), "in_use", None),
+        (c.DeleteRepository(id="repo-1"), "in_use", None),
+        (c.AddMember(id="group-1", member=Member(context_id="vm-1")), "conflict", "context_id"),
+        (c.AddMember(id="group-1", member=Member(context_id="nope")), "invalid", "context_id"),
+        (c.RemoveMember(id="group-1", context_id="vm-2"), "not_found", None),
+    ],
+)
+def test_refusals(command: c.Command, code: str, field: str | None) -> None:
+    catalogue = house()
+    no = when(catalogue, command)
+    assert isinstance(no, Rejected)
+    assert (no.code, no.field, no.entity, no.id) == (code, field, c.definition_kind(command), command.id)
+
+
+def test_a_refusal_to_delete_names_the_users() -> None:
+    no = when(house(), c.DeleteRepository(id="repo-1"))
+    assert "flow 'flow-1'" in no.reason
+
+
+def test_update_changes_what_it_names_and_counts_up() -> None:
+    catalogue = house()
+    before = catalogue.flows["flow-1"]
+    (after,) = when(catalogue, c.UpdateFlow(id="flow-1", patch=FlowPatch(priority=7), if_version=1))
+    assert after == structs.replace(before, priority=7, version=2, updated_at=LATER)
+
+
+def test_asking_for_what_is_so_answers_with_what_is_so() -> None:
+    catalogue = house()
+    assert when(catalogue, c.EnableFlow(id="flow-1")) == [catalogue.flows["flow-1"]]
+    assert catalogue.flows["flow-1"].version == 1
+
+
+def test_a_flow_may_keep_its_own_name_and_a_freed_name_is_free() -> None:
+    catalogue = house()
+    when(catalogue, c.UpdateFlow(id="flow-1", patch=FlowPatch(name="flow-1", priority=1)))
+    when(catalogue, c.UpdateFlow(id="flow-1", patch=FlowPatch(name="other")))
+    (born,) = when(catalogue, c.CreateFlow(id="n", spec=FlowSpec(**FLOW | {"name": "flow-1"})))
+    assert born.name == "flow-1"
+
+
+def test_what_changes_when_a_flow_fires_arms_it_anew_and_nothing_else_does() -> None:
+    catalogue = house()
+    arm = lambda command: when(catalogue, command)[0].armed_at  # noqa: E731
+    assert arm(c.UpdateFlow(id="flow-1", patch=FlowPatch(priority=3))) == T0
+    assert arm(c.UpdateFlow(id="flow-1", patch=FlowPatch(schedule_id="schedule-1"))) == LATER
+    assert arm(c.UpdateSchedule(id="schedule-1", patch=SchedulePatch(name="new name"))) == T0
+    assert arm(c.UpdateSchedule(id="schedule-1", patch=SchedulePatch(timezone="Europe/Berlin"))) == LATER
+    catalogue = house()
+    assert arm(c.DisableFlow(id="flow-1")) == T0
+    assert arm(c.EnableFlow(id="flow-1")) == LATER
+
+
+def test_members() -> None:
+    catalogue = house()
+    (changed,) = when(catalogue, c.AddMember(id="group-1", member=Member(context_id="vm-2", priority=5)))
+    assert [member.context_id for member in changed.members] == ["vm-1", "vm-2"]
+    (changed,) = when(catalogue, c.UpdateMember(id="group-1", context_id="vm-2", enabled=False))
+    assert changed.members[1] == Member(context_id="vm-2", enabled=False, priority=5)
+    (changed,) = when(catalogue, c.RemoveMember(id="group-1", context_id="vm-1"))
+    assert [member.context_id for member in changed.members] == ["vm-2"]
+    (changed,) = when(catalogue, c.UpdateGroup(id="group-1", patch=GroupPatch(name="g")))
+    assert [member.context_id for member in changed.members] == ["vm-2"]
+
+
+def test_delete_leaves_a_tombstone() -> None:
+    catalogue = house()
+    assert when(catalogue, c.DeleteFlow(id="flow-1")) == [None]
+    assert catalogue.flows == {}
+    assert when(catalogue, c.DeleteRepository(id="repo-1")) == [None]
+    assert isinstance(when(catalogue, c.DeleteFlow(id="flow-1")), Rejected)
+
+
+def test_detach_frees_the_flows_in_the_same_breath() -> None:
+    catalogue = given(vm(), group(), repository(), schedule(), flow(schedule_id="schedule-1"))
+    assert when(catalogue, c.DeleteSchedule(id="schedule-1")).code == "in_use"
+    freed, gone = when(catalogue, c.DeleteSchedule(id="schedule-1", detach=True))
+    assert (freed.schedule_id, freed.version, gone) == (None, 2, None)
