@@ -42,10 +42,9 @@ def test_doctor_is_healthy_and_replay_equal_under_a_global_limit_of_1_with_three
         # the variable is still set: the log counts, and the difference is told
         assert running.stop() == 0
         running.start()
-        assert api.get("/settings")["max_concurrent_jobs"] is None
+        assert running.client().get("/settings")["max_concurrent_jobs"] is None
         told = (running.folder / "logs" / "executor.log").read_text()
         assert "FLOWS_MAX_CONCURRENT_JOBS is 1, and the log's setting max_concurrent_jobs is none" in told
-        api.close()
     finally:
         running.stop()
 
