@@ -1,4 +1,4 @@
-"""The house's rules (docs/architecture.md), checked on the source. Each check is shown to go red on a house that breaks it."""
+"""The house's rules (docs/architecture.md), checked on the source. Each check is seen to fail where one is broken."""
 
 from __future__ import annotations
 
