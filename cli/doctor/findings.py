@@ -36,5 +36,5 @@ def finding(issues: Iterable[Issue | str], fine: str) -> Finding:
 
 
 def failed(text: str) -> Finding:
-    """Return a problem of one problem, without a remedy."""
+    """Return a finding of one issue, without a remedy."""
     return finding([text], "")
