@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from operator import itemgetter
@@ -121,19 +122,21 @@ class Tables:
 
 
 @pytest.fixture
-async def tables(database_url: str) -> Any:
-    await database.prepare(database_url)
+async def tables(database_url: str, tmp_path: Path, empty_tables: Path) -> Any:
+    file = tmp_path / "flows.db"
+    if database_url == database.sqlite_url(file):
+        shutil.copy(empty_tables, file)
+    else:
+        await database.prepare(database_url)
     tables = Tables(database_url)
     yield tables
     await tables.store.close()
 
 
 @pytest.fixture
-async def other(tmp_path: Path) -> Any:
+async def other(tmp_path: Path, empty_tables: Path) -> Any:
     """Tables in SQLite, to compare with."""
-    url = database.sqlite_url(tmp_path / "other.db")
-    await database.prepare(url)
-    tables = Tables(url)
+    tables = Tables(database.sqlite_url(shutil.copy(empty_tables, tmp_path / "other.db")))
     yield tables
     await tables.store.close()
 
