@@ -27,7 +27,8 @@ from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from bus.tasks import cancel_and_wait
 from services import hosting
-from services.hosting import Delivery, subscribe
+from services.consuming import Delivery
+from services.hosting import subscribe
 from tests.simulation.log import Link, SimulatedLog
 from tests.simulation.server import Server
 from tests.support import due, eventually, sent, vm
