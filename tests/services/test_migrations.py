@@ -26,7 +26,7 @@ from tests.services.recorder.test_projection import (
     STARTED,
     STREAM,
 )
-from tests.support import engine_settings, history, vm
+from tests.support import engine_settings, history, schedule, vm
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
 
