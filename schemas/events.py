@@ -291,7 +291,10 @@ class BackupEvent(ExecutionEvent, frozen=True, kw_only=True):
 
 
 class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.requested"):
-    """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references."""
+    """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references.
+
+    `disk_roots`, `repository_roots` and `block_devices` are the engine's settings when it was requested.
+    """
 
     vm_name: str
     disks: list[Disk]
@@ -305,6 +308,9 @@ class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.reques
     timeout_seconds: int | None
     requested_at: datetime
     round: int = 1  # how many times it has been requested, with this one
+    disk_roots: list[str] | None = None
+    repository_roots: list[str] | None = None
+    block_devices: bool = False
 
 
 class BackupAbandoned(BackupEvent, frozen=True, kw_only=True, tag="backup.abandoned"):

@@ -1,11 +1,13 @@
 """The registry's decisions: every command on definitions has one outcome, in the order of the log. Pure.
 
 An outcome follows from the catalogue that all commands before it have made. So all registries decide the same about the
-same command, whichever is first, and a command that is repeated, whatever its age, is not decided again.
+same command, whichever is first, and a command that is repeated, whatever its age, is not decided again. Only where the
+engine's own files are, each process knows for itself: the first one's word on such a path counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast, get_args
 
 from bus.envelope import Entry, Envelope, Stored
@@ -64,14 +66,17 @@ def evolve(state: State, entry: Entry) -> State:
     return state
 
 
-def decide(state: State) -> list[Batch]:
-    """Return the outcomes that are due, in order; each rests on those before it."""
+def decide(state: State, own: Sequence[str] = ()) -> list[Batch]:
+    """Return the outcomes that are due, in order; each rests on those before it.
+
+    `own`: folders and files of the engine, which are nobody's disk.
+    """
     batches: list[Batch] = []
     undo: list[Defined] = []
     for id_, pending in state.pending.items():
         sent = pending.sent
         actor = sent.actor or "unknown"
-        outcome = changes(state.catalogue, cast("Command", sent.data), actor=actor, time=sent.time)
+        outcome = changes(state.catalogue, cast("Command", sent.data), actor=actor, time=sent.time, own=own)
         events = [outcome] if isinstance(outcome, Rejected) else outcome
         for event in events:
             if isinstance(event, Defined):
