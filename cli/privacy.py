@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from bus import process
+
 PRIVATE = 0o077
 GROUP_READABLE = 0o027
 # what the engine makes in its data folder
@@ -22,19 +24,12 @@ def keep_private() -> None:
     os.umask(GROUP_READABLE if os.environ.get("FLOWS_GROUP_READABLE") == "1" else PRIVATE)
 
 
-def umask() -> int:
-    """Return the umask of this process. While it is asked, threads write in private: ask when starting."""
-    current = os.umask(PRIVATE)
-    os.umask(current)
-    return current
-
-
 def tighten(folder: Path) -> None:
     """Take from others what is the engine's own in a data folder, and the folder when nothing else is in it.
 
     What belongs to another user is left as it is, and no symlink is followed.
     """
-    mask = umask()
+    mask = process.umask()
     own = {path for pattern in OWN for path in folder.glob(pattern)}
     for path in own:
         for found in (path, *_beneath(path)):

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from msgspec import UNSET
+from msgspec import UNSET, convert
 
 from bus.clock import now
 from bus.connection import connect
@@ -121,7 +121,7 @@ async def _append(flows_log: Log, given: Mapping[str, Seed]) -> None:
 
 
 def _command(name: str, value: Seed) -> Envelope:
-    command = UpdateSettings(id=ENGINE, patch=SettingsPatch(**{name: value}))
+    command = UpdateSettings(id=ENGINE, patch=convert({name: value}, SettingsPatch))
     id_ = f"settings:seed:{name}"
     return envelope(command, id=id_, source="environment", time=now(), actor=ACTOR, correlationid=id_)
 

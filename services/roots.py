@@ -24,7 +24,7 @@ def normal(path: str) -> str:
 
 def inside(path: str, folder: str) -> bool:
     """Tell whether a normal path is a folder or lies in it."""
-    return folder == "/" or path == folder or path.startswith(f"{folder}/")
+    return folder in {"/", path} or path.startswith(f"{folder}/")
 
 
 def is_device(path: str) -> bool:
