@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,8 @@ from schemas.events import BackupRequested
 from services import roots
 from services.worker.engines.directory import files
 from services.worker.engines.engine import BackupError
+
+DEEPEST = 16  # folders in each other that are removed; a backup has one
 
 
 class Repository:
@@ -84,7 +86,7 @@ class Repository:
         """Remove an attempt's own folder as far as that can be done, and the VM's with the last thing in it."""
         with suppress(OSError, BackupError), self._vm() as vm:
             if vm is not None:
-                shutil.rmtree(partial, ignore_errors=True, dir_fd=vm)
+                _remove_tree(partial, vm)
         self.remove_if_empty()
 
     def remove_if_empty(self) -> None:
@@ -94,9 +96,7 @@ class Repository:
     def _remove(self, pattern: re.Pattern[str], *, except_for: Callable[[str], bool]) -> None:
         with self._vm() as vm:
             if vm is not None:
-                with os.scandir(vm) as entries:
-                    names = [entry.name for entry in entries]
-                for name in names:
+                for name in _names(vm):
                     if pattern.fullmatch(name) and not except_for(name):
                         self._remove_one(vm, name)
 
@@ -108,13 +108,7 @@ class Repository:
         except FileNotFoundError:
             return  # another one removes it, or has finished it
         os.fsync(vm)
-        with suppress(FileNotFoundError):  # another one was faster
-            if not stat.S_ISDIR(os.lstat(removed, dir_fd=vm).st_mode):
-                os.unlink(removed, dir_fd=vm)
-                return
-            shutil.rmtree(removed, ignore_errors=True, dir_fd=vm)
-            os.lstat(removed, dir_fd=vm)
-            shutil.rmtree(removed, dir_fd=vm)
+        _remove_tree(removed, vm)
 
     @contextmanager
     def _vm(self) -> Iterator[int | None]:
@@ -134,6 +128,31 @@ class Repository:
         mode = stat.S_IMODE(status.st_mode)
         if mode & self._umask and status.st_uid == os.geteuid():
             os.fchmod(vm, mode & ~self._umask)
+
+
+def _remove_tree(name: str, parent: int, depth: int = 0) -> None:
+    """Remove what has a name in an open folder, and all in it; what is gone already, another one has removed."""
+    if depth > DEEPEST:
+        raise BackupError(f"there are more than {DEEPEST} folders in each other, which no backup has made")
+    with suppress(FileNotFoundError):
+        try:
+            folder = os.open(name, files.FOLDER, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+                raise
+            os.unlink(name, dir_fd=parent)
+            return
+        try:
+            for below in _names(folder):
+                _remove_tree(below, folder, depth + 1)
+        finally:
+            os.close(folder)
+        os.rmdir(name, dir_fd=parent)
+
+
+def _names(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries]
 
 
 @contextmanager
