@@ -1,4 +1,4 @@
-"""The house's rules (DESIGN §2), checked on the source. Each check is shown to go red on a house that breaks it."""
+"""The rules of the house (docs/architecture.md), checked on the source. Each check is shown red on a broken house."""
 
 from __future__ import annotations
 

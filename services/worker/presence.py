@@ -112,6 +112,6 @@ class Presence:
         while True:
             with suppress(Unavailable):
                 statuses, at = await self._log.statuses(status.PREFIX), await self._log.time()
-                for key in status.outdated(statuses, now=at, keep=STATUS_KEPT):
+                for key in status.expired(statuses, now=at, keep=STATUS_KEPT):
                     await self._log.delete_status(key)
             await asyncio.sleep(TIDY_EVERY)

@@ -112,13 +112,13 @@ class SimulatedLog(real.Log):
         self,
         link: Link,
         *,
-        answer_timeout: float = real.ANSWER_TIMEOUT,
+        reply_timeout: float = real.REPLY_TIMEOUT,
         meddle: Meddle = _leave_alone,
         process: Process | None = None,
     ) -> None:
         nothing: Any = None  # JetStream's own client is never asked
-        appending.Appender.__init__(self, _Client(link), nothing, answer_timeout)  # type: ignore[arg-type]
-        reading.Reader.__init__(self, self._client, nothing)
+        appending.Appender.__init__(self, _Client(link), nothing, reply_timeout)  # type: ignore[arg-type]
+        reading.LogReader.__init__(self, self._client, nothing)
         self.link = link
         self._server = link.server
         self._meddle = meddle

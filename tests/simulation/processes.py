@@ -144,14 +144,12 @@ class Api:
         return Recorded(position=self._database.position, sequence=row["sequence"], outcome=outcome)
 
 
-def service(
-    kind: str, *, name: str, clock: Clock, engine: Engine, database: Database | None, total_limit: int | None
-) -> Any:
+def service(kind: str, *, name: str, clock: Clock, engine: Engine, database: Database | None) -> Any:
     """Return a new instance of a service, as its process makes it at its start."""
     makers: dict[str, Callable[..., Any]] = {
         "registry": Registry,
         "scheduler": Scheduler,
-        "executor": partial(Executor, total_limit=total_limit),
+        "executor": Executor,
         "worker": partial(Worker, slots=2, engines={"simulated": engine}),
         "recorder": lambda: Recorder(MemoryStore(database or Database())),
         "api": partial(Api, database=database),
