@@ -110,7 +110,7 @@ class Server:
                 raise ServerError(f"nats-server did not start: {failure} (all of it: {self.log_file})")
 
     def _try(self) -> str | None:
-        """Start the server on its ports; return why it did not answer, nothing when it did."""
+        """Start the server on its ports; return why it accepts no connections, None when it does."""
         config = self.folder / "nats-server.conf"
         _write_private(
             config,

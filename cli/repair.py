@@ -17,7 +17,7 @@ from bus.log import Log
 from bus.subjects import subject_of
 from cli.attach import attached
 from cli.doctor.checks import examine
-from cli.doctor.findings import Problem, Remedy
+from cli.doctor.findings import Issue, Remedy
 from schemas.events import DeadSettled
 from services import database
 
@@ -29,19 +29,19 @@ async def repair(nats_url: str, database_url: str, console: Console, *, sure: bo
     tables = database.reader(database_url)
     try:
         async with attached(nats_url, "flows-repair") as log:
-            problems = [problem async for finding in examine(log, tables) for problem in finding.problems]
-            if not problems:
+            issues = [issue async for finding in examine(log, tables) for issue in finding.issues]
+            if not issues:
                 _print(console, "There is nothing to repair.")
                 return True
-            for problem in problems:
-                _print(console, f"✗ {problem.text}")
-                _print(console, f"  {await _done(log, problem.remedy) if sure else _planned(problem.remedy)}")
+            for issue in issues:
+                _print(console, f"✗ {issue.text}")
+                _print(console, f"  {await _done(log, issue.remedy) if sure else _planned(issue.remedy)}")
             if sure:
-                problems = [problem async for finding in examine(log, tables) for problem in finding.problems]
-                _print(console, _left(problems))
-            elif any(problem.remedy is not None for problem in problems):
+                issues = [issue async for finding in examine(log, tables) for issue in finding.issues]
+                _print(console, _left(issues))
+            elif any(issue.remedy is not None for issue in issues):
                 _print(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
-            return not problems
+            return not issues
     finally:
         await tables.dispose()
 
@@ -58,10 +58,10 @@ def _print(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _left(problems: list[Problem]) -> str:
-    if not problems:
+def _left(issues: list[Issue]) -> str:
+    if not issues:
         return "Everything is repaired."
-    return f"Problems that remain: {len(problems)}. The first: {problems[0].text}"
+    return f"Problems that remain: {len(issues)}. The first: {issues[0].text}"
 
 
 def _plan(remedy: Remedy) -> str:

@@ -1,4 +1,4 @@
-"""The rules of the house (docs/architecture.md), checked on the source. Each check is shown red on a broken house."""
+"""The house's rules (docs/architecture.md), checked on the source. Each check is seen to fail where one is broken."""
 
 from __future__ import annotations
 

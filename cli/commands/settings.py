@@ -33,7 +33,7 @@ def settings() -> None:
 @settings.command
 @options.api
 def show(api: Api) -> None:
-    """Print the settings: what is done when nothing else is said."""
+    """Print the settings: the default command."""
     _print(api.call("GET", "/settings"))
 
 
