@@ -13,9 +13,17 @@ AGAIN = 0.5  # seconds between cancellations
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks, and wait until all have ended. What they raised stays in them."""
-    pending = {task for task in tasks if not task.done()}
-    while pending:
+    """Cancel tasks, and wait until all have ended. What they raised stays in them.
+
+    Whoever is cancelled while waiting goes on waiting, and is cancelled afterwards: no task is left behind.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=AGAIN)
+        try:
+            await asyncio.wait(pending, timeout=AGAIN)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
