@@ -44,6 +44,7 @@ from api.routes import (
     repositories,
     root,
     schedules,
+    settings,
     vms,
 )
 from bus.clock import now
@@ -65,15 +66,14 @@ def create_app(
     nats_url: str,
     database_url: str,
     tokens: Tokens,
-    total_limit: int | None = None,
     on_lost: Callable[[], Awaitable[None]] | None = None,
     stopping: asyncio.Event | None = None,
 ) -> Litestar:
     """Return the application.
 
-    `total_limit`: the executor's, to be shown. `on_lost` is awaited when the connection to the log is closed for good.
-    `stopping` is set by the server when the process is to end: live streams end at once, and requests that still wait
-    after `GRACE` seconds are told where their command's outcome will be.
+    `on_lost` is awaited when the connection to the log is closed for good. `stopping` is set by the server
+    when the process is to end: live streams end at once, and requests that still wait after `GRACE` seconds are told
+    where their command's outcome will be.
     """
 
     @asynccontextmanager
@@ -84,7 +84,7 @@ def create_app(
         end = (await flows_log.identity()).last_sequence
         commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
-        app.state.resources = Resources(flows_log, commands, read_model, broadcaster, total_limit)
+        app.state.resources = Resources(flows_log, commands, read_model, broadcaster)
         app.state.tokens = tokens
         tasks = [await _listening(Listener(flows_log, [commands.hear, broadcaster.hear], after=end), on_lost)]
         if stopping is not None:
@@ -115,6 +115,7 @@ def create_app(
         logging_config=None,
         debug=False,
     )
+    openapi.name_engines(app.openapi_schema)
     openapi.correct(app.openapi_schema)
     return app
 
@@ -172,6 +173,8 @@ def _api() -> Router:
             calendar.get_freeze,
             calendar.set_freeze,
             calendar.lift_freeze,
+            settings.get_settings,
+            settings.update_settings,
             vms.ROUTER,
             groups.ROUTER,
             schedules.ROUTER,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
@@ -22,9 +22,16 @@ from schemas.definitions import (
     RepositorySpec,
     SchedulePatch,
     ScheduleSpec,
+    SettingsPatch,
     VmPatch,
     VmSpec,
 )
+from services.worker.engines.registration import ENGINES
+
+if TYPE_CHECKING:
+    EngineType = str
+else:
+    EngineType = Literal[tuple(ENGINES)]
 
 
 class StrictDisk(Disk, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
@@ -67,7 +74,8 @@ class SchedulePatchRequest(SchedulePatch, frozen=True, kw_only=True, forbid_unkn
     exclusions: Annotated[list[StrictExclusion], Meta(max_length=100)] | UnsetType = UNSET  # type: ignore[assignment]
 
 
-class RepositoryRequest(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class RepositoryRequest(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    type: EngineType
 
 
 class RepositoryPatchRequest(RepositoryPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
@@ -108,6 +116,9 @@ class FreezeRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     until: Annotated[datetime, Meta(tz=True)]
     reason: Prose
+
+
+class SettingsPatchRequest(SettingsPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
 class BackfillRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,16 +11,13 @@ from bus.log import Log
 
 
 class Resources:
-    """What an API process holds open, and how many backups may be in flight in all."""
+    """What an API process holds open."""
 
-    def __init__(
-        self, log: Log, commands: CommandClient, reader: ReadModel, broadcaster: Broadcaster, total_limit: int | None
-    ) -> None:
+    def __init__(self, log: Log, commands: CommandClient, reader: ReadModel, broadcaster: Broadcaster) -> None:
         self.log = log
         self.commands = commands
         self.reader = reader
         self.broadcaster = broadcaster
-        self.total_limit = total_limit
 
 
 AppResources = NamedDependency[Resources]

@@ -60,6 +60,7 @@ _ROWS = (
     _definition(e.PolicyDefined, "policy"),
     _definition(e.FlowDefined, "flow"),
     _definition(e.FreezeDefined, "freeze"),
+    _definition(e.SettingsDefined, "settings"),
     Row(
         message=e.Rejected,
         subject="rejected.{entity}.{verb}",

@@ -6,7 +6,7 @@ from bus.envelope import Entry, Stored
 from schemas import events as e
 from schemas.base import Message
 from schemas.commands import Command
-from schemas.definitions import Freeze, name_of
+from schemas.definitions import Freeze, Settings, SettingsPatch, name_of
 from schemas.ids import instant
 
 
@@ -87,10 +87,14 @@ def _other(message: Message, actor: str | None) -> str:
         case e.FreezeDefined():
             freeze = message.definition
             return f"until {instant(freeze.until)}: {freeze.reason}" if freeze else "lifted"
+        case e.SettingsDefined():
+            values = ((name, getattr(message.definition, name)) for name in SettingsPatch.__struct_fields__)
+            given = ", ".join(f"{name} {'none' if value is None else value}" for name, value in values)
+            return f"{given} (version {message.version})"
         case defined if isinstance(defined, e.Defined):
             return (
                 "deleted"
-                if defined.definition is None or isinstance(defined.definition, Freeze)
+                if defined.definition is None or isinstance(defined.definition, Freeze | Settings)
                 else f"{name_of(defined.definition)} (version {defined.version})"
             )
         case _:

@@ -21,6 +21,7 @@ COMMANDS = {
     "apply": ("cli.commands.definitions:apply", "Make the definitions what a YAML file says."),
     "freeze": ("cli.commands.freeze:freeze", "Let nothing start by its schedule for a while."),
     "thaw": ("cli.commands.freeze:thaw", "End the freeze now."),
+    "settings": ("cli.commands.settings:settings", "Show the settings of the whole engine, or change them."),
     "replay": ("cli.commands.replay:replay", "Decide again what was decided, with today's code, and compare."),
     "rebuild": ("cli.commands.history:rebuild", "Fill an empty database from the log."),
     "diff": ("cli.commands.history:diff", "Compare two databases."),

@@ -12,6 +12,7 @@ import click
 
 from cli import places
 
+NONE = "none"
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 
 
@@ -49,6 +50,20 @@ class PastTime(click.ParamType):
             return value
         found = _ago(value) or _time(value)
         return found or self.fail(f"{value!r}: a time is needed, such as 2026-12-27T06:00, or 12h", param, ctx)
+
+
+class Limit(click.ParamType):
+    """A whole number from 1 to `most`, or `none`: then there is no limit. Its value is text."""
+
+    name = "limit"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value == NONE or (value.isascii() and value.isdecimal() and 1 <= int(value) <= self.most):
+            return str(value)
+        return self.fail(f"{value!r}: a whole number from 1 to {self.most:,} is needed, or none", param, ctx)
 
 
 def _ago(text: str) -> datetime | None:

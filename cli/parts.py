@@ -6,7 +6,6 @@ A builder imports its part: a process of one service starts in half the time, wi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,16 +23,16 @@ def registry(_: Settings) -> Service:
     return Registry()
 
 
-def scheduler(settings: Settings) -> Service:
+def scheduler(_: Settings) -> Service:
     from services.scheduler.app import Scheduler
 
-    return Scheduler(keep=timedelta(days=settings.keep_days) if settings.keep_days else None)
+    return Scheduler()
 
 
-def executor(settings: Settings) -> Service:
+def executor(_: Settings) -> Service:
     from services.executor.app import Executor
 
-    return Executor(total_limit=settings.max_concurrent_jobs)
+    return Executor()
 
 
 def worker(settings: Settings) -> Service:
@@ -70,7 +69,6 @@ def api(settings: Settings, *, on_lost: Callable[[], Awaitable[None]], stopping:
         nats_url=settings.nats_url,
         database_url=_database(settings),
         tokens=Tokens.from_file(settings.admin_token_file),
-        total_limit=settings.max_concurrent_jobs,
         on_lost=on_lost,
         stopping=stopping,
     )

@@ -36,10 +36,10 @@ async def replay(url: str, execution: str | None, *, step: bool, console: Consol
     """
     async with attached(url, NAME) as log:
         entries = await _history(log)
-    replayed = {one.entry.sequence: one for one in decide_again(entries, complete=False) if one.entry is not None}
+    replayed = list(decide_again(entries, complete=False))
     if execution is None:
-        return _compare_all(list(replayed.values()), console)
-    return _compare(_chain(entries, execution), replayed, step=step, console=console)
+        return _compare_all(replayed, console)
+    return _compare(_chain(entries, execution), _of(execution, replayed), step=step, console=console)
 
 
 def _compare_all(replayed: list[Replayed], console: Console) -> bool:
@@ -48,6 +48,15 @@ def _compare_all(replayed: list[Replayed], console: Console) -> bool:
         _print(one, console)
     console.print(f"{len(replayed):,} decisions, {len(different):,} of them different today", highlight=False)
     return not different
+
+
+def _of(execution: str, replayed: list[Replayed]) -> list[Replayed]:
+    """Return the decisions of the log, whatever they are about, and of those that it lacks the execution's."""
+    return [
+        one
+        for one in replayed
+        if one.entry is not None or getattr(one.today and one.today.event, "execution_id", None) == execution
+    ]
 
 
 def _chain(entries: list[Stored], execution: str) -> list[Stored]:
@@ -61,10 +70,11 @@ def _chain(entries: list[Stored], execution: str) -> list[Stored]:
     return [entry for entry in entries if entry.sequence in sequences or entry.envelope.id in causes]
 
 
-def _compare(chain: list[Stored], replayed: dict[int, Replayed], *, step: bool, console: Console) -> bool:
+def _compare(chain: list[Stored], replayed: list[Replayed], *, step: bool, console: Console) -> bool:
+    recorded = {one.entry.sequence: one for one in replayed if one.entry is not None}
     same = different = 0
     for entry in chain:
-        one = replayed.get(entry.sequence)
+        one = recorded.get(entry.sequence)
         if one is None:
             console.print(f"   {_words(entry)}", highlight=False, markup=False, soft_wrap=True)
             continue
@@ -72,6 +82,10 @@ def _compare(chain: list[Stored], replayed: dict[int, Replayed], *, step: bool, 
             click.pause("   … press any key for the next decision")
         _print(one, console)
         same, different = same + one.equal, different + (not one.equal)
+    for one in replayed:
+        if one.entry is None:
+            _print(one, console)
+            different += 1
     text = f"{same} decisions are the same today" + (f", {different} are not" if different else "")
     console.print(text, highlight=False)
     return not different
@@ -87,7 +101,10 @@ def _words(entry: Stored) -> str:
 
 
 def _print(one: Replayed, console: Console) -> None:
-    assert one.entry is not None
+    if one.entry is None:
+        assert one.today is not None
+        console.print(f" [red]≠[/] {one.position:>7}  today also: {one.today.id}", highlight=False, soft_wrap=True)
+        return
     mark = "[green]=[/]" if one.equal else "[red]≠[/]"
     console.print(f" {mark} ", end="")
     console.print(_words(one.entry), highlight=False, markup=False, soft_wrap=True)

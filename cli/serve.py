@@ -9,22 +9,32 @@ from collections.abc import Sequence
 from bus.placement import place
 from bus.stream import ANYWHERE, Placement
 from cli import parts
+from cli.seed import seed
 from cli.settings import Settings
 
 
 async def serve(names: Sequence[str], settings: Settings) -> None:
     """Run the named parts until SIGTERM or SIGINT. Raises the first failure."""
-    from services.hosting import host_all
+    from services.hosting import Service, host_all
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     services = [parts.SERVICES[name](settings) for name in names if name != "api"]
+    work: list[asyncio.Task[None]] = []
+
+    def begin(some: Sequence[Service]) -> None:
+        if some:
+            work.append(asyncio.create_task(host_all(some, settings.nats_url, stop)))
+
     placement = Placement(replicas=settings.replicas, tags=settings.placement_tags)
     if placement != ANYWHERE:
         await place(settings.nats_url, placement)
-    work = [asyncio.create_task(host_all(services, settings.nats_url, stop))] if services else []
+    # the registry first: the others begin with the settings that it has taken in
+    begin([service for service in services if service.name == "registry"])
+    await seed(settings.nats_url, settings.seeds)
+    begin([service for service in services if service.name != "registry"])
     if "api" in names:
         from cli.http import serve_api
 

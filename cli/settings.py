@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
+
 from schemas.base import Value
+from schemas.definitions import SettingsPatch
+
+# of the engine's settings, which are on the log: these seed them
+VARIABLES = {"max_concurrent_jobs": "FLOWS_MAX_CONCURRENT_JOBS", "keep_days": "FLOWS_KEEP_DAYS"}
 
 
 class Settings(Value, frozen=True, kw_only=True):
-    """Where the parts find each other. `admin_token_file` holds the token that the API asks for."""
+    """Where the parts find each other. `admin_token_file` holds the token that the API asks for.
+
+    `seeds`: what the environment says of the engine's own settings, which are on the log.
+    """
 
     nats_url: str = "nats://127.0.0.1:4222"
     database_url: str = ""
@@ -17,8 +26,7 @@ class Settings(Value, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8082
     worker_slots: int = 4
-    max_concurrent_jobs: int | None = None
-    keep_days: int | None = None
+    seeds: dict[str, int] = {}
     replicas: int | None = None
     placement_tags: tuple[str, ...] = ()
 
@@ -33,8 +41,7 @@ def from_environment() -> Settings:
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
         port=_number("FLOWS_PORT", 8082) or 8082,
         worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
-        max_concurrent_jobs=_number("FLOWS_MAX_CONCURRENT_JOBS", None),
-        keep_days=_number("FLOWS_KEEP_DAYS", None),
+        seeds={name: value for name, variable in VARIABLES.items() if (value := _seed(name, variable)) is not None},
         replicas=_number("FLOWS_REPLICAS", None),
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
     )
@@ -50,6 +57,15 @@ def as_environment(settings: Settings) -> dict[str, str]:
         "FLOWS_PORT": str(settings.port),
         "FLOWS_WORKER_SLOTS": str(settings.worker_slots),
     }
+
+
+def _seed(name: str, variable: str) -> int | None:
+    value = _number(variable, None)
+    try:
+        msgspec.convert({name: value}, SettingsPatch)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{variable} is {value}: {str(error).partition(' - at ')[0]}") from None
+    return value
 
 
 def _number(name: str, default: int | None) -> int | None:

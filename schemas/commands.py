@@ -22,6 +22,7 @@ from schemas.definitions import (
     RepositorySpec,
     SchedulePatch,
     ScheduleSpec,
+    SettingsPatch,
     VmPatch,
     VmSpec,
 )
@@ -197,6 +198,10 @@ class LiftFreeze(Command, frozen=True, kw_only=True, tag="command.freeze.lift"):
     """End the freeze now."""
 
 
+class UpdateSettings(Update, frozen=True, kw_only=True, tag="command.settings.update"):
+    patch: SettingsPatch
+
+
 class PruneHistory(Command, frozen=True, kw_only=True, tag="command.history.prune"):
     """Let go of the history of executions that ended before an instant: the recorder does, when it comes to this."""
 
@@ -252,7 +257,7 @@ DEFINITION_COMMANDS: tuple[type[Command], ...] = (
     *(CreateRepository, UpdateRepository, DeleteRepository, EnableRepository, DisableRepository),
     *(CreatePolicy, UpdatePolicy, DeletePolicy, EnablePolicy, DisablePolicy),
     *(CreateFlow, UpdateFlow, DeleteFlow, EnableFlow, DisableFlow),
-    *(SetFreeze, LiftFreeze),
+    *(SetFreeze, LiftFreeze, UpdateSettings),
 )
 COMMANDS: tuple[type[Command], ...] = (
     *DEFINITION_COMMANDS,

@@ -15,7 +15,9 @@ from schemas.base import Count, FilePath, Id, Labels, Name, Positive, Priority, 
 
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
 
-Entity = Kind | Literal["freeze", "execution", "backup", "backfill", "history"]  # what a command may be about
+Entity = (
+    Kind | Literal["freeze", "settings", "execution", "backup", "backfill", "history"]
+)  # what a command may be about
 
 FlowType = Literal["backup", "replication"]
 TargetType = Literal["vm", "group"]
@@ -25,7 +27,10 @@ DstGap = Literal["shift", "skip"]
 DstFold = Literal["first", "both"]
 Weekday = Literal["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 BackupType = Literal["auto", "full", "incremental"]
-EngineName = Literal["directory", "simulated"]
+EngineName = Annotated[
+    str,
+    Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)", description="the name of a backup engine", examples=["directory"]),
+]
 Setting = Annotated[str, Meta(max_length=1024)] | int | float | bool
 
 CronExpression = Annotated[
@@ -124,6 +129,7 @@ Exclusions = Annotated[list[Exclusion], Meta(max_length=100)]
 Expressions = Annotated[list[CronExpression], Meta(max_length=20)]
 Inclusions = Annotated[list[LocalTime], Meta(max_length=1000)]
 SpreadSeconds = Annotated[int, Meta(ge=0, le=86_400)]
+Days = Annotated[int, Meta(ge=1, le=36_500)]  # a hundred years: what lies before is out of the calendar's reach
 
 
 class ScheduleSpec(Value, frozen=True, kw_only=True):
@@ -347,6 +353,27 @@ class Freeze(Value, frozen=True, kw_only=True):
     until: datetime
     reason: Prose
     created_by: str
+
+
+class Settings(Value, frozen=True, kw_only=True):
+    """What holds for the whole engine. As they are here at version 0, before anybody has set anything.
+
+    `max_concurrent_jobs`: backups in flight over all flows; None: no limit. `keep_days`: how long history is kept in
+    the tables; None: for ever.
+    """
+
+    max_concurrent_jobs: Positive | None = None
+    keep_days: Days | None = None
+    version: int = 0
+    updated_at: datetime | None = None
+    updated_by: str | None = None
+
+
+class SettingsPatch(Value, frozen=True, kw_only=True):
+    """What changes in the settings."""
+
+    max_concurrent_jobs: Positive | UnsetType | None = UNSET
+    keep_days: Days | UnsetType | None = UNSET
 
 
 Definition = Vm | Group | Schedule | Repository | Policy | Flow

@@ -21,6 +21,7 @@ from schemas.definitions import (
     Repository,
     Schedule,
     Setting,
+    Settings,
     Vm,
 )
 
@@ -93,7 +94,15 @@ class FreezeDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.freeze
     definition: Freeze | None
 
 
-Defined = VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined | FreezeDefined
+class SettingsDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.settings"):
+    """There is one set of settings, of the whole engine."""
+
+    definition: Settings
+
+
+OfKind = VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined
+OfEngine = FreezeDefined | SettingsDefined  # of which there is one
+Defined = OfKind | OfEngine
 
 
 class Rejected(Event, frozen=True, kw_only=True, tag="rejected"):
@@ -376,7 +385,8 @@ class DeadSettled(Event, frozen=True, kw_only=True, tag="dead.settled"):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined, Rejected),
+    *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined),
+    *(SettingsDefined, Rejected),
     *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
     *(FlowDue, FlowMissed, FlowOverdue, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
     *(BackupRequested, BackupAbandoned, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),

@@ -106,6 +106,17 @@ freezes = Table(
     Column("created_by", String(255), nullable=False),
 )
 
+settings = Table(
+    "settings",
+    metadata,
+    _id(primary_key=True),
+    Column("max_concurrent_jobs", Integer),
+    Column("keep_days", Integer),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", Moment),
+    Column("updated_by", String(255)),
+)
+
 machine_groups = _definition("machine_groups")
 
 machine_group_members = Table(

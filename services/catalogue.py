@@ -5,22 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar, cast
 
-from schemas.definitions import Definition, Flow, Freeze, Group, Kind, Policy, Repository, Schedule, Vm, VmSpec, name_of
+from schemas.definitions import (
+    Definition,
+    Flow,
+    Freeze,
+    Group,
+    Kind,
+    Policy,
+    Repository,
+    Schedule,
+    Settings,
+    Vm,
+    VmSpec,
+    name_of,
+)
 from schemas.events import (
     CatalogEvent,
     Defined,
     FlowDefined,
     FreezeDefined,
     GroupDefined,
+    OfKind,
     PolicyDefined,
     RepositoryDefined,
     ScheduleDefined,
+    SettingsDefined,
     VmDefined,
 )
 
 D = TypeVar("D", bound=Definition)
 
-EVENT_OF: dict[Kind, type[Defined]] = {
+EVENT_OF: dict[Kind, type[OfKind]] = {
     "vm": VmDefined,
     "group": GroupDefined,
     "schedule": ScheduleDefined,
@@ -42,6 +57,7 @@ class Catalogue:
         self.flows: dict[str, Flow] = {}
         self.freeze: Freeze | None = None
         self.freeze_version = 0
+        self.settings = Settings()
         self._names: dict[tuple[Kind, str], str] = {}
 
     def of(self, kind: Kind) -> dict[str, Definition]:
@@ -66,6 +82,9 @@ class Catalogue:
         if isinstance(event, FreezeDefined):
             self.freeze, self.freeze_version = event.definition, event.version
             return
+        if isinstance(event, SettingsDefined):
+            self.settings = event.definition
+            return
         kind = kind_of(event)
         table = self.of(kind)
         previous = table.pop(event.id, None)
@@ -80,6 +99,8 @@ class Catalogue:
         """Return the event that makes good what `event` is about to change."""
         if isinstance(event, FreezeDefined):
             return FreezeDefined(id=event.id, version=self.freeze_version, definition=self.freeze)
+        if isinstance(event, SettingsDefined):
+            return SettingsDefined(id=event.id, version=self.settings.version, definition=self.settings)
         kind = kind_of(event)
         current = self.of(kind).get(event.id)
         return tombstone(kind, event.id, 0) if current is None else defined(current)
@@ -98,7 +119,7 @@ class Catalogue:
 
 
 def kind_of(event: Defined) -> Kind:
-    """Return the kind of definition that a `catalog.*` event is about. A freeze is none."""
+    """Return the kind of definition that a `catalog.*` event is about. A freeze is none, nor are the settings."""
     return cast("Kind", str(event.__struct_config__.tag).removeprefix("catalog."))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from bus.envelope import Envelope, Stored, encode, envelope
 from bus.subjects import subject_of
 from schemas.base import Message
-from schemas.definitions import Disk, Flow, Group, Member, Policy, Repository, Schedule, Vm
+from schemas.definitions import Disk, Flow, Group, Member, Policy, Repository, Schedule, Settings, Vm
 from schemas.events import (
     FlowDefined,
     FlowDue,
@@ -21,8 +21,10 @@ from schemas.events import (
     PolicyDefined,
     RepositoryDefined,
     ScheduleDefined,
+    SettingsDefined,
     VmDefined,
 )
+from schemas.ids import ENGINE
 
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 BORN: dict[str, Any] = {"version": 1, "created_at": T0, "updated_at": T0, "created_by": "admin"}
@@ -66,6 +68,11 @@ def flow(id: str = "flow-1", **given: Any) -> FlowDefined:
         **given,
     }
     return FlowDefined(id=id, version=fields["version"], definition=Flow(id=id, **fields))
+
+
+def engine_settings(**given: Any) -> SettingsDefined:
+    fields = {"version": 1, "updated_at": T0, "updated_by": "admin", **given}
+    return SettingsDefined(id=ENGINE, version=fields["version"], definition=Settings(**fields))
 
 
 def due(flow_id: str = "flow-1", at: datetime = T0) -> FlowDue:

@@ -14,6 +14,8 @@ SHELLS = ("app.py",)
 SERVICES = ("registry", "scheduler", "executor", "worker", "recorder")
 # of a service; all its other rooms are pure
 IMPURE_ROOMS = (*SHELLS, "watch.py", "store.py", "rebuild.py", "comparison.py", "restoration.py")
+# of an engine's folder and those beside it; what these say of engines, other services may use
+PURE_IN_ENGINES = ("rules.py", "registration.py")
 # what would make a decision depend on more than its arguments
 IMPURE_MODULES = {
     "asyncio",
@@ -54,21 +56,40 @@ def imports_that_go_up(root: Path) -> list[str]:
             parts = name.split(".")
             if parts[0] in FLOORS and FLOORS.index(parts[0]) > floor:
                 faults.append(f"{place} imports {name}, from a floor above")
-            shell = len(parts) > 2 and f"{parts[2]}.py" in SHELLS
-            if parts[0] == "services" and place.parts[0] == "services" and shell and parts[1] != place.parts[1]:
-                faults.append(f"{place} imports {name}, another service's shell")
+            if parts[0] == "services" and place.parts[0] == "services" and parts[1:2] != [place.parts[1]]:
+                faults += [f"{place} imports {name}, another service's {what}" for what in not_for_others(parts)]
             if parts[0] == "nats" and place.parts[0] != "bus":
                 faults.append(f"{place} imports {name}: nats-py is for bus/ alone")
     return faults
 
 
+def not_for_others(parts: list[str]) -> Iterator[str]:
+    """Yield what a module of a service is that other services must not import; nothing when they may."""
+    if len(parts) > 2 and parts[1] in SERVICES and f"{parts[2]}.py" in IMPURE_ROOMS:
+        yield "shell"
+    if parts[1:3] == ["worker", "engines"] and len(parts) > 3 and f"{parts[3]}.py" not in PURE_IN_ENGINES:
+        yield "engine"
+
+
+def pure(place: Path) -> bool:
+    """Tell whether a file is to depend on nothing but its arguments."""
+    match place.parts:
+        case ("schemas", *_) | (*_, "catalogue.py"):
+            return True
+        case ("services", "worker", "engines", *_, name):
+            return name in PURE_IN_ENGINES
+        case ("services", service, name):
+            return service in SERVICES and name not in IMPURE_ROOMS
+        case _:
+            return False
+
+
 def impurities(root: Path) -> list[str]:
-    """Domains, the calendar and schemas/ do no I/O, and read no clock, no randomness and no event loop."""
+    """Domains, the calendar, engines' rules and schemas/ do no I/O, and read no clock, randomness or event loop."""
     faults: list[str] = []
     for file in sources(root):
         place = file.relative_to(root)
-        room = len(place.parts) == 3 and place.parts[1] in SERVICES and place.name not in IMPURE_ROOMS
-        if not room and place.parts[0] != "schemas" and place.name != "catalogue.py":
+        if not pure(place):
             continue
         tree = ast.parse(file.read_text())
         faults += [f"{place} imports {name}" for name in imported(tree) if name.split(".")[0] in IMPURE_MODULES]
@@ -104,6 +125,9 @@ def test_the_rules_look_at_the_whole_house() -> None:
         ("services/worker/app.py", "def f():\n    from api.app import create_app"),
         ("services/worker/app.py", "from services.executor.app import Executor"),
         ("services/worker/app.py", "from services.executor import app"),
+        ("services/worker/app.py", "from services.executor.watch import watch"),
+        ("services/registry/changes.py", "from services.worker.engines import loading"),
+        ("services/registry/changes.py", "from services.worker.engines.directory.engine import DirectoryEngine"),
         ("api/app.py", "import nats"),
     ],
 )
@@ -121,6 +145,8 @@ def test_the_import_rule_goes_red(tmp_path: Path, place: str, source: str) -> No
         ("services/scheduler/calendar.py", "import asyncio"),
         ("services/registry/domain.py", "def f():\n    return open('x')"),
         ("services/registry/domain.py", "async def f(): ..."),
+        ("services/worker/engines/directory/rules.py", "from os import path"),
+        ("services/worker/engines/registration.py", "def f():\n    return open('x')"),
         ("schemas/ids.py", "from time import time"),
     ],
 )
@@ -133,6 +159,8 @@ def test_what_is_allowed_stays_green(tmp_path: Path) -> None:
     write(tmp_path, "api/app.py", "from services.scheduler import calendar\nfrom bus.log import Log")
     write(tmp_path, "services/registry/app.py", "from services.registry.app import x\nimport asyncio")
     write(tmp_path, "services/registry/domain.py", "from services.scheduler import calendar")
+    write(tmp_path, "services/registry/changes.py", "from services.worker.engines import registration")
+    write(tmp_path, "services/worker/engines/directory/engine.py", "import threading")
     assert imports_that_go_up(tmp_path) == []
     assert impurities(tmp_path) == []
 

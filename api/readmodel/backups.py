@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
+from api.readmodel import settings
 from api.readmodel.reader import Page, Reader, consistent, shaped
 from api.responses.backups import BackupList, BackupResponse, BackupStats, Queue, RunningBackup, WaitingBackup
 from schemas import tables as t
@@ -77,7 +78,7 @@ async def storage(reader: Reader, repository_id: str) -> tuple[Repository, Backu
 
 
 @consistent
-async def queue(reader: Reader, total_limit: int | None) -> Queue:
+async def queue(reader: Reader) -> Queue:
     """Return what waits, in the order in which it is admitted, with what it waits for; what runs; and the limits."""
     j, e, r = t.backup_jobs, t.executions, t.repositories
     executions = await reader.mappings(select(e).where(e.c.completed_at.is_(None)).order_by(e.c.started_at, e.c.id))
@@ -91,6 +92,7 @@ async def queue(reader: Reader, total_limit: int | None) -> Queue:
     running = await reader.mappings(joined.where(j.c.status.in_(("queued", "running"))).order_by(j.c.position))
     limited = await reader.mappings(select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None)))
     limits = {row["id"]: row["max_concurrent_jobs"] for row in limited}
+    total_limit = (await settings.current(reader)).max_concurrent_jobs
     slots = _slots(running)
     execution_of = {row["backup_id"]: row["execution_id"] for row in running}
     waiting: list[WaitingBackup] = []

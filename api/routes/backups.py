@@ -10,7 +10,6 @@ from api.problems import ApiError, not_found
 from api.readmodel import backups, definitions
 from api.readmodel.backups import BackupFilter
 from api.requests import BackupRequest
-from api.resources import AppResources
 from api.responses.backups import BackupList, BackupResponse, BackupStats, Queue
 from api.responses.executions import StartedExecution
 from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, page
@@ -76,9 +75,9 @@ async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[S
 
 
 @get("/queue", responses=READ, tags=["Backups"])
-async def get_queue(context: Context, resources: AppResources) -> Queue:
+async def get_queue(context: Context) -> Queue:
     """Return what waits, and for what, and what runs."""
-    return await backups.queue(context.reader, resources.total_limit)
+    return await backups.queue(context.reader)
 
 
 def _unknown(field: str, what: str, id_: str) -> ApiError:

@@ -21,6 +21,7 @@ from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Sort,
 from schemas import commands as c
 from schemas import tables as t
 from schemas.definitions import Repository
+from services.worker.engines.registration import ENGINES
 
 
 async def _read(reader: Reader, id_: str) -> Repository | None:
@@ -61,7 +62,8 @@ async def storage(context: Context, repository_id: PathId) -> Storage:
         raise not_found("repository", repository_id)
     repository, used = found
     space = None
-    if repository.type == "directory":
+    registered = ENGINES.get(repository.type)
+    if registered is not None and registered.rules.on_disk:
         with suppress(OSError):
             space = await asyncio.to_thread(shutil.disk_usage, repository.location)
     return Storage(

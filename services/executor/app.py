@@ -13,7 +13,7 @@ from bus.tasks import ended
 from services.checkpoints import Checkpoints
 from services.deciding import Decider
 from services.decision import Batch
-from services.executor.deliveries import Outstanding
+from services.executor.deliveries import Outstanding, abandonment
 from services.executor.domain import decide
 from services.executor.state import State, evolve
 from services.executor.watch import watch
@@ -37,8 +37,7 @@ class Executor:
     name = "executor"
     reads: Sequence[str] = READS
 
-    def __init__(self, *, total_limit: int | None = None) -> None:
-        self._total_limit = total_limit
+    def __init__(self) -> None:
         self._state = State()
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
@@ -56,7 +55,7 @@ class Executor:
         self._decider = Decider(log, self, start=start, before=self._save)
 
     async def run(self) -> None:
-        parts = (self._decider.run(), watch(self._log, self._outstanding, self._decider.observe))
+        parts = (self._decider.run(), watch(self._log, self._outstanding, self._abandon))
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -81,13 +80,22 @@ class Executor:
             if backup_id not in self._state.abandoned
         ]
 
+    def _is_outstanding(self, one: Outstanding) -> bool:
+        execution = self._state.executions.get(one.execution_id)
+        request = execution.requests.get(one.backup_id) if execution else None
+        return request is not None and request.sequence == one.request and one.backup_id not in self._state.abandoned
+
+    async def _abandon(self, one: Outstanding) -> bool:
+        """Say that a request is abandoned; False when it is outstanding no more. Raises `LogError`."""
+        return await self._decider.observe(abandonment(one), holds=lambda: self._is_outstanding(one))
+
     def evolve(self, entry: Entry) -> None:
         if isinstance(entry, Stored):
             evolve(self._state, entry)
 
     def decide(self, at: datetime) -> Sequence[Batch]:
         del at  # only the scheduler knows the time
-        return decide(self._state, total_limit=self._total_limit)
+        return decide(self._state)
 
     def wake_at(self, at: datetime) -> datetime | None:
         del at

@@ -25,11 +25,8 @@ from services.executor.state import Execution, State
 from services.executor.stopping import answer_cancel, answer_wish, closings, skipped, stops
 
 
-def decide(state: State, *, total_limit: int | None = None) -> list[Batch]:
-    """Return what is to be appended now, in order; each batch is atomic and has at most `LIMIT` messages.
-
-    `total_limit` is how many backups may be in flight over all flows.
-    """
+def decide(state: State) -> list[Batch]:
+    """Return what is to be appended now, in order; each batch is atomic and has at most `LIMIT` messages."""
     if state.time is None:
         return []
     said = answers(state)
@@ -40,7 +37,7 @@ def decide(state: State, *, total_limit: int | None = None) -> list[Batch]:
     ends = [[complete(execution)] for execution in state.executions.values() if execution.finished]
     others = [*cancels, *backfills, *stopped, *ends, *closings(state), *_requests_anew(state)]
     begun = [answer.execution for answer in said if answer.execution is not None]
-    requests = _requests(state, begun, _stopping([*begins, *others]), total_limit)
+    requests = _requests(state, begun, _stopping([*begins, *others]))
     return _joined(said, others, requests)
 
 
@@ -79,12 +76,7 @@ def _requests_anew(state: State) -> list[Batch]:
     return [anew[start : start + LIMIT] for start in range(0, len(anew), LIMIT)]
 
 
-def _requests(
-    state: State,
-    begun: Sequence[Execution],
-    stopping: set[tuple[str, str | None]],
-    total_limit: int | None,
-) -> dict[str, Batch]:
+def _requests(state: State, begun: Sequence[Execution], stopping: set[tuple[str, str | None]]) -> dict[str, Batch]:
     """Admit waiting backups, and return their requests by execution.
 
     `begun`: executions that this very decision begins. `stopping`: those (or single VMs of them) that it stops.
@@ -98,7 +90,7 @@ def _requests(
         return repository.max_concurrent_jobs if repository else None
 
     claims = [claim for execution in executions if (claim := execution.claim(stopping))]
-    limits = Limits(of_repository=of_repository, total=total_limit)
+    limits = Limits(of_repository=of_repository, total=state.catalogue.settings.max_concurrent_jobs)
     requests: dict[str, Batch] = {}
     for claim, backup in admit(claims, state.in_flight, limits, most=10 * LIMIT):
         execution = by_id[claim.execution_id]

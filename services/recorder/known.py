@@ -26,7 +26,7 @@ from schemas.events import (
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
-    FreezeDefined,
+    OfEngine,
     Rejected,
 )
 from schemas.ids import AD_HOC, instant
@@ -99,7 +99,7 @@ def identity_of(sent: Envelope, event: Defined) -> str:
     An id may be used again after a deletion, with versions that begin anew.
     """
     kind = str(event.__struct_config__.tag).removeprefix("catalog.")
-    if isinstance(event, FreezeDefined):
+    if isinstance(event, OfEngine):
         return f"{kind}/{event.id}"
     if event.definition is None:
         return f"{kind}/{event.id}/deleted/{instant(bounded(sent.time))}"

@@ -43,6 +43,7 @@ from schemas.events import (
     FlowSkipped,
     FlowStarted,
     FreezeDefined,
+    OfEngine,
     Rejected,
 )
 from schemas.ids import AD_HOC
@@ -191,9 +192,10 @@ def _defined(changes: Changes, entry: Stored, event: Defined) -> None:
     if version >= event.version:
         kind = str(event.__struct_config__.tag).removeprefix("catalog.")
         raise SetAside("repeated", f"version {event.version} of {kind} {event.id} or a later one is on the log already")
-    if isinstance(event, FreezeDefined):
-        freeze = None if event.definition is None else {"id": event.id, **structs.asdict(event.definition)}
-        changes.definitions.append((t.freezes, event.id, freeze and _fitting(t.freezes, freeze), []))
+    if isinstance(event, OfEngine):
+        table = t.freezes if isinstance(event, FreezeDefined) else t.settings
+        row = None if event.definition is None else {"id": event.id, **structs.asdict(event.definition)}
+        changes.definitions.append((table, event.id, row and _fitting(table, row), []))
     else:
         _definition(changes, event)
     _answer(changes, entry)
@@ -201,7 +203,7 @@ def _defined(changes: Changes, entry: Stored, event: Defined) -> None:
 
 
 def _definition(changes: Changes, event: Defined) -> None:
-    assert not isinstance(event, FreezeDefined)
+    assert not isinstance(event, OfEngine)
     kind, definition = kind_of(event), event.definition
     table = TABLE_OF[kind]
     row = None if definition is None else _fitting(table, _definition_row(definition))

@@ -27,6 +27,7 @@ from schemas.definitions import (
     RepositorySpec,
     Schedule,
     ScheduleSpec,
+    SettingsPatch,
     Spec,
     Vm,
     VmSpec,
@@ -37,11 +38,13 @@ from schemas.events import (
     FreezeDefined,
     Rejected,
     RejectionCode,
+    SettingsDefined,
 )
 from schemas.ids import ENGINE, instant
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
 from services.scheduler import calendar
+from services.worker.engines import registration
 
 LARGEST = 7 * 1024 * 1024  # bytes of one definition: it has to fit into one message of the log
 
@@ -87,6 +90,8 @@ def _check_size(events: Sequence[Defined]) -> None:
 def _events(catalogue: Catalogue, command: c.Command, actor: str, time: datetime) -> Sequence[Defined]:
     if isinstance(command, c.SetFreeze | c.LiftFreeze):
         return [_frozen(catalogue, command, actor, time)]
+    if isinstance(command, c.UpdateSettings):
+        return [_settings(catalogue, command, actor, time)]
     kind = c.kind_of(command)
     match command:
         case c.Create():
@@ -108,6 +113,19 @@ def _frozen(catalogue: Catalogue, command: c.SetFreeze | c.LiftFreeze, actor: st
         raise _Refusal("invalid", f"{instant(command.until)} has passed already", "until")
     freeze = Freeze(since=time, until=command.until, reason=command.reason, created_by=actor)
     return FreezeDefined(id=ENGINE, version=version, definition=freeze)
+
+
+def _settings(catalogue: Catalogue, command: c.UpdateSettings, actor: str, time: datetime) -> SettingsDefined:
+    """Return the settings as they are from here on."""
+    current = catalogue.settings
+    if command.id != ENGINE:
+        raise _Refusal("not_found", f"there are no settings {command.id!r}: those of the whole engine are {ENGINE!r}")
+    if command.if_version is not None and command.if_version != current.version:
+        raise _Refusal("version", f"the settings are at version {current.version}, not {command.if_version}")
+    changed = structs.replace(current, **_given(command.patch))
+    if changed != current or not current.version:
+        changed = structs.replace(changed, version=current.version + 1, updated_at=time, updated_by=actor)
+    return SettingsDefined(id=ENGINE, version=changed.version, definition=changed)
 
 
 def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, time: datetime) -> Defined:
@@ -185,7 +203,7 @@ def _change(
     return [defined(_revised(current, changed, time))]
 
 
-def _given(patch: Patch) -> dict[str, object]:
+def _given(patch: Patch | SettingsPatch) -> dict[str, object]:
     return {field: value for field, value in structs.asdict(patch).items() if value is not UNSET}
 
 
@@ -273,12 +291,20 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
             if fault := calendar.fault(definition):
                 raise _Refusal("invalid", fault.reason, fault.field)
         case Repository():
-            if definition.type == "directory" and not definition.location.startswith("/"):
-                raise _Refusal("invalid", f"the folder {definition.location!r} is not an absolute path", "location")
+            _check_repository(catalogue, definition)
         case Flow():
             _check_flow(catalogue, definition)
         case Policy():
             pass
+
+
+def _check_repository(catalogue: Catalogue, repository: Repository) -> None:
+    """Ask its engine's rules, unless they have been asked: one from before a rule may still be renamed or disabled."""
+    before = catalogue.repositories.get(repository.id)
+    if before is not None and (before.location, before.config) == (repository.location, repository.config):
+        return
+    if invalid := registration.validate(repository.type, repository.location, repository.config):
+        raise _Refusal("invalid", invalid.reason, invalid.field)
 
 
 def _check_flow(catalogue: Catalogue, flow: Flow) -> None:

@@ -22,7 +22,7 @@ from services.registry.changes import changes
 READS = (
     CATALOG,
     *sorted({tag_of(command) for command in DEFINITION_COMMANDS}),
-    *(f"rejected.{entity}.*" for entity in (*get_args(Kind), "freeze")),
+    *(f"rejected.{entity}.*" for entity in (*get_args(Kind), "freeze", "settings")),
 )
 
 

@@ -24,7 +24,7 @@ from services.scheduler.domain import State, decide, evolve, outdated, watch
 log = logging.getLogger(__name__)
 
 OUTCOMES = ("flow.due.*", "flow.missed.*")
-CALENDARS = ("catalog.flow.*", "catalog.schedule.*", "catalog.policy.*")
+DEFINITIONS = ("catalog.flow.*", "catalog.schedule.*", "catalog.policy.*", "catalog.settings.*")
 EXECUTIONS = ("command.flow.execute", "command.execution.retry", "flow.*.*")
 LONGEST_SLEEP = timedelta(seconds=60)  # a clock that was set is noticed within this time
 PRUNINGS = "command.history.prune"
@@ -39,7 +39,7 @@ class Scheduler:
 
     name = "scheduler"
 
-    reads: Sequence[str] = (*CALENDARS, *EXECUTIONS)
+    reads: Sequence[str] = (*DEFINITIONS, *EXECUTIONS)
 
     def __init__(
         self,
@@ -47,11 +47,9 @@ class Scheduler:
         *,
         id: str | None = None,  # noqa: A002
         max_offset: timedelta | None = MAX_OFFSET,
-        keep: timedelta | None = None,
     ) -> None:
         self._clock = clock
         self._max_offset = max_offset
-        self._keep = keep
         self._pruned: datetime | None = None
         self._id = id or worker_name()
         self._refusing = False
@@ -65,7 +63,7 @@ class Scheduler:
         over, self._state.deadlines.answered = await Checkpoints(log, "executor").load()
         start = (await log.identity()).last_sequence
         # all versions of what decides when flows run: an occurrence of before a change may still be due
-        for entry in await log.read(CALENDARS, until=start):
+        for entry in await log.read(DEFINITIONS, until=start):
             if isinstance(entry, Stored):
                 evolve(self._state, entry)
         for entry in await log.latest(OUTCOMES, until=start):
@@ -118,10 +116,10 @@ class Scheduler:
 
     async def _prune(self) -> None:
         """Ask once a day to let go of the history that is older than it is to be kept."""
-        at = self._clock()
-        if self._keep is None or (self._pruned is not None and at - self._pruned < PRUNE_EVERY):
+        at, keep_days = self._clock(), self._state.catalogue.settings.keep_days
+        if keep_days is None or (self._pruned is not None and at - self._pruned < PRUNE_EVERY):
             return
-        command = PruneHistory(id="history", before=at - self._keep)
+        command = PruneHistory(id="history", before=at - timedelta(days=keep_days))
         sent = envelope(command, id=f"prune:{at:%Y-%m-%d}", source=self.name, time=at, actor=self.name)
         try:
             await self._log.ask(sent)

@@ -40,8 +40,8 @@ from schemas.events import (
 from services.hosting import Delivery, Subscribe
 from services.worker import note
 from services.worker.domain import Attempts, End, Report, evolve
-from services.worker.engines import ENGINES
 from services.worker.engines.engine import BackupError, Engine, Progress, Result
+from services.worker.engines.loading import load
 
 log = logging.getLogger(__name__)
 
@@ -86,12 +86,12 @@ class Worker:
         self,
         *,
         slots: int = 4,
-        engines: Mapping[str, Engine] = ENGINES,
+        engines: Mapping[str, Engine] | None = None,
         clock: Clock = now,
         worker_id: str | None = None,
     ) -> None:
         self._slots = slots
-        self._engines = engines
+        self._engines = load() if engines is None else engines
         self._clock = clock
         self._id = worker_id or worker_name()
         self._lease = WORKER_QUEUE.ack_wait

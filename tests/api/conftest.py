@@ -28,5 +28,5 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def unique() -> str:
-    """A name that no other test uses."""
-    return f"n{next(_numbers)}"
+    """A name that no other test uses, nor begins one of its own with: n1 and a zero behind it would be n10."""
+    return f"n{next(_numbers)}x"

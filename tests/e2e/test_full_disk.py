@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import resource
@@ -20,8 +21,10 @@ from bus.log import Log
 from bus.server import Server
 from services import database
 from tests.running import FLOWS, ROOT, Running
-from tests.services.test_rebuild import found
+from tests.services.recorder.test_rebuild import found
 from tests.support import due, eventually, flow, group, repository, sent, vm
+
+pytestmark = pytest.mark.server
 
 
 def _small_files() -> None:
@@ -44,9 +47,10 @@ async def test_a_full_disk(server: Server, log: Log, tmp_path: Path) -> None:
     )
     assert full.returncode == 1
     assert "Traceback" not in full.stderr
-    last = full.stderr.strip().splitlines()[-1]
-    assert last.startswith("flows: the tables cannot be written, and stay at message")
-    assert "is its disk full?" in last
+    last = json.loads(full.stderr.splitlines()[-1])
+    assert (last["level"], last["action"]) == ("critical", "process_failed")
+    assert last["message"].startswith("the tables cannot be written, and stay at message")
+    assert "is its disk full?" in last["message"]
     recorder = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
     try:
         end = (await log.identity()).last_sequence

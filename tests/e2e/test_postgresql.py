@@ -15,6 +15,8 @@ from tests.databases import new_database
 from tests.made import flow
 from tests.running import FLOWS, ROOT, Client
 
+pytestmark = pytest.mark.server
+
 TOKEN = "a-token-for-tests"
 
 

@@ -1,7 +1,7 @@
 """Record golden histories: `python -m tests.histories.record [NAME …]` writes tests/histories/NAME.jsonl.
 
-Each is what a real run left on a real log, services and all. tests/services/test_histories.py replays them: record one
-anew only when a rule was meant to change.
+Each is what a real run left on a real log, services and all. tests/services/executor/test_histories.py replays them:
+record one anew only when a rule was meant to change.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from bus.connection import connect, worker_name
 from bus.log import Log
 from bus.server import Server
 from schemas import commands as c
-from schemas.definitions import FlowPatch, GroupPatch, Member, PolicySpec, ScheduleSpec, VmPatch
+from schemas.definitions import FlowPatch, GroupPatch, Member, PolicySpec, ScheduleSpec, SettingsPatch, VmPatch
 from schemas.events import BackupFailed, BackupStarted
-from schemas.ids import AD_HOC
+from schemas.ids import AD_HOC, ENGINE
 from services import database
 from services.executor.app import Executor
 from services.registry.app import Registry
@@ -31,7 +31,7 @@ from services.scheduler.app import Scheduler
 from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
 from tests.services.conftest import Engine
-from tests.services.test_services import house
+from tests.services.house import house
 from tests.support import eventually, sent
 
 HERE = Path(__file__).parent
@@ -117,9 +117,10 @@ async def limits(engine: Engine) -> None:
     assert isinstance(second, c.CreateFlow)
     fields = {field: getattr(second.spec, field) for field in second.spec.__struct_fields__}
     urgent = c.CreateFlow(id="urgent", spec=type(second.spec)(**{**fields, "name": "urgent", "priority": 10}))
-    await set_up(engine, urgent, vms=6, config={"seconds": 0.2}, max_concurrent_jobs=2)
+    in_all = c.UpdateSettings(id=ENGINE, patch=SettingsPatch(max_concurrent_jobs=4))
+    await set_up(engine, urgent, in_all, vms=6, config={"seconds": 0.2}, max_concurrent_jobs=2)
     await engine.ask(c.ExecuteFlow(id="flow"), c.ExecuteFlow(id="urgent"))
-    async with engine.running(Executor(total_limit=4), Worker(slots=8)):
+    async with engine.running(Executor(), Worker(slots=8)):
         await over(engine, 2)
 
 

@@ -11,7 +11,7 @@ from services.registry.app import Registry
 from services.scheduler.app import Scheduler
 from services.worker.app import Worker
 from tests.services.conftest import Engine
-from tests.services.test_services import built, house
+from tests.services.house import built, house
 from tests.support import eventually, flow, group, repository, schedule, sent, vm
 
 

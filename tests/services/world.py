@@ -19,10 +19,9 @@ EXECUTION = scheduled_execution_id("flow-1", T0)
 class World:
     """A log and an executor on it, without a shell: what is decided is appended and read back."""
 
-    def __init__(self, *messages: Message, total_limit: int | None = None) -> None:
+    def __init__(self, *messages: Message) -> None:
         self.entries: list[Stored] = []
         self.state = State()
-        self.total_limit = total_limit
         self.append(*messages)
 
     def append(self, *messages: Message) -> None:
@@ -37,7 +36,7 @@ class World:
             evolve(self.state, entry)
 
     def decide(self) -> list[list[Decision]]:
-        return decide(self.state, total_limit=self.total_limit)
+        return decide(self.state)
 
     def settle(self) -> list[Any]:
         """Decide and append until nothing is left to decide; return all that was decided."""

@@ -167,7 +167,7 @@ async def _real(folder: Path) -> AsyncIterator[Real]:
         server.stop()
 
 
-@pytest.fixture(params=["real", "simulated"])
+@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.server), "simulated"])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
     if request.param == "real":
         async with _real(tmp_path / "nats") as found:

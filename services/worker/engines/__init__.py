@@ -1,9 +1,4 @@
-"""Engines: each backs up one VM into one kind of repository, behind one small protocol."""
+"""Engines: each backs up one VM into one kind of repository, behind one small protocol.
 
-from __future__ import annotations
-
-from services.worker.engines.directory import DirectoryEngine
-from services.worker.engines.engine import Engine
-from services.worker.engines.simulated import SimulatedEngine
-
-ENGINES: dict[str, Engine] = {"directory": DirectoryEngine(), "simulated": SimulatedEngine()}
+A folder here holds everything of one engine, and one line in `registration` lists it.
+"""

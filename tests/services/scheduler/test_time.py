@@ -10,7 +10,7 @@ import pytest
 
 from bus.clock import now
 from schemas import commands as c
-from schemas.definitions import FlowPatch, RepositoryPatch, ScheduleSpec
+from schemas.definitions import FlowPatch, RepositoryPatch, ScheduleSpec, SettingsPatch
 from schemas.events import FlowDue, FlowSkipped, FreezeDefined
 from schemas.ids import ENGINE
 from services.executor.app import Executor
@@ -19,7 +19,7 @@ from services.scheduler import app as scheduler_app
 from services.scheduler.app import Scheduler
 from services.worker.app import Worker
 from tests.services.conftest import Engine
-from tests.services.test_services import built, house
+from tests.services.house import built, house
 from tests.support import eventually, sent
 
 EVERY_MINUTE = ScheduleSpec(name="every minute", cron_expression="* * * * *")
@@ -173,10 +173,10 @@ async def test_a_backfill_runs_so_many_at_a_time_and_is_cancelled_as_one(engine:
 
 
 async def test_history_is_pruned_once_a_day_when_that_is_set(engine: Engine) -> None:
-    keep = timedelta(days=30)
-    async with engine.running(Scheduler(keep=keep)):
+    async with engine.running(Registry(), Scheduler()):
+        await engine.ask(c.UpdateSettings(id=ENGINE, patch=SettingsPatch(keep_days=30)))
         (asked,) = await engine.until("command.history.prune")
-        assert abs(now() - keep - asked.before) < timedelta(seconds=30)
-    async with engine.running(Scheduler(keep=keep), Scheduler(keep=keep)):
+        assert abs(now() - timedelta(days=30) - asked.before) < timedelta(seconds=30)
+    async with engine.running(Scheduler(), Scheduler()):
         await asyncio.sleep(1)
     assert len(await engine.messages("command.history.prune")) == 1

@@ -34,7 +34,7 @@ from schemas.ids import scheduled_execution_id
 from services.executor.domain import decide
 from services.executor.state import State, evolve
 from tests.services.world import World
-from tests.support import T0, due, flow, group, repository, schedule, vm
+from tests.support import T0, due, engine_settings, flow, group, repository, schedule, vm
 
 ENDS = (BackupCompleted, BackupFailed, BackupCancelled, BackupSkipped)
 
@@ -159,12 +159,12 @@ def test_whatever_happens_each_execution_ends_once_and_its_counts_are_right(
     names = [f"vm-{number}" for number in range(size)]
     flow_limit, repository_limit, total = limits
     world = World(
+        engine_settings(max_concurrent_jobs=total),
         *map(vm, names),
         group(members=names),
         repository(max_concurrent_jobs=repository_limit),
         schedule(),
         *(flow(f"f{n}", max_concurrent_jobs=flow_limit, priority=n, overlap_policy=overlap) for n in range(flows)),
-        total_limit=total,
     )
     chance = Random(seed)
     recount = Recount(flow_limit, repository_limit, total)
@@ -199,7 +199,7 @@ def test_whatever_happens_each_execution_ends_once_and_its_counts_are_right(
     same = State()
     for entry in world.entries:
         evolve(same, entry)
-    assert decide(same, total_limit=total) == []
+    assert decide(same) == []
     assert same.accounted == state.accounted
 
 

@@ -17,7 +17,7 @@ from services.executor.replay import replay
 from services.executor.state import State, evolve
 from tests.histories.record import SCENARIOS
 
-FOLDER = Path(__file__).parent.parent / "histories"
+FOLDER = Path(__file__).parents[2] / "histories"
 ALTERED = FOLDER / "altered"
 
 

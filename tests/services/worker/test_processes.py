@@ -23,7 +23,7 @@ from services.executor.app import Executor
 from services.registry.app import Registry
 from tests.running import ROOT
 from tests.services.conftest import Engine
-from tests.services.test_services import built, house
+from tests.services.house import built, house
 from tests.support import eventually
 
 LEASE = 3.0

@@ -20,7 +20,7 @@ from services.recorder.app import Recorder
 from services.recorder.projection import Aside
 from services.recorder.store import Say, Tables
 from tests.services.conftest import Engine
-from tests.services.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, STARTED
+from tests.services.recorder.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, STARTED
 from tests.support import sent
 
 

@@ -12,7 +12,7 @@ from services.executor.app import Executor
 from services.registry.app import Registry
 from services.worker.app import Worker
 from tests.services.conftest import Engine
-from tests.services.test_services import built, house
+from tests.services.house import built, house
 from tests.support import due, eventually, sent
 
 

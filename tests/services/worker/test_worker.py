@@ -39,7 +39,7 @@ from schemas.events import (
 from services.hosting import Delivery
 from services.worker import app
 from services.worker.app import Worker
-from services.worker.engines.directory import DirectoryEngine
+from services.worker.engines.directory.engine import DirectoryEngine
 from services.worker.engines.engine import Report, Result
 from services.worker.note import key_of
 from tests.services.conftest import Engine

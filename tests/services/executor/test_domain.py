@@ -33,7 +33,7 @@ from services.executor.domain import decide
 from services.executor.plan import PART
 from services.executor.state import State, evolve
 from tests.services.world import EXECUTION, World, begun, cancelled, done, failed, house, of
-from tests.support import T0, due, flow, group, policy, repository, schedule, vm
+from tests.support import T0, due, engine_settings, flow, group, policy, repository, schedule, vm
 
 
 def test_an_occurrence_becomes_an_execution_in_one_batch() -> None:
@@ -337,13 +337,13 @@ def test_any_order_of_ends_with_repetition_and_refold_gives_one_recount(data: st
     total = data.draw(st.none() | st.integers(1, 8), label="limit in all")
     names = [f"vm-{number}" for number in range(size)]
     world = World(
+        engine_settings(max_concurrent_jobs=total),
         *map(vm, names),
         group(members=names),
         repository(max_concurrent_jobs=repository_limit),
         schedule(),
         *(flow(f"f{number}", max_concurrent_jobs=limit, priority=number) for number in range(flows)),
         *(due(f"f{number}") for number in range(flows)),
-        total_limit=total,
     )
     said = world.settle()
     open_requests = of(BackupRequested, said)
@@ -364,7 +364,7 @@ def test_any_order_of_ends_with_repetition_and_refold_gives_one_recount(data: st
             refolded = State()
             for entry in world.entries:
                 evolve(refolded, entry)
-            assert decide(refolded, total_limit=total) == world.decide()
+            assert decide(refolded) == world.decide()
             world.state = refolded
         new = world.settle()
         said += new

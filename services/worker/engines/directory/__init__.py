@@ -1,0 +1,1 @@
+"""Disk images as compressed files in a folder."""

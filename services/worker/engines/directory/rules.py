@@ -1,0 +1,15 @@
+"""What a repository of the directory engine must be. Pure."""
+
+from __future__ import annotations
+
+from services.worker.engines.rules import Config, Invalid, Rules, unknown_setting
+
+
+def validate(location: str, config: Config) -> Invalid | None:
+    """Return what is wrong with a folder's path, or its settings: there are none."""
+    if not location.startswith("/"):
+        return Invalid(field="location", reason=f"the folder {location!r} is not an absolute path")
+    return unknown_setting(config, ())
+
+
+RULES = Rules(validate=validate, on_disk=True)

@@ -1,0 +1,40 @@
+"""What an engine says of the repositories it works on, without being imported. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from schemas.base import Value
+from schemas.definitions import Setting
+
+Config = Mapping[str, Setting]
+
+
+class Invalid(Value, frozen=True, kw_only=True):
+    """A field of a repository that is wrong, e.g. `config.seconds`, and how. Never with a setting's value in it."""
+
+    field: str
+    reason: str
+
+
+class Validate(Protocol):
+    """Returns what is wrong with a repository's location or settings, None when nothing is."""
+
+    def __call__(self, location: str, config: Config) -> Invalid | None: ...
+
+
+class Rules(Value, frozen=True, kw_only=True):
+    """An engine's rules. `on_disk`: a repository is a folder, and its space that of the file system there."""
+
+    validate: Validate
+    on_disk: bool
+
+
+def unknown_setting(config: Config, known: Collection[str]) -> Invalid | None:
+    """Return the first setting that an engine does not know, None when it knows them all."""
+    unknown = sorted(set(config) - set(known))
+    if not unknown:
+        return None
+    allowed = f"known are {', '.join(sorted(known))}" if known else "this engine knows none"
+    return Invalid(field=f"config.{unknown[0]}", reason=f"there is no setting {unknown[0]!r}: {allowed}")

@@ -1,0 +1,1 @@
+"""Durations and failures by seed, and no data."""
