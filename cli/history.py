@@ -59,9 +59,9 @@ async def restore(nats_url: str, url: str, console: Console) -> None:
         await client.close()
 
 
-def restore_folder(folder: Path, url: str, console: Console) -> None:
+def restore_folder(folder: Path, url: str, nats_server: str | None, console: Console) -> None:
     """Fill the log of a data folder. It is started for that alone: `flows up` must not run on it."""
-    server = Server(folder.resolve())
+    server = Server(folder.resolve(), program=nats_server)
     server.start()
     try:
         asyncio.run(restore(server.url, url, console))

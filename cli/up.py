@@ -33,13 +33,14 @@ def up(
     port: int,
     nats_port: int,
     worker_slots: int,
+    nats_server: str | None,
     with_demo: bool,
     console: Console,
 ) -> None:
     """Run everything until SIGINT or SIGTERM. Raises `OSError` or `LogError` when it cannot start."""
     with Signals() as signals:
         folder.mkdir(parents=True, exist_ok=True)
-        server = Server(folder, port=nats_port)
+        server = Server(folder, port=nats_port, program=nats_server)
         server.lock()
         children: list[Child] = []
         try:

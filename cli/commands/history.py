@@ -38,8 +38,9 @@ def diff(first: str, second: str, most: int) -> None:
 
 @click.command("restore-log")
 @click.option("--from", "source", required=True, help="The database: a URL, or the path of a SQLite file.")
+@options.nats_server
 @options.data
-def restore_log(source: str, data: Path | None) -> None:
+def restore_log(source: str, nats_server: str | None, data: Path | None) -> None:
     """Fill an empty log from the second copy in a database. Then everything runs on. The services must be stopped."""
     from cli import terminal
     from cli.history import restore, restore_folder
@@ -48,7 +49,7 @@ def restore_log(source: str, data: Path | None) -> None:
     if data is None and (url := os.environ.get("FLOWS_NATS_URL")):
         terminal.run(restore(url, copy, terminal.err))
     else:
-        restore_folder(data or places.DEFAULT_DATA, copy, terminal.err)
+        restore_folder(data or places.DEFAULT_DATA, copy, nats_server, terminal.err)
 
 
 @click.command
