@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from uuid import uuid4
 
 import click
@@ -11,6 +10,7 @@ from rich.console import Console
 from bus.clock import now
 from bus.envelope import Stored, Unreadable, envelope
 from bus.log import Log
+from cli.actor import actor
 from cli.attach import attached
 from schemas.events import DeadLettered, DeadSettled
 
@@ -81,5 +81,5 @@ async def _one(log: Log, sequence: int) -> tuple[DeadLettered, Stored | Unreadab
 
 async def _settle(log: Log, letter: DeadLettered, how: str) -> None:
     settled = DeadSettled(sequence=letter.sequence, how=how)  # type: ignore[arg-type]
-    sent = envelope(settled, id=str(uuid4()), source="cli", time=now(), actor=getpass.getuser())
+    sent = envelope(settled, id=str(uuid4()), source="cli", time=now(), actor=actor())
     await log.append([sent], expect={})

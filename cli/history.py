@@ -15,6 +15,7 @@ from bus.connection import connect
 from bus.envelope import envelope
 from bus.log import Log
 from bus.server import Server
+from cli.actor import actor
 from cli.attach import attached
 from schemas.commands import PruneHistory
 from services.recorder import comparison, restoration
@@ -73,4 +74,4 @@ async def prune(nats_url: str, before: datetime) -> None:
     """Ask on the log to let go of old history."""
     async with attached(nats_url, "flows-prune") as log:
         command = PruneHistory(id="history", before=before)
-        await log.ask(envelope(command, id=str(uuid4()), source="cli", time=now(), actor="operator"))
+        await log.ask(envelope(command, id=str(uuid4()), source="cli", time=now(), actor=actor()))

@@ -6,8 +6,6 @@ guarded, so that it is sent once, whoever else repairs.
 
 from __future__ import annotations
 
-import getpass
-
 from rich.console import Console
 
 from bus.clock import now
@@ -15,6 +13,7 @@ from bus.envelope import Stored, envelope
 from bus.errors import Conflict
 from bus.log import Log
 from bus.subjects import subject_of
+from cli.actor import actor
 from cli.attach import attached
 from cli.doctor.checks import examine
 from cli.doctor.findings import Fault, Remedy
@@ -78,7 +77,7 @@ async def _apply(log: Log, remedy: Remedy) -> str:
     subject = subject_of(remedy)
     kind = "settled" if isinstance(remedy, DeadSettled) else "abandoned"
     about = remedy.sequence if isinstance(remedy, DeadSettled) else remedy.request
-    sent = envelope(remedy, id=f"{kind}:{about}", source="cli", time=now(), actor=getpass.getuser())
+    sent = envelope(remedy, id=f"{kind}:{about}", source="cli", time=now(), actor=actor())
     while True:
         guard = await log.last_sequence(subject)
         emitted = await log.read([subject], after=about, until=guard)
