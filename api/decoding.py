@@ -15,6 +15,8 @@ from litestar.typing import FieldDefinition
 from api.problems import ApiError, invalid
 from api.validation import FieldError, errors_in
 from schemas import secrets
+from schemas.definitions import SchedulePatch, ScheduleSpec
+from schemas.renamed import renamed
 
 
 class StrictBody(AbstractDTO[Any]):
@@ -47,6 +49,8 @@ def decode(body: bytes, shape: Any) -> Any:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"the body is no JSON that can be read: {error}") from None
+    if isinstance(value, dict) and isinstance(shape, type) and issubclass(shape, ScheduleSpec | SchedulePatch):
+        value = renamed(value)
     try:
         decoded = msgspec.convert(value, shape)
     except msgspec.ValidationError:

@@ -26,7 +26,7 @@ from bus.errors import Conflict, TooLarge, Unavailable, Unknown
 from bus.log import Log
 from bus.reading import Page
 from bus.subjects import guard_at
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.events import Event
 from services.decision import Batch, Decision
 
@@ -104,7 +104,7 @@ class Decider:
                         ready = page.caught_up or (begun and self._folded > PATIENCE)
             follower.result()
         finally:
-            await ended(follower)
+            await cancel_and_wait(follower)
 
     async def _follow(self, news: asyncio.Queue[Page | None]) -> None:
         try:

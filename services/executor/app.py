@@ -9,7 +9,7 @@ from datetime import datetime
 from bus.envelope import Entry, Stored
 from bus.log import Log
 from bus.subjects import CATALOG
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from services.checkpoints import Checkpoints
 from services.deciding import Decider
 from services.decision import Batch
@@ -44,7 +44,7 @@ class Executor:
         del subscribe  # nothing to subscribe: the executor follows
         self._log = log
         self._checkpoints = Checkpoints(log, self.name)
-        start, self._state.answered = await self._checkpoints.load()
+        start, self._state.processed = await self._checkpoints.load()
         if start:
             # definitions as they were then; of what decides when flows run, all versions
             versions = await log.read(CALENDARS, until=start)
@@ -62,10 +62,10 @@ class Executor:
             for task in done:
                 task.result()
         finally:
-            await ended(*tasks)
+            await cancel_and_wait(*tasks)
 
     def _outstanding(self) -> list[Outstanding]:
-        """Return the requests that somebody has to answer, and that are not called abandoned yet."""
+        """Return the requests of backups in flight that are not abandoned yet."""
         return [
             Outstanding(
                 flow_id=execution.started.flow_id,
@@ -101,7 +101,9 @@ class Executor:
         del at
 
     async def _save(self, due: bool) -> None:
-        """Save a checkpoint: what is before the oldest thing that is not over need not be read again."""
+        """Save a checkpoint: what is before the oldest unfinished thing need not be read again."""
         if not due:
             oldest = self._state.oldest
-            await self._checkpoints.save(self._decider.position if oldest is None else oldest - 1, self._state.answered)
+            await self._checkpoints.save(
+                self._decider.position if oldest is None else oldest - 1, self._state.processed
+            )

@@ -1,7 +1,7 @@
 """Replay: take the executor's decisions again, on what it knew then, with today's code. Pure.
 
-A decision says on which position of the log it was taken. So any stretch of the log, from its beginning, is a test: the
-state folded up to that position must give the same decision.
+A decision carries the position of the log that it was taken on. So any part of the log, from its beginning, is a test:
+the state folded up to that position must give the same decision.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def replay(entries: Sequence[Stored], *, complete: bool = True) -> Iterator[Repl
 
 
 def _compare(state: State, position: int, recorded: Sequence[Stored], limited: int | None) -> Iterator[Replayed]:
-    """Compare decisions by id; one whose id was derived otherwise by older code, by what it says.
+    """Compare decisions by id; one whose id older code derived in another way, by its content.
 
     `limited`: where the log begins to have settings.
     """

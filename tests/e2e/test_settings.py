@@ -11,6 +11,7 @@ from tests.made import flow
 from tests.running import Running
 
 
+@pytest.mark.server
 def test_doctor_is_healthy_and_replay_equal_under_a_global_limit_of_1_with_three_vms_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

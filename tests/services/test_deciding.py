@@ -15,7 +15,7 @@ from bus.envelope import Envelope
 from bus.errors import Unknown
 from bus.log import Log
 from bus.subjects import guard_of, id_of
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas import commands as c
 from schemas.definitions import FlowPatch
 from services import deciding
@@ -143,7 +143,7 @@ async def test_what_a_paused_scheduler_fires_after_a_change_is_skipped(engine: E
         try:
             await paused.wait()
             disabling = sent(c.DisableFlow(id="flow"), id="disable", time=time - timedelta(seconds=10), actor="eve")
-            await engine.log.ask(disabling)
+            await engine.log.publish_once(disabling)
             await engine.until("catalog.flow.*", 2)
             resumed.set()
             (skipped,) = await engine.until("flow.skipped.*")
@@ -172,7 +172,7 @@ async def test_a_stale_answer_is_refused_when_another_executor_has_given_one(eng
     try:
         await engine.ask(c.ExecuteFlow(id="flow"))
         await blocked.wait()  # it is about to start the execution
-        await engine.log.ask(sent(c.UpdateFlow(id="flow", patch=FlowPatch(name="other")), id="x", time=now()))
+        await engine.log.publish_once(sent(c.UpdateFlow(id="flow", patch=FlowPatch(name="other")), id="x", time=now()))
         async with engine.running(Executor()):
             await engine.until("flow.completed.*")
             go.set()
@@ -219,4 +219,4 @@ async def test_what_another_executor_has_seen_meanwhile_is_not_said_again(engine
         assert await second._abandon(other)
         assert await engine.messages("backup.abandoned.*") == [seen, abandonment(other)]
     finally:
-        await ended(running)
+        await cancel_and_wait(running)
