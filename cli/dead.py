@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-import click
 from rich.console import Console
 
 from bus.clock import now
@@ -12,6 +11,8 @@ from bus.envelope import Stored, Unreadable, envelope
 from bus.log import Log
 from cli.actor import actor
 from cli.attach import attached
+from cli.printable import json_line
+from cli.terminal import say
 from schemas.events import DeadLettered, DeadSettled
 
 NAME = "flows-dead"
@@ -22,17 +23,16 @@ async def show(url: str, console: Console) -> None:
     async with attached(url, NAME) as log:
         found = await _open(log)
     for letter in found.values():
-        text = f"{letter.sequence:>7}  {letter.service:<10}  {letter.subject}: {letter.error}"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{len(found)} messages could not be used" if found else "every message could be used")
+        say(console, f"{letter.sequence:>7}  {letter.service:<10}  {letter.subject}: {letter.error}")
+    say(console, f"{len(found)} messages could not be used" if found else "every message could be used")
 
 
-async def show_one(url: str, sequence: int) -> None:
+async def show_one(url: str, sequence: int, console: Console) -> None:
     """Print one, whole. Raises `ValueError` when it is none of them."""
     async with attached(url, NAME) as log:
         letter, entry = await _one(log, sequence)
-    click.echo(f"{letter.sequence} on {letter.subject}, stored {entry.stored_at.isoformat()}: {letter.error}")
-    click.echo(entry.body.decode(errors="backslashreplace"))
+    say(console, f"{letter.sequence} on {letter.subject}, stored {entry.stored_at.isoformat()}: {letter.error}")
+    say(console, json_line(entry.body))
 
 
 async def retry(url: str, sequence: int) -> int:

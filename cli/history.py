@@ -17,6 +17,7 @@ from bus.log import Log
 from bus.server import Server
 from cli.actor import actor
 from cli.attach import attached
+from cli.terminal import say
 from schemas.commands import PruneHistory
 from services.recorder import comparison, restoration
 from services.recorder import rebuild as rebuilding
@@ -42,8 +43,8 @@ async def diff(first: str, second: str, most: int, console: Console) -> int:
     async for difference in comparison.differences(first, second):
         count += 1
         if count <= most:
-            console.print(str(difference), highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{count:,} differences" if count != 1 else "1 difference", highlight=False)
+            say(console, str(difference))
+    say(console, f"{count:,} differences" if count != 1 else "1 difference")
     return count
 
 

@@ -17,6 +17,7 @@ from cli.actor import actor
 from cli.attach import attached
 from cli.doctor.checks import examine
 from cli.doctor.findings import Fault, Remedy
+from cli.terminal import say
 from schemas.events import DeadSettled
 from services import database
 
@@ -30,16 +31,16 @@ async def repair(nats_url: str, database_url: str, console: Console, *, sure: bo
         async with attached(nats_url, "flows-repair") as log:
             faults = [fault async for finding in examine(log, tables) for fault in finding.faults]
             if not faults:
-                _print(console, "There is nothing to repair.")
+                say(console, "There is nothing to repair.")
                 return True
             for fault in faults:
-                _print(console, f"✗ {fault.text}")
-                _print(console, f"  {await _done(log, fault.remedy) if sure else _planned(fault.remedy)}")
+                say(console, f"✗ {fault.text}")
+                say(console, f"  {await _done(log, fault.remedy) if sure else _planned(fault.remedy)}")
             if sure:
                 faults = [fault async for finding in examine(log, tables) for fault in finding.faults]
-                _print(console, _left(faults))
+                say(console, _left(faults))
             elif any(fault.remedy is not None for fault in faults):
-                _print(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
+                say(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
             return not faults
     finally:
         await tables.dispose()
@@ -51,10 +52,6 @@ def _planned(remedy: Remedy | None) -> str:
 
 async def _done(log: Log, remedy: Remedy | None) -> str:
     return NO_REMEDY if remedy is None else await _apply(log, remedy)
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _left(faults: list[Fault]) -> str:

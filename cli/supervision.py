@@ -19,6 +19,7 @@ from rich.console import Console
 from bus import process
 from bus.errors import LogError
 from bus.server import Server
+from cli.terminal import say
 
 STEADY = 5.0  # seconds: a child that lived longer is started again at once
 LONGEST_PAUSE = 30.0  # seconds between starts of a child that keeps failing
@@ -166,4 +167,4 @@ def look_after(server: LogServer, children: Sequence[Child], console: Console) -
     """Look after each once, and print what happened."""
     for part in (server, *children):
         if news := part.look_after():
-            console.print(news, style="red", markup=False, highlight=False)
+            say(console, (news, "red"))

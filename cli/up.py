@@ -20,6 +20,7 @@ from cli import demo
 from cli.parts import NAMES
 from cli.settings import Settings, as_environment
 from cli.supervision import Child, LogServer, Signals, look_after, supervise
+from cli.terminal import say
 from services.database import bring_up_to_date, sqlite_url
 
 READY_TIMEOUT = 60.0  # seconds
@@ -140,8 +141,8 @@ def _url(settings: Settings) -> str:
 
 def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | None) -> None:
     url = _url(settings)
+    say(console, ("The Protection Flows Engine is running.", "bold green"))
     lines = [
-        "[bold green]The Protection Flows Engine is running.[/]",
         f"  API       {url}/api/v1",
         f"  Docs      {url}/schema",
         f"  Token     {folder / 'admin-token'}",
@@ -154,4 +155,4 @@ def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | No
             f"            {url}/api/v1/protection-flows/{flow_id}/executions",
         ]
     for line in [*lines, "Press Ctrl+C to stop."]:
-        console.print(line, soft_wrap=True, highlight=False)
+        say(console, line)

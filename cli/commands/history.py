@@ -61,4 +61,5 @@ def prune(before: datetime, data: Path | None) -> None:
     from cli.history import prune
 
     terminal.run(prune(places.nats_url(data), before))
-    click.echo(f"History from before {before:%Y-%m-%d %H:%M} UTC is let go, when the recorder comes to it.")
+    text = f"History from before {before:%Y-%m-%d %H:%M} UTC is let go, when the recorder comes to it."
+    terminal.say(terminal.out, text)

@@ -36,7 +36,9 @@ def test_an_account_without_a_name_is_its_number(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_what_is_written_to_the_log_says_who_wrote_it(server: Server, log: Log) -> None:
-    letter = DeadLettered(service="recorder", reason="unusable", sequence=1, subject="dead.recorder.unusable", error="?")
+    letter = DeadLettered(
+        service="recorder", reason="unusable", sequence=1, subject="dead.recorder.unusable", error="?"
+    )
     await log.append([envelope(letter, id="letter", source="test", time=now())], expect={})
     await history.prune(server.url, datetime(2026, 1, 1, tzinfo=UTC))
     await dead.dismiss(server.url, 1)
