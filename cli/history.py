@@ -17,7 +17,7 @@ from bus.log import Log
 from bus.server import Server
 from cli.actor import actor
 from cli.attach import attached
-from cli.terminal import say
+from cli.terminal import print_line
 from schemas.commands import PruneHistory
 from services.recorder import comparison, restoration
 from services.recorder import rebuild as rebuilding
@@ -29,7 +29,7 @@ def _progress(console: Console) -> Progress:
 
 
 async def rebuild(nats_url: str, url: str, console: Console) -> None:
-    """Fill a database from the log, and say how far it is."""
+    """Fill a database from the log, and show the progress."""
     async with attached(nats_url, "flows-rebuild") as log:
         with _progress(console) as progress:
             task = progress.add_task("messages", total=None)
@@ -43,8 +43,8 @@ async def diff(first: str, second: str, most: int, console: Console) -> int:
     async for difference in comparison.differences(first, second):
         count += 1
         if count <= most:
-            say(console, str(difference))
-    say(console, f"{count:,} differences" if count != 1 else "1 difference")
+            print_line(console, str(difference))
+    print_line(console, f"{count:,} differences" if count != 1 else "1 difference")
     return count
 
 
@@ -72,7 +72,7 @@ def restore_folder(folder: Path, url: str, nats_server: str | None, console: Con
 
 
 async def prune(nats_url: str, before: datetime) -> None:
-    """Ask on the log to let go of old history."""
+    """Append the command that prunes old history."""
     async with attached(nats_url, "flows-prune") as log:
         command = PruneHistory(id="history", before=before)
         await log.publish_once(envelope(command, id=str(uuid4()), source="cli", time=now(), actor=actor()))

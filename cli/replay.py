@@ -13,7 +13,7 @@ from bus.log import Log
 from bus.selection import Filter, Selection
 from cli.attach import attached
 from cli.describe import describe
-from cli.terminal import say
+from cli.terminal import print_line
 from services.executor.replay import Replayed
 from services.executor.replay import replay as decide_again
 
@@ -48,7 +48,7 @@ def _compare_all(replayed: list[Replayed], console: Console) -> bool:
     different = [one for one in replayed if not one.equal]
     for one in different:
         _print(one, console)
-    say(console, f"{len(replayed):,} decisions, {len(different):,} of them different today")
+    print_line(console, f"{len(replayed):,} decisions, {len(different):,} of them different today")
     return not different
 
 
@@ -78,7 +78,7 @@ def _compare(chain: list[Stored], replayed: list[Replayed], *, step: bool, conso
     for entry in chain:
         one = recorded.get(entry.sequence)
         if one is None:
-            say(console, f"   {_words(entry)}")
+            print_line(console, f"   {_words(entry)}")
             continue
         if step:
             click.pause("   … press any key for the next decision")
@@ -89,7 +89,7 @@ def _compare(chain: list[Stored], replayed: list[Replayed], *, step: bool, conso
             _print(one, console)
             different += 1
     text = f"{same} decisions are the same today" + (f", {different} are not" if different else "")
-    say(console, text)
+    print_line(console, text)
     return not different
 
 
@@ -105,19 +105,19 @@ def _words(entry: Stored) -> str:
 def _print(one: Replayed, console: Console) -> None:
     if one.entry is None:
         assert one.today is not None
-        say(console, DIFFERENT, f" {one.position:>7}  today also: {one.today.id}")
+        print_line(console, DIFFERENT, f" {one.position:>7}  today also: {one.today.id}")
         return
-    say(console, SAME if one.equal else DIFFERENT, f" {_words(one.entry)}")
+    print_line(console, SAME if one.equal else DIFFERENT, f" {_words(one.entry)}")
     if one.equal:
         return
     if one.today is None:
-        say(console, "           today: nothing is decided here")
+        print_line(console, "           today: nothing is decided here")
         return
     recorded, today = one.entry.envelope.data, one.today.event
     for field in recorded.__struct_fields__:
         then, now = getattr(recorded, field), getattr(today, field, None)
         if then != now:
-            say(console, f"           {field}: {then!r} then, {now!r} today")
+            print_line(console, f"           {field}: {then!r} then, {now!r} today")
 
 
 async def publish(url: str, execution: str | None, prefix: str, speed: float, console: Console) -> None:
@@ -138,6 +138,6 @@ async def publish(url: str, execution: str | None, prefix: str, speed: float, co
                 f"{prefix}.{entry.subject}", entry.body, headers={"Nats-Sequence": str(entry.sequence)}
             )
         await client.flush()
-        say(console, f"{len(chosen):,} messages were sent to {prefix}.>")
+        print_line(console, f"{len(chosen):,} messages were sent to {prefix}.>")
     finally:
         await client.close()

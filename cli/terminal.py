@@ -19,7 +19,7 @@ out = Console()
 err = Console(stderr=True)
 
 
-def say(console: Console, *parts: Part) -> None:
+def print_line(console: Console, *parts: Part) -> None:
     """Print one line, made of parts. They may come from anywhere: none is markup, moves the cursor or ends the line."""
     line = Text()
     for part in parts:

@@ -1,4 +1,4 @@
-"""Secrets do not travel: what looks like one in a definition is refused, before it reaches the log. Pure.
+"""Secrets are never on the log: a definition with what looks like one is refused. Pure.
 
 A secret is known by the name that it stands under, or by what it looks like, wherever it stands.
 """

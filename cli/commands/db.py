@@ -23,4 +23,4 @@ def upgrade(data: Path | None) -> None:
 
     before = bring_up_to_date(places.database_url(data))
     text = "The tables were up to date." if before == "current" else f"The tables were {before}; now they are not."
-    terminal.say(terminal.out, text)
+    terminal.print_line(terminal.out, text)

@@ -45,7 +45,7 @@ def retry(sequence: int, data: Path | None) -> None:
     from cli import terminal
     from cli.dead import retry
 
-    terminal.say(terminal.out, f"It is message {terminal.run(retry(places.nats_url(data), sequence)):,} now.")
+    terminal.print_line(terminal.out, f"It is message {terminal.run(retry(places.nats_url(data), sequence)):,} now.")
 
 
 @dead.command

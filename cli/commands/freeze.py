@@ -27,7 +27,7 @@ def freeze(api: Api, until: datetime, reason: str) -> None:
     from cli import terminal
 
     made = api.call("PUT", "/freeze", json={"until": until.isoformat(), "reason": reason})
-    terminal.say(terminal.out, f"No scheduled start until {made['until']}: {reason}")
+    terminal.print_line(terminal.out, f"No scheduled start until {made['until']}: {reason}")
 
 
 @click.command
@@ -37,4 +37,4 @@ def thaw(api: Api) -> None:
     from cli import terminal
 
     api.call("DELETE", "/freeze")
-    terminal.say(terminal.out, "The freeze has ended: flows start by their schedules again.")
+    terminal.print_line(terminal.out, "The freeze has ended: flows start by their schedules again.")

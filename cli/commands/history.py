@@ -67,4 +67,4 @@ def prune(before: datetime, data: Path | None) -> None:
 
     terminal.run(prune(places.nats_url(data), before))
     text = f"History from before {before:%Y-%m-%d %H:%M} UTC is let go, when the recorder comes to it."
-    terminal.say(terminal.out, text)
+    terminal.print_line(terminal.out, text)

@@ -18,11 +18,11 @@ MEANINGS = {
 
 
 class Shown(click.Group):
-    """A group that shows when nothing else is said."""
+    """A group whose default command is `show`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        said = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if said else ["show", *args])
+        named = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["show", *args])
 
 
 @click.group(cls=Shown)
@@ -33,7 +33,7 @@ def settings() -> None:
 @settings.command
 @options.api
 def show(api: Api) -> None:
-    """Print the settings: what is done when nothing else is said."""
+    """Print the settings: the default command."""
     _print(api.call("GET", "/settings"))
 
 
@@ -54,6 +54,6 @@ def _print(found: dict[str, Any]) -> None:
 
     for name, meaning in MEANINGS.items():
         value = options.NONE if found[name] is None else str(found[name])
-        terminal.say(terminal.out, f"{name.replace('_', '-'):<20} {value:<6} {meaning}")
+        terminal.print_line(terminal.out, f"{name.replace('_', '-'):<20} {value:<6} {meaning}")
     at = f"set by {found['updated_by']} at {found['updated_at']}" if found["version"] else "nothing has been set yet"
-    terminal.say(terminal.out, f"version {found['version']}: {at}")
+    terminal.print_line(terminal.out, f"version {found['version']}: {at}")

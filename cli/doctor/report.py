@@ -6,7 +6,7 @@ from rich.console import Console
 
 from cli.attach import attached
 from cli.doctor.checks import examine
-from cli.terminal import say
+from cli.terminal import print_line
 from services import database
 
 MARKS = {"ok": ("✓ ", "green"), "note": ("• ", "yellow"), "problem": ("✗ ", "red")}
@@ -19,7 +19,7 @@ async def report(nats_url: str, database_url: str, console: Console) -> bool:
     try:
         async with attached(nats_url, "flows-doctor") as log:
             async for finding in examine(log, tables):
-                say(console, MARKS[finding.level], finding.text)
+                print_line(console, MARKS[finding.level], finding.text)
                 well &= finding.level != "problem"
     finally:
         await tables.dispose()

@@ -15,20 +15,11 @@ from services.deciding import Decider
 from services.decision import Batch
 from services.executor.deliveries import Outstanding, abandonment
 from services.executor.domain import decide
-from services.executor.state import State, evolve
+from services.executor.state import READS, State, evolve
 from services.executor.watch import watch
 from services.hosting import Subscribe
 
 CALENDARS = ("catalog.flow.*", "catalog.schedule.*")
-READS = (
-    CATALOG,
-    *("command.flow.execute", "command.execution.*", "command.backup.create", "command.backfill.*"),
-    *("rejected.execution.*", "rejected.backfill.*", "flow.*.*"),
-    *(
-        f"backup.{event}.*"
-        for event in ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
-    ),
-)
 
 
 class Executor:

@@ -25,7 +25,7 @@ from bus.selection import Filter
 from bus.server import Server
 from cli import dead, declare, failures, log, logs, supervision
 from cli.printable import is_printable, json_line, printable
-from cli.terminal import say
+from cli.terminal import print_line
 from schemas.events import DeadLettered, FlowSkipped
 from tests.running import ROOT
 from tests.support import T0, sent
@@ -87,7 +87,7 @@ def test_a_line_has_no_colour_but_ours(terminal: bool) -> None:
     console = Console(
         file=io.StringIO(), force_terminal=terminal, color_system="standard" if terminal else None, width=40
     )
-    say(console, ("✗ ", "red"), ALL, (ALL, "bold"))
+    print_line(console, ("✗ ", "red"), ALL, (ALL, "bold"))
     written = cast("io.StringIO", console.file).getvalue()
     red, bold = ("\x1b[31m✗ \x1b[0m", f"\x1b[1m{printable(ALL)}\x1b[0m") if terminal else ("✗ ", printable(ALL))
     assert written == f"{red}{printable(ALL)}{bold}\n"
@@ -186,8 +186,8 @@ def test_what_a_child_says_last_is_a_clean_line(tmp_path: Path) -> None:
     child.log_file = tmp_path / "worker.log"
     child.log_file.write_text(json.dumps({"message": ALL}))
     console = Console(file=io.StringIO())
-    part = cast("Any", SimpleNamespace(look_after=lambda: f"worker ended (exit code 1): {child.last_words}"))
-    supervision.look_after(part, [], console)
+    part = cast("Any", SimpleNamespace(check=lambda: f"worker ended (exit code 1): {child.last_words}"))
+    supervision.check_all(part, [], console)
     (line,) = lines(console)
     assert is_printable(line)
     assert "[bold red]x[/]" in line
@@ -225,7 +225,7 @@ def test_definitions_are_shown_and_exported_clean(monkeypatch: pytest.MonkeyPatc
 
 
 PRINTERS = {
-    "cli/terminal.py",  # `say`, through which all goes
+    "cli/terminal.py",  # `print_line`, through which all goes
     "cli/failures.py",  # errors: one line each, to standard error
     "cli/log.py",  # by hand, as there may be many thousands
     "cli/commands/definitions.py",  # YAML, in which everything is escaped
