@@ -186,7 +186,7 @@ def test_what_a_child_says_last_is_a_clean_line(tmp_path: Path) -> None:
     child.log_file = tmp_path / "worker.log"
     child.log_file.write_text(json.dumps({"message": ALL}))
     console = Console(file=io.StringIO())
-    part = cast("Any", SimpleNamespace(check=lambda: f"worker ended (exit code 1): {child.last_words}"))
+    part = cast("Any", SimpleNamespace(check=lambda: f"worker ended (exit code 1): {child.last_line}"))
     supervision.check_all(part, [], console)
     (line,) = lines(console)
     assert is_printable(line)
