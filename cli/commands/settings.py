@@ -60,7 +60,10 @@ def set_(api: Api, **given: Any) -> None:
 
 
 def _print(found: dict[str, Any]) -> None:
+    from cli import terminal
+
     for name, meaning in MEANINGS.items():
-        click.echo(f"{name.replace('_', '-'):<20} {shown(found[name]):<6} {meaning}")
+        line = f"{name.replace('_', '-'):<20} {shown(found[name]):<6} {meaning}"
+        terminal.print_line(terminal.out, line)
     at = f"set by {found['updated_by']} at {found['updated_at']}" if found["version"] else "nothing has been set yet"
-    click.echo(f"version {found['version']}: {at}")
+    terminal.print_line(terminal.out, f"version {found['version']}: {at}")

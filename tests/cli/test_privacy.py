@@ -49,6 +49,7 @@ def test_nothing_of_an_engine_and_its_backups_is_readable_by_others(tmp_path: Pa
     assert readable(data, 0o077) == []
 
 
+@pytest.mark.server
 @pytest.mark.usefixtures("usual")
 @pytest.mark.parametrize(("choice", "expected"), [({}, "0o77"), ({"FLOWS_GROUP_READABLE": "1"}, "0o27")])
 def test_every_command_and_what_it_starts_keep_others_out(choice: dict[str, str], expected: str) -> None:
