@@ -80,7 +80,7 @@ def create_app(
     async def resources(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
         read_model = ReadModel(database.reader(database_url))
-        flows_log = await Log.open(client, answer_timeout=REPLY_TIMEOUT)
+        flows_log = await Log.open(client, reply_timeout=REPLY_TIMEOUT)
         end = (await flows_log.identity()).last_sequence
         commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)

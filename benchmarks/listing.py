@@ -25,8 +25,7 @@ from schemas.base import Message
 from schemas.definitions import Flow, Group, Repository, Schedule
 from schemas.events import FlowDefined, GroupDefined, RepositoryDefined, ScheduleDefined
 from services import database
-from services.recorder.projection import project
-from services.recorder.store import Store
+from services.recorder.store import Tables
 
 FLOWS = 10_000
 REQUESTS = 300
@@ -62,7 +61,7 @@ def definitions() -> Iterator[Message]:
 async def fill(url: str) -> None:
     """Put the flows into the tables, by the recorder's own projection."""
     await database.prepare(url)
-    store = Store(database.writer(url))
+    tables = Tables(url)
     entries = []
     for sequence, message in enumerate(definitions(), start=1):
         event = envelope(message, id=str(sequence), source="bench", time=now())
@@ -71,8 +70,8 @@ async def fill(url: str) -> None:
             Stored(sequence=sequence, subject=subject, stored_at=event.time, body=encode(event), envelope=event)
         )
     identity = Identity(created="bench", last_sequence=len(entries))
-    await store.apply(project(entries), identity, len(entries))
-    await store.close()
+    await tables.apply(entries, identity)
+    await tables.close()
 
 
 @contextmanager

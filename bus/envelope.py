@@ -1,6 +1,6 @@
 """The envelope: every message body is a CloudEvents 1.0 JSON object (structured mode), complete even in a file.
 
-Decoding is total: what cannot be read comes back as a value that says why, never as an exception.
+Decoding is total: what cannot be read comes back as a value with the reason, never as an exception.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ Entry = Stored | Unreadable
 
 
 class _Outer(msgspec.Struct):
-    """An envelope whose data is not looked into."""
+    """An envelope whose data is not decoded."""
 
     specversion: str
     id: str
@@ -117,7 +117,7 @@ def encode(event: Envelope) -> bytes:
 
 
 def decode(*, sequence: int, subject: str, stored_at: datetime, body: bytes) -> Entry:
-    """Return the entry that a body holds; `Unreadable` when it is not an envelope, or lies about its type."""
+    """Return the entry that a body holds; `Unreadable` when it is not an envelope, or its type or subject are wrong."""
     try:
         event = _decoder.decode(body)
         if isinstance(event.data, ScheduleDefined | CreateSchedule | UpdateSchedule) and has_old_names(body):

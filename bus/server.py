@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import secrets
 import shutil
 import socket
 import subprocess
 import sysconfig
 import time
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from bus.subjects import STREAM
 USER = "flows"
 LOCK_PATIENCE = 2.0  # seconds
 START_TIMEOUT = 30.0  # seconds: recovery of a long log takes a while
+TRIES = 4  # starts, while somebody else is quicker to take a port that was free
+PORTS = range(10_000, 32_768)  # below those that the system gives to outgoing connections, also to one of our own
+PORTS_LOOKED_AT = 100
 
 # Two-token subjects carry what the stream has accepted: nobody may publish there. Nobody may drop the log either.
 _CONFIG = """\
@@ -46,6 +51,9 @@ authorization {{
   }}]
 }}
 """
+
+
+_TAKEN = "address already in use"  # as nats-server says it
 
 
 def binary() -> str:
@@ -87,12 +95,22 @@ class Server:
         return self.folder / "nats-server.log"
 
     def start(self) -> None:
-        """Start the server and wait until it answers. Raises `FolderInUse` or `ServerError`."""
+        """Start the server and wait until it accepts connections. Raises `FolderInUse` or `ServerError`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock()
-        if not self.port:
-            self.port = free_port(self.host)
-        self._monitor = free_port(self.host)
+        any_port = not self.port
+        for left in reversed(range(TRIES)):
+            if any_port:
+                self.port = free_port(self.host)
+            self._monitor = free_port(self.host)
+            if (failure := self._try()) is None:
+                return
+            if not left or _TAKEN not in failure:
+                self.stop()
+                raise ServerError(f"nats-server did not start: {failure} (all of it: {self.log_file})")
+
+    def _try(self) -> str | None:
+        """Start the server on its ports; return why it accepts no connections, None when it does."""
         config = self.folder / "nats-server.conf"
         _write_private(
             config,
@@ -111,16 +129,17 @@ class Server:
         with self.log_file.open("ab") as output:
             self._process = process.spawn([binary(), "--config", str(config)], output=output, inherit=[self._lock])
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._answers():
+        while not self._accepts():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise ServerError(f"nats-server did not start: {self._last_words()} (all of it: {self.log_file})")
+                process.stop(self._process, patience=10)
+                return self._last_error()
             time.sleep(0.02)
+        return None
 
     def lock(self) -> None:
         """Take the data folder. Raises `FolderInUse` when another server has it.
 
-        A server that was killed a moment ago is given time to end: its threads let go of the lock one by one.
+        A server that was killed a moment ago is given time to end: its threads release the lock one by one.
         """
         if self._lock >= 0:
             return
@@ -145,9 +164,10 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def write_error(self) -> str | None:
-        """Return why the server writes no more; nothing when it does, or does not say.
+        """Return why the server cannot write any more; None when it can, or its monitoring does not respond.
 
-        A stream that could not be written once takes nothing until the server is started again, and tells no client.
+        A stream that could not be written once takes nothing until the server is started again, and reports it to no
+        client.
         """
         connection = HTTPConnection(self.host, self._monitor, timeout=2)
         try:
@@ -160,7 +180,7 @@ class Server:
         return error if "write error" in error else None
 
     def stop(self) -> None:
-        """Stop the server and let go of the folder."""
+        """Stop the server and release the folder."""
         if self._process is not None:
             process.stop(self._process, patience=10)
             self._process = None
@@ -174,7 +194,7 @@ class Server:
             self._process.kill()
             self._process.wait()
 
-    def _answers(self) -> bool:
+    def _accepts(self) -> bool:
         """Tell whether this server, and no other, greets a client; it does so only after JetStream has recovered."""
         try:
             with socket.create_connection((self.host, self.port), timeout=1) as connection:
@@ -182,10 +202,10 @@ class Server:
         except OSError:
             return False
 
-    def _last_words(self) -> str:
+    def _last_error(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()
         bad = [line for line in lines[-20:] if "[FTL]" in line or "[ERR]" in line]
-        return (bad or lines or ["it said nothing"])[-1]
+        return (bad or lines or ["it logged nothing"])[-1]
 
     def _password(self) -> str:
         file = self.folder / "nats-password"
@@ -195,10 +215,13 @@ class Server:
 
 
 def free_port(host: str) -> int:
-    """Return a port that nothing listens on right now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nothing listens on right now. Raises `ServerError` when none is found."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in random.sample(PORTS, PORTS_LOOKED_AT):
+        with socket.socket(family) as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise ServerError(f"no port is free on {host}")
 
 
 def _write_private(file: Path, text: str) -> None:

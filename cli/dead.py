@@ -21,8 +21,8 @@ async def show(url: str, console: Console) -> None:
     """Print what is neither retried nor dismissed."""
     async with attached(url, NAME) as log:
         found = await _open(log)
-    for letter in found.values():
-        text = f"{letter.sequence:>7}  {letter.service:<10}  {letter.subject}: {letter.error}"
+    for dead_letter in found.values():
+        text = f"{dead_letter.sequence:>7}  {dead_letter.service:<10}  {dead_letter.subject}: {dead_letter.error}"
         console.print(text, highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(found)} messages could not be used" if found else "every message could be used")
 
@@ -30,32 +30,34 @@ async def show(url: str, console: Console) -> None:
 async def show_one(url: str, sequence: int) -> None:
     """Print one, whole. Raises `ValueError` when it is none of them."""
     async with attached(url, NAME) as log:
-        letter, entry = await _one(log, sequence)
-    click.echo(f"{letter.sequence} on {letter.subject}, stored {entry.stored_at.isoformat()}: {letter.error}")
+        dead_letter, entry = await _one(log, sequence)
+    click.echo(
+        f"{dead_letter.sequence} on {dead_letter.subject}, stored {entry.stored_at.isoformat()}: {dead_letter.error}"
+    )
     click.echo(entry.body.decode(errors="backslashreplace"))
 
 
 async def retry(url: str, sequence: int) -> int:
     """Append one again, and return where. Raises `ValueError` when it still cannot be read, or is a repeat."""
     async with attached(url, NAME) as log:
-        letter, entry = await _one(log, sequence)
-        if letter.reason == "repeated":
+        dead_letter, entry = await _one(log, sequence)
+        if dead_letter.reason == "repeated":
             raise ValueError(
-                f"message {sequence} repeats an earlier one: {letter.error}. There is nothing to retry: dismiss it"
+                f"message {sequence} repeats an earlier one: {dead_letter.error}. There is nothing to retry: dismiss it"
             )
         if isinstance(entry, Unreadable):
             advice = "Dismiss it, or update first"
             raise ValueError(f"message {sequence} still cannot be read: {entry.error}. {advice}")  # noqa: TRY004  data
         appended = await log.append([entry.envelope], expect={})
-        await _settle(log, letter, "retried")
+        await _settle(log, dead_letter, "retried")
         return appended
 
 
 async def dismiss(url: str, sequence: int) -> None:
     """Note that nothing is to be done about one."""
     async with attached(url, NAME) as log:
-        letter, _ = await _one(log, sequence)
-        await _settle(log, letter, "dismissed")
+        dead_letter, _ = await _one(log, sequence)
+        await _settle(log, dead_letter, "dismissed")
 
 
 async def _open(log: Log) -> dict[int, DeadLettered]:
@@ -70,16 +72,16 @@ async def _open(log: Log) -> dict[int, DeadLettered]:
 
 
 async def _one(log: Log, sequence: int) -> tuple[DeadLettered, Stored | Unreadable]:
-    letter = (await _open(log)).get(sequence)
-    if letter is None:
+    dead_letter = (await _open(log)).get(sequence)
+    if dead_letter is None:
         raise ValueError(f"message {sequence} is none of those that `flows dead list` shows")
-    entries = await log.read([letter.subject], after=sequence - 1, until=sequence)
+    entries = await log.read([dead_letter.subject], after=sequence - 1, until=sequence)
     if not entries:
         raise ValueError(f"message {sequence} is no longer on the log")
-    return letter, entries[0]
+    return dead_letter, entries[0]
 
 
-async def _settle(log: Log, letter: DeadLettered, how: str) -> None:
-    settled = DeadSettled(sequence=letter.sequence, how=how)  # type: ignore[arg-type]
+async def _settle(log: Log, dead_letter: DeadLettered, how: str) -> None:
+    settled = DeadSettled(sequence=dead_letter.sequence, how=how)  # type: ignore[arg-type]
     sent = envelope(settled, id=str(uuid4()), source="cli", time=now(), actor=getpass.getuser())
     await log.append([sent], expect={})

@@ -1,4 +1,4 @@
-"""What a message says, in a few words."""
+"""A message of the log in one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.ids import instant
 
 
 def describe(entry: Entry) -> str:
-    """Return what a message on the log says."""
+    """Return the content of a message in one line."""
     if not isinstance(entry, Stored):
         return f"unreadable: {entry.error}"
     message = entry.envelope.data

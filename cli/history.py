@@ -27,7 +27,7 @@ def _progress(console: Console) -> Progress:
 
 
 async def rebuild(nats_url: str, url: str, console: Console) -> None:
-    """Fill a database from the log, and say how far it is."""
+    """Fill a database from the log, and show the progress."""
     async with attached(nats_url, "flows-rebuild") as log:
         with _progress(console) as progress:
             task = progress.add_task("messages", total=None)
@@ -70,7 +70,7 @@ def restore_folder(folder: Path, url: str, console: Console) -> None:
 
 
 async def prune(nats_url: str, before: datetime) -> None:
-    """Ask on the log to let go of old history."""
+    """Append the command that prunes old history."""
     async with attached(nats_url, "flows-prune") as log:
         command = PruneHistory(id="history", before=before)
         await log.publish_once(envelope(command, id=str(uuid4()), source="cli", time=now(), actor="operator"))

@@ -16,8 +16,8 @@ from cli.settings import Settings
 log = logging.getLogger(__name__)
 
 
-class Server(uvicorn.Server):
-    """Uvicorn, with signals left to whoever runs it, and our own line when it listens."""
+class ApiServer(uvicorn.Server):
+    """Uvicorn, with signals left to the process, and our own line when it listens."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -48,7 +48,7 @@ async def serve_api(settings: Settings, stop: asyncio.Event) -> None:
         lifespan="on",
         server_header=False,
     )
-    server = Server(config)
+    server = ApiServer(config)
     serving = asyncio.create_task(server.serve())
     waits = [serving, asyncio.create_task(stop.wait()), asyncio.create_task(lost.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

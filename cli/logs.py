@@ -1,6 +1,6 @@
 """Log lines: readable on a terminal, JSON elsewhere. Each has an `action` that never changes, and the ids.
 
-Libraries are heard when something is wrong. What commands print is not mixed with log lines of theirs.
+Libraries log from WARNING on. What commands print is not mixed with log lines of theirs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def of_services() -> None:
 
 
 def of_commands() -> None:
-    """Send what a command has to tell beside its output to standard error, as its own errors are told."""
+    """Send the warnings of a command to standard error, in the form of its own errors."""
     _send(logging.Formatter("flows: %(message)s"), libraries=logging.ERROR)
 
 

@@ -96,7 +96,7 @@ _token_file = click.option(
 
 
 def api(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where the API is, and as its first argument a client of it."""
+    """Give a command the options of the API's address and token, and as its first argument a client of it."""
 
     @data
     @_url

@@ -15,7 +15,7 @@ VARIABLES = {"max_concurrent_jobs": "FLOWS_MAX_CONCURRENT_JOBS", "keep_days": "F
 
 
 class Settings(Value, frozen=True, kw_only=True):
-    """Where the parts find each other. `admin_token_file` holds the token that the API asks for.
+    """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
     `seeds`: what the environment says of the engine's own settings, which are on the log.
     """

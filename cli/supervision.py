@@ -1,4 +1,4 @@
-"""Looks after child processes and a nats-server: what ends is started again, with pauses when that does not help."""
+"""Supervises child processes and a nats-server: what ends is started again, with pauses when that does not help."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from bus.server import Server
 
 STEADY = 5.0  # seconds: a child that lived longer is started again at once
 LONGEST_PAUSE = 30.0  # seconds between starts of a child that keeps failing
-ASK_EVERY = 5.0  # seconds between questions to nats-server whether it can write
+CHECK_EVERY = 5.0  # seconds between checks whether nats-server can write
 SPACE = 32 * 1024 * 1024  # bytes that have to be free before a nats-server that found the disk full is started again
 _SIGNALS = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class Signals:
-    """Waits for a child to end or somebody to ask to stop, asleep in the kernel: an idle engine uses no CPU."""
+    """Waits for a child to end or a signal to stop, asleep in the kernel: an idle engine uses no CPU."""
 
     def __init__(self) -> None:
         self.stop = False
@@ -77,8 +77,8 @@ class Child:
         self._started = time.monotonic()
         self.restart_at = None
 
-    def look_after(self) -> str | None:
-        """Start the process again when it has ended, at once at first, later with pauses; return what to tell of it."""
+    def check(self) -> str | None:
+        """Start the process again when it has ended, at once at first, later with pauses; return what to print."""
         if self.process.poll() is None:
             return None
         now = time.monotonic()
@@ -86,7 +86,7 @@ class Child:
             self._pause = 0.0 if now - self._started > STEADY else min(2 * self._pause + 1, LONGEST_PAUSE)
             self.restart_at = now + self._pause
             if self._pause:
-                return f"{self.name} ended (exit code {self.process.returncode}): {self.last_words}"
+                return f"{self.name} ended (exit code {self.process.returncode}): {self.last_line}"
         if now < self.restart_at:
             return None
         code = self.process.returncode
@@ -94,8 +94,8 @@ class Child:
         return f"{self.name} started again after exit code {code}"
 
     @property
-    def last_words(self) -> str:
-        """What the process logged last: the message alone where it is a structured line."""
+    def last_line(self) -> str:
+        """The last line of the process's log: the message alone where it is a structured line."""
         lines = self.log_file.read_text(errors="replace").splitlines()
         if not lines:
             return "it logged nothing"
@@ -106,33 +106,33 @@ class Child:
 
 
 class LogServer:
-    """The nats-server, and when it is to be looked at again."""
+    """The nats-server, and when it is to be checked again."""
 
     def __init__(self, server: Server) -> None:
-        self.look_at = 0.0  # on the monotonic clock
+        self.check_at = 0.0  # on the monotonic clock
         self._server = server
         self._pause = 0.0
-        self._told = ""
+        self._reported = ""
 
-    def look_after(self) -> str | None:
-        """Start the server again when it has ended or writes no more, with pauses when that fails; return what to tell.
+    def check(self) -> str | None:
+        """Start the server again when it has ended or cannot write, with pauses when that fails; return what to print.
 
         It is left alone while the disk is full: then it could only freeze again.
         """
         now = time.monotonic()
         if self._server.running:
-            if now < self.look_at:
+            if now < self.check_at:
                 return None
-            self.look_at = now + ASK_EVERY
+            self.check_at = now + CHECK_EVERY
             error = self._server.write_error()
             if error is None:
-                self._pause, self._told = 0.0, ""
+                self._pause, self._reported = 0.0, ""
                 return None
             if shutil.disk_usage(self._server.folder).free < SPACE:
                 return self._once(f"nats-server cannot write; it starts again when the disk has space: {error}")
             self._server.kill()
             return self._start(f"nats-server could not write ({error})")
-        if self._pause and now < self.look_at:
+        if self._pause and now < self.check_at:
             return None
         return self._start("nats-server ended")
 
@@ -141,29 +141,29 @@ class LogServer:
             self._server.start()
         except (LogError, OSError) as error:
             self._pause = min(2 * self._pause + 1, LONGEST_PAUSE)
-            self.look_at = time.monotonic() + self._pause
+            self.check_at = time.monotonic() + self._pause
             return self._once(f"{reason}; it does not start again, and is tried until it does: {error}")
-        self.look_at = time.monotonic() + ASK_EVERY
+        self.check_at = time.monotonic() + CHECK_EVERY
         return f"{reason}; started again"
 
     def _once(self, news: str) -> str | None:
-        """Return news that have not been told since all was well."""
-        if self._told:
+        """Return a message, unless one was printed since all was well."""
+        if self._reported:
             return None
-        self._told = news
+        self._reported = news
         return news
 
 
 def supervise(server: LogServer, children: Sequence[Child], signals: Signals, console: Console) -> None:
-    """Start again what ends, until a signal asks to stop."""
+    """Start again what ends, until a signal to stop."""
     while not signals.stop:
-        look_after(server, children, console)
-        looks = [server.look_at, *(child.restart_at for child in children if child.restart_at is not None)]
-        signals.wait(max(0.0, min(looks) - time.monotonic()))
+        check_all(server, children, console)
+        checks = [server.check_at, *(child.restart_at for child in children if child.restart_at is not None)]
+        signals.wait(max(0.0, min(checks) - time.monotonic()))
 
 
-def look_after(server: LogServer, children: Sequence[Child], console: Console) -> None:
-    """Look after each once, and print what happened."""
+def check_all(server: LogServer, children: Sequence[Child], console: Console) -> None:
+    """Check each once, and print what happened."""
     for part in (server, *children):
-        if news := part.look_after():
+        if news := part.check():
             console.print(news, style="red", markup=False, highlight=False)

@@ -19,7 +19,7 @@ from bus.server import Server
 from cli import demo
 from cli.parts import NAMES
 from cli.settings import Settings, as_environment
-from cli.supervision import Child, LogServer, Signals, look_after, supervise
+from cli.supervision import Child, LogServer, Signals, check_all, supervise
 from services.database import bring_up_to_date, sqlite_url
 
 READY_TIMEOUT = 60.0  # seconds
@@ -90,7 +90,7 @@ def _demo(folder: Path, settings: Settings, console: Console) -> str:
 
 
 def _wait_until_ready(server: LogServer, children: list[Child], url: str, signals: Signals, console: Console) -> None:
-    """Wait for the API to say that all parts are there, or a signal to stop. Raises `TimeoutError` with the reason."""
+    """Wait until the API reports that all parts run, or a signal to stop. Raises `TimeoutError` with the reason."""
     deadline = time.monotonic() + READY_TIMEOUT
     reason = "the API does not respond"
     while not signals.stop and time.monotonic() < deadline:
@@ -101,14 +101,14 @@ def _wait_until_ready(server: LogServer, children: list[Child], url: str, signal
             reason = response.text
         except httpx.HTTPError:
             pass
-        look_after(server, children, console)
+        check_all(server, children, console)
         signals.wait(0.05)
     if not signals.stop:
         raise TimeoutError(f"the services did not become ready within {READY_TIMEOUT:.0f} s: {reason}")
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise `OSError` that says what to do when a port cannot be listened on."""
+    """Raise `OSError` with what to do when a port cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Commands: what is asked, in the imperative. The tag is the subject: `command.<entity>.<verb>`."""
+"""Commands: what is requested, in the imperative. The tag is the subject: `command.<entity>.<verb>`."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from schemas.definitions import (
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """Something asked about one thing. `id` is the thing's."""
+    """A request about one thing. `id` is the thing's."""
 
     id: Id
 
 
 class Create(Command, frozen=True, kw_only=True):
-    """Bring a definition into being; the one who asks chooses its id."""
+    """Create a definition; the sender chooses its id."""
 
 
 class Change(Command, frozen=True, kw_only=True):
@@ -49,17 +49,17 @@ class Update(Change, frozen=True, kw_only=True):
 
 
 class Delete(Change, frozen=True, kw_only=True):
-    """Remove it. `detach`: flows that refer to this schedule or policy let go of it, instead of a refusal."""
+    """Remove it. `detach`: flows that refer to this schedule or policy lose the reference; else it is rejected."""
 
     detach: bool = False
 
 
 class Enable(Change, frozen=True, kw_only=True):
-    """Take it into use."""
+    """Enable it."""
 
 
 class Disable(Change, frozen=True, kw_only=True):
-    """Take it out of use."""
+    """Disable it."""
 
 
 class CreateVm(Create, frozen=True, kw_only=True, tag="command.vm.create"):
@@ -203,12 +203,12 @@ class UpdateSettings(Update, frozen=True, kw_only=True, tag="command.settings.up
 
 
 class PruneHistory(Command, frozen=True, kw_only=True, tag="command.history.prune"):
-    """Let go of the history of executions that ended before an instant: the recorder does, when it comes to this."""
+    """Delete the history of executions that ended before an instant from the tables."""
 
     before: datetime
 
 
-# The executor answers these, not the registry.
+# The executor decides these, not the registry.
 
 
 class ExecuteFlow(Command, frozen=True, kw_only=True, tag="command.flow.execute"):
@@ -265,7 +265,7 @@ COMMANDS: tuple[type[Command], ...] = (
 )
 
 
-def kind_of(command: Command) -> Kind:
+def definition_kind(command: Command) -> Kind:
     """Return the kind of definition that a command is about."""
     return cast("Kind", entity_of(command))
 
@@ -276,5 +276,5 @@ def entity_of(command: Command) -> Entity:
 
 
 def verb_of(command: Command) -> str:
-    """Return what a command asks for, e.g. `create`."""
+    """Return the verb of a command, e.g. `create`."""
     return tag_of(command).split(".")[2]

@@ -1,7 +1,7 @@
-"""Definitions: what people tell the engine.
+"""Definitions: what people configure.
 
-For each kind a *spec* (what one may say), a *patch* (an update, where a field left out stays as it is) and the
-*definition* itself (the spec with its id, version and times).
+For each kind a *spec* (the fields that people set), a *patch* (an update, where a field left out stays as it is) and
+the *definition* itself (the spec with its id, version and times).
 """
 
 from __future__ import annotations
@@ -136,8 +136,7 @@ class ScheduleSpec(Value, frozen=True, kw_only=True):
     """When: cron expressions in a time zone, and what to do about occurrences that passed while nothing ran.
 
     It fires when any of its expressions matches, from `start_date` to `end_date` (both included) and outside its
-    exclusions, and at its `inclusions` (local times) whatever is excluded. `jitter_seconds`: each flow begins up to so
-    much later, always by the same time.
+    exclusions, and at its `inclusions` (local times) always. `jitter_seconds`: the most by which flows begin later.
     """
 
     name: Name
@@ -380,7 +379,7 @@ Definition = Vm | Group | Schedule | Repository | Policy | Flow
 Spec = VmSpec | GroupSpec | ScheduleSpec | RepositorySpec | PolicySpec | FlowSpec
 Patch = VmPatch | GroupPatch | SchedulePatch | RepositoryPatch | PolicyPatch | FlowPatch
 
-# what in a schedule says when it fires: a change begins its calendar anew
+# the fields of a schedule that decide when it fires: a change starts its calendar again
 CALENDAR_FIELDS = (
     *("cron_expression", "more_expressions", "timezone", "dst_gap", "dst_fold", "exclusions", "inclusions"),
     *("start_date", "end_date", "jitter_seconds"),

@@ -106,7 +106,7 @@ Defined = OfKind | OfEngine
 
 
 class Rejected(Event, frozen=True, kw_only=True, tag="rejected"):
-    """A command's 'no': why, and the field at fault where there is one."""
+    """A command was rejected: why, and the field that is wrong where there is one."""
 
     entity: Entity
     verb: str
@@ -222,7 +222,7 @@ class FlowSkipped(ExecutionEvent, frozen=True, kw_only=True, tag="flow.skipped")
 class FlowCancelling(ExecutionEvent, frozen=True, kw_only=True, tag="flow.cancelling"):
     """An execution is to stop, or one VM of it: workers end what runs, the executor skips what waits.
 
-    `origin`: somebody asked, a newer execution takes its place, it took too long, or its flow is gone.
+    `origin`: a command, a newer execution that takes its place, a deadline, or the deletion of its flow.
     """
 
     context_id: Id | None
@@ -231,10 +231,10 @@ class FlowCancelling(ExecutionEvent, frozen=True, kw_only=True, tag="flow.cancel
 
 
 class FlowOverdue(ExecutionEvent, frozen=True, kw_only=True, tag="flow.overdue"):
-    """The scheduler's word that a deadline has passed before the log had what it was for.
+    """A deadline has passed before the log had what it was for.
 
     `start`: the execution, or some of its backups, should have begun. `finish`: it should have ended. `stop`: it was
-    told to stop (or one VM of it was: `context_id`), and a worker has still not answered.
+    to stop (or one VM of it: `context_id`), and a worker has not responded.
     """
 
     deadline: Deadline
@@ -260,7 +260,7 @@ class FlowCompleted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.complet
 
 
 class OneBackup(Protocol):
-    """Whatever says which backup it is about."""
+    """Whatever is about one backup."""
 
     @property
     def flow_id(self) -> Id: ...
@@ -308,7 +308,7 @@ class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.reques
 
 
 class BackupAbandoned(BackupEvent, frozen=True, kw_only=True, tag="backup.abandoned"):
-    """Nobody holds the request on `request` of the log, and nobody will be given it again: it is to be made anew."""
+    """No worker holds the request at sequence `request`, and the queue has lost it: a new one is needed."""
 
     request: int
 
@@ -366,7 +366,7 @@ class BackupCancelled(AttemptEvent, frozen=True, kw_only=True, tag="backup.cance
 class DeadLettered(Event, frozen=True, kw_only=True, tag="dead"):
     """A message on the log that could not be used: where it is, and why not.
 
-    `malformed`: it cannot be read. `repeated`: it says once more what the log says already, and counts for nothing.
+    `malformed`: it cannot be read. `repeated`: it repeats what is on the log already, and counts for nothing.
     `unusable`: it can be read, and still not be folded or projected.
     """
 

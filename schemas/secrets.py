@@ -1,4 +1,4 @@
-"""Secrets do not travel: what looks like one in a definition is refused, before it reaches the log. Pure."""
+"""Secrets are never on the log: a definition with what looks like one is refused. Pure."""
 
 from __future__ import annotations
 

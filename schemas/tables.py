@@ -1,4 +1,7 @@
-"""The read model's tables (DESIGN §7). Every row can be rebuilt from the log; times are UTC, sizes are bytes."""
+"""The read model's tables (docs/architecture.md, "The read model").
+
+Every row can be rebuilt from the log; times are UTC, sizes are bytes.
+"""
 
 from __future__ import annotations
 
@@ -219,7 +222,7 @@ executions = Table(
     _id("backfill_id", index=True),
     Column("priority", Integer, nullable=False),
     Column("max_concurrent_jobs", Integer),
-    # as `flow.completed` counted them; while an execution runs, its jobs are counted when asked
+    # as `flow.completed` counted them; while an execution runs, its jobs are counted by each query
     Column("jobs_created", Integer, nullable=False),
     Column("jobs_completed", Integer, nullable=False, server_default="0"),
     Column("jobs_failed", Integer, nullable=False, server_default="0"),
@@ -290,7 +293,7 @@ events = Table(
     Index("ix_events_key", "key", "sequence"),
 )
 
-# what the log has said once, and would repeat if it said it again; kept when the rows are gone
+# what is on the log, to recognise its repetitions; kept when the rows are gone
 identities = Table(
     "identities",
     metadata,

@@ -1,9 +1,9 @@
-"""Deciding: how every service that decides follows the log, and appends what it decides (DESIGN, rules 2 and 3).
+"""Deciding: how every service that decides follows the log, and appends its decisions (docs/adr/0009).
 
-The domain folds entries and says what is due; everything that can go wrong between the two is here, once:
+The domain folds entries and returns what is due; everything that can go wrong between the two is here, once:
 
 - A decision is guarded on the sequences that it was taken on. The guards know only what has been read.
-- After an append, nothing is decided until its own words have been read back.
+- After an append, nothing is decided until the appended messages have been read back.
 - After a refusal or an unknown outcome, all that is on the log is read before anything is decided again.
 - A message that has expired no longer counts for a guard; then the guard follows the log down, and only then.
 """
@@ -32,8 +32,8 @@ from services.decision import Batch, Decision
 
 log = logging.getLogger(__name__)
 
-RETRY_PAUSE = 1.0  # seconds before the log is asked again when it gave no answer
-PATIENCE = 2000  # entries that are folded without a look at what is due, while there is no end of them
+RETRY_PAUSE = 1.0  # seconds before a request to the log is repeated when there was no reply
+PATIENCE = 2000  # entries that are folded without deciding, while there is no end of them
 READ_AHEAD = 4  # pages
 ASKED_AT_ONCE = 100  # questions about guards under way at the same time
 
@@ -60,7 +60,7 @@ class Domain(Protocol):
 class Decider:
     """Follows the log for a domain, and appends what it decides.
 
-    `start`: what is before it has been folded. `before`: asked, with whether anything is due, before anything is
+    `start`: what is before it has been folded. `before`: called, with whether anything is due, before anything is
     appended; it returns the seconds to hold back, or None to go on.
     """
 
@@ -78,9 +78,9 @@ class Decider:
         self._clock = clock
         self._before = before
         self._position = start
-        self._guards: dict[str, int] = {}  # by filter: the last sequence read there; what is not in it is asked for
+        self._guards: dict[str, int] = {}  # by filter: the last sequence read there; a missing one is fetched
         self._appended = 0  # the last own append: nothing is decided before it has been read back
-        self._folded = 0  # entries since the last look at what is due
+        self._folded = 0  # entries since the last decision
         self._most = BATCH_LIMIT  # messages that are appended together
 
     @property
@@ -138,7 +138,7 @@ class Decider:
                 expected = await self._expected(guards)
                 last = await self._log.append([self._envelope(one) for one in batch], expect=expected)
             except Conflict:
-                # somebody else was first. With less at once, others' words stand less in the way
+                # another process was first. Smaller appends conflict less
                 self._most = max(1, self._most // 4)
                 await self._read_back(guards)
                 return 0.0
@@ -148,25 +148,30 @@ class Decider:
                 await self._read_back(guards)
                 return 0.0
             except TooLarge as error:
-                # it can never be said; the others must not wait for it
+                # it can never be appended; the others must not wait for it
                 log.error("%s", error, extra={"action": "append_refused", "part": self._domain.name})  # noqa: TRY400
                 continue
             self._guards.update(zip(each, range(last - len(batch) + 1, last + 1), strict=True))
             self._appended = last
             self._most = min(BATCH_LIMIT, 2 * self._most)
         if self._appended > self._position:
-            return None  # its own words are on their way
+            return None  # its own messages are on their way
         wake_at = self._domain.wake_at(at)
         return None if wake_at is None else max((wake_at - self._clock()).total_seconds(), 0.0)
 
-    async def observe(self, event: Event) -> None:
+    async def observe(self, event: Event, *, holds: Callable[[], bool]) -> bool:
         """Append what the service's shell has seen outside the log, guarded like a decision, and decided on nothing.
 
-        Raises `LogError`: then look again.
+        `holds` tells whether what was folded still leaves room for it: asked at the very position that the guard is of,
+        as another message may have been folded since it was seen. Returns whether it was appended. Raises `LogError`:
+        then check again.
         """
         seen = Decision(event=event, time=self._clock())
-        sent = structs.replace(self._envelope(seen), decidedon=None)
-        await self._log.append([sent], expect=await self._expected([seen.guard]))
+        expected = await self._expected([seen.guard])
+        if not holds():
+            return False
+        await self._log.append([structs.replace(self._envelope(seen), decidedon=None)], expect=expected)
+        return True
 
     async def _expected(self, guards: Sequence[str]) -> dict[str, int]:
         """Return the sequences that an append with these guards expects. Raises `Conflict` when some are unread."""
@@ -176,7 +181,7 @@ class Decider:
             for guard, last in zip(some, await asyncio.gather(*map(self._log.last_sequence, some)), strict=True):
                 if last > self._position:
                     raise Conflict(f"message {last} on {guard} has not been read yet")
-                self._guards[guard] = last
+                self._guards.setdefault(guard, last)  # what was folded meanwhile is newer
         return {guard: self._guards[guard] for guard in guards}
 
     async def _read_back(self, guards: Sequence[str]) -> None:

@@ -8,32 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from faststream import AckPolicy, FastStream
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats import NatsBroker
 
 from bus.connection import Connection, connect
-from bus.envelope import Entry
 from bus.errors import Unavailable
 from bus.log import Log
-from bus.reading import entry_of
-from bus.stream import Queue, consumer_config
-from bus.subjects import STREAM
+from bus.stream import Queue
 from bus.tasks import cancel_and_wait
-from schemas.base import Value
+from services.consuming import Handler, router
 
 log = logging.getLogger(__name__)
-
-POLL = 1.0  # seconds that an idle slot waits in the server for one message
 
 
 class Subscribe(Protocol):
     """Gives each message of a queue to a handler, so many at a time."""
 
-    def __call__(self, queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int) -> None: ...
+    def __call__(self, queue: Queue, handler: Handler, *, slots: int) -> None: ...
 
 
 class Service(Protocol):
@@ -44,14 +39,6 @@ class Service(Protocol):
     async def open(self, log: Log, subscribe: Subscribe) -> None: ...
 
     async def run(self) -> None: ...
-
-
-class Delivery(Value, frozen=True, kw_only=True):
-    """A message from a queue: what it holds, which delivery of it this is (from 1), and the means to answer."""
-
-    entry: Entry
-    number: int
-    message: NatsMessage
 
 
 class _Broker(NatsBroker):
@@ -113,34 +100,9 @@ async def _work(service: Service, client: Connection, lost: asyncio.Event, stop:
         await cancel_and_wait(*waits)
 
 
-def subscribe(broker: NatsBroker, queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int) -> None:
-    """Give each message of a queue to `handler`, `slots` at a time. The handler answers it: ack, nack with a delay.
-
-    One subscriber per slot on the same durable consumer, each asking for one message when it is free: nothing is
-    fetched ahead, so nothing waits here without a heartbeat.
-    """
-
-    async def decoder(message: NatsMessage) -> Delivery:
-        metadata = message.raw_message.metadata
-        return Delivery(entry=entry_of(message.raw_message), number=metadata.num_delivered, message=message)
-
-    for _ in range(slots):
-        broker.subscriber(
-            "",
-            stream=JStream(STREAM, declare=False),
-            durable=queue.name,
-            config=consumer_config(queue),
-            pull_sub=PullSub(batch_size=1, timeout=POLL),
-            ack_policy=AckPolicy.MANUAL,
-            decoder=decoder,
-        )(_slot(handler))
-
-
-def _slot(handler: Callable[[Delivery], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-    async def handle(delivery: Any) -> None:
-        await handler(delivery)
-
-    return handle
+def subscribe(broker: NatsBroker, queue: Queue, handler: Handler, *, slots: int) -> None:
+    """Give each message of a queue to a handler, `slots` at a time."""
+    broker.include_router(router(queue, handler, slots=slots))
 
 
 async def host_all(services: Sequence[Service], nats_url: str, stop: asyncio.Event) -> None:

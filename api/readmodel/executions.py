@@ -16,7 +16,7 @@ from bus.log import Log
 from schemas import tables as t
 from schemas.base import Value
 from schemas.events import ExcludedVm, ExecutionEvent, FlowCompleted
-from services.recorder.known import Known
+from services.recorder.known import KnownRows
 from services.recorder.projection import project
 
 _COLUMN_OF = {
@@ -126,7 +126,7 @@ async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> 
         about += found
         if batch.caught_up or any(isinstance(one.envelope.data, FlowCompleted) for one in found):
             break
-    known = Known()
+    known = KnownRows()
     known.flows, known.identities = {flow_id}, {f"flow/{flow_id}": 1}
     changes = project(about, known)
     row = changes.new_executions.get(execution_id)

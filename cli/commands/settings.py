@@ -18,11 +18,11 @@ MEANINGS = {
 
 
 class Shown(click.Group):
-    """A group that shows when nothing else is said."""
+    """A group whose default command is `show`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        said = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if said else ["show", *args])
+        named = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["show", *args])
 
 
 @click.group(cls=Shown)
@@ -33,7 +33,7 @@ def settings() -> None:
 @settings.command
 @options.api
 def show(api: Api) -> None:
-    """Print the settings: what is done when nothing else is said."""
+    """Print the settings: the default command."""
     _print(api.call("GET", "/settings"))
 
 

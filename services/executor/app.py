@@ -13,22 +13,13 @@ from bus.tasks import cancel_and_wait
 from services.checkpoints import Checkpoints
 from services.deciding import Decider
 from services.decision import Batch
-from services.executor.deliveries import Outstanding
+from services.executor.deliveries import Outstanding, abandonment
 from services.executor.domain import decide
-from services.executor.state import State, evolve
+from services.executor.state import READS, State, evolve
 from services.executor.watch import watch
 from services.hosting import Subscribe
 
 CALENDARS = ("catalog.flow.*", "catalog.schedule.*")
-READS = (
-    CATALOG,
-    *("command.flow.execute", "command.execution.*", "command.backup.create", "command.backfill.*"),
-    *("rejected.execution.*", "rejected.backfill.*", "flow.*.*"),
-    *(
-        f"backup.{event}.*"
-        for event in ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
-    ),
-)
 
 
 class Executor:
@@ -55,7 +46,7 @@ class Executor:
         self._decider = Decider(log, self, start=start, before=self._save)
 
     async def run(self) -> None:
-        parts = (self._decider.run(), watch(self._log, self._outstanding, self._decider.observe))
+        parts = (self._decider.run(), watch(self._log, self._outstanding, self._abandon))
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -79,6 +70,15 @@ class Executor:
             for backup_id, request in execution.requests.items()
             if backup_id not in self._state.abandoned
         ]
+
+    def _is_outstanding(self, one: Outstanding) -> bool:
+        execution = self._state.executions.get(one.execution_id)
+        request = execution.requests.get(one.backup_id) if execution else None
+        return request is not None and request.sequence == one.request and one.backup_id not in self._state.abandoned
+
+    async def _abandon(self, one: Outstanding) -> bool:
+        """Say that a request is abandoned; False when it is outstanding no more. Raises `LogError`."""
+        return await self._decider.observe(abandonment(one), holds=lambda: self._is_outstanding(one))
 
     def evolve(self, entry: Entry) -> None:
         if isinstance(entry, Stored):

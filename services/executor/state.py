@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec import structs
 
 from bus.envelope import Stored
+from bus.subjects import CATALOG
 from schemas.base import Value
 from schemas.commands import (
     BackupVm,
@@ -57,6 +58,18 @@ class AbandonedRequest(Value, frozen=True, kw_only=True):
 
     execution_id: str
     cause: str
+
+
+# all that the executor folds
+READS = (
+    CATALOG,
+    *("command.flow.execute", "command.execution.*", "command.backup.create", "command.backfill.*"),
+    *("rejected.execution.*", "rejected.backfill.*", "flow.*.*"),
+    *(
+        f"backup.{event}.*"
+        for event in ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
+    ),
+)
 
 
 class State:

@@ -9,29 +9,29 @@ from collections.abc import Awaitable, Callable, Iterable
 from bus.errors import LogError
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
-from schemas.events import BackupAbandoned
-from services.executor.deliveries import Missing, Outstanding, abandonment, check
+from services.executor.deliveries import Missing, Outstanding, check
 from services.worker import status
 
 log = logging.getLogger(__name__)
 
 CHECK_EVERY = 10.0  # seconds
 
-Append = Callable[[BackupAbandoned], Awaitable[object]]
+Abandon = Callable[[Outstanding], Awaitable[bool]]
 
 
 async def watch(
     stream: Log,
     unfinished: Callable[[], Iterable[Outstanding]],
-    append: Append,
+    abandon: Abandon,
     *,
     ack_wait: float = WORKER_QUEUE.ack_wait,
     every: float = CHECK_EVERY,
 ) -> None:
     """Watch for ever. `unfinished` returns what is outstanding, as far as the log was followed.
 
-    `append` appends the event, guarded with the last sequence that was followed: so of several executors one appends
-    it, and none appends it again. An error of the log ends this check; the next one finds what is left.
+    `abandon` appends that a request is abandoned, unless it is no longer outstanding, and returns whether it did: so of
+    several executors one appends it, and none appends it again. An error of the log ends this check; the next one finds
+    what is left.
     """
     missing: Missing = {}
     checked = 0.0
@@ -49,15 +49,12 @@ async def watch(
                 missing = {}  # this process was paused: what it saw before does not hold for the time between
             checked = now
             missing, abandoned = check(requests, queue, held, missing, now=now, ack_wait=ack_wait)
-            current = {(one.backup_id, one.request) for one in unfinished()}
             for one in abandoned:
-                if (one.backup_id, one.request) not in current:
-                    continue
-                log.warning(
-                    "no worker holds the request for backup %s, and the queue has lost it: it is requested anew",
-                    one.backup_id,
-                    extra={"action": "backup_abandoned", "backup_id": one.backup_id},
-                )
-                await append(abandonment(one))
+                if await abandon(one):
+                    log.warning(
+                        "no worker holds the request for backup %s, and the queue has lost it: it is requested anew",
+                        one.backup_id,
+                        extra={"action": "backup_abandoned", "backup_id": one.backup_id},
+                    )
         except LogError as error:
             log.warning("deliveries cannot be watched: %s", error, extra={"action": "watch_failed", "part": "executor"})

@@ -14,14 +14,14 @@ from bus.log import Log
 from bus.subjects import id_of
 from schemas.events import DeadLettered
 from services.hosting import Subscribe
-from services.recorder.projection import Aside
+from services.recorder.changes import DeadLetter
 from services.recorder.store import Store
 
 log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Projects all events into the tables. What cannot be projected is set aside, and said on the log."""
+    """Projects all events into the tables. What cannot be projected becomes a dead letter on the log."""
 
     name = "recorder"
 
@@ -30,7 +30,7 @@ class Recorder:
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the recorder follows
-        self._letters = Letters(log)
+        self._dead_letters = DeadLetters(log)
         self._log = log
         self._stream = await log.identity()
         try:
@@ -50,7 +50,7 @@ class Recorder:
 
     async def _record(self, entries: list[Entry], position: int) -> None:
         try:
-            await self._store.apply(entries, self._stream, self._letters.say)
+            await self._store.apply(entries, self._stream, self._dead_letters.publish)
         except DBAPIError as error:
             cause = str(error.__cause__ or error).splitlines()[0]
             raise RuntimeError(
@@ -60,37 +60,37 @@ class Recorder:
         self._position = position
 
 
-class Letters:
-    """The recorder's dead letters: each is on the log once, however many recorders there are and wherever they end.
+class DeadLetters:
+    """Publishes dead letters: each is on the log once, however many recorders there are and wherever they end.
 
-    What was said is read from the log, and each letter is appended with the sequence that it was read up to.
+    Those that are on the log are read, and each further one is appended with the sequence that they were read up to.
     """
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._said: dict[str, set[int]] = {}  # by subject: the messages that have one
+        self._published: dict[str, set[int]] = {}  # by subject: the messages that have one
         self._guards: dict[str, int] = {}
 
-    async def say(self, aside: Sequence[Aside]) -> None:
-        """Say on the log what is set aside. Dead letters have none of their own: that would never end."""
-        for one in aside:
+    async def publish(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Append dead letters. A dead letter that cannot be used has none of its own: that would never end."""
+        for one in dead_letters:
             if one.entry.subject.startswith("dead."):
                 continue
-            letter = _letter(one)
-            subject = letter.type
-            if subject not in self._said:
-                self._said[subject] = set()
+            event = _event(one)
+            subject = event.type
+            if subject not in self._published:
+                self._published[subject] = set()
                 await self._read(subject)
-            while one.entry.sequence not in self._said[subject]:
-                await self._append(subject, letter, one)
+            while one.entry.sequence not in self._published[subject]:
+                await self._append(subject, event, one)
 
-    async def _append(self, subject: str, letter: Envelope, one: Aside) -> None:
+    async def _append(self, subject: str, event: Envelope, one: DeadLetter) -> None:
         try:
-            self._guards[subject] = await self._log.append([letter], expect={subject: self._guards[subject]})
-        except Conflict:  # another recorder has said something, or what was there has expired
+            self._guards[subject] = await self._log.append([event], expect={subject: self._guards[subject]})
+        except Conflict:  # another recorder has appended one, or what was there has expired
             await self._read(subject)
             return
-        self._said[subject].add(one.entry.sequence)
+        self._published[subject].add(one.entry.sequence)
         log.warning(
             "message %d on %s is %s: %s",
             one.entry.sequence,
@@ -101,15 +101,15 @@ class Letters:
         )
 
     async def _read(self, subject: str) -> None:
-        """Read what has been said since it was read last."""
+        """Read the dead letters that have been appended since the last read."""
         guard = await self._log.last_sequence(subject)
         for entry in await self._log.read([subject], after=self._guards.get(subject, 0), until=guard):
             if isinstance(entry, Stored) and isinstance(entry.envelope.data, DeadLettered):
-                self._said[subject].add(entry.envelope.data.sequence)
+                self._published[subject].add(entry.envelope.data.sequence)
         self._guards[subject] = guard
 
 
-def _letter(one: Aside) -> Envelope:
+def _event(one: DeadLetter) -> Envelope:
     dead = DeadLettered(
         service=Recorder.name,
         reason=one.reason,

@@ -1,4 +1,4 @@
-"""The registry's shell: says yes or no to changes of definitions. Any number of them may run."""
+"""The registry's shell: accepts or rejects changes of definitions. Any number of them may run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.registry.domain import READS, State, decide, evolve
 
 
 class Registry:
-    """Answers every command on definitions."""
+    """Decides every command on definitions."""
 
     name = "registry"
     reads: Sequence[str] = READS
@@ -40,7 +40,7 @@ class Registry:
         evolve(self._state, entry)
 
     def decide(self, at: datetime) -> Sequence[Batch]:
-        del at  # a command's answer carries the time of the command
+        del at  # a command's outcome carries the time of the command
         return decide(self._state)
 
     def wake_at(self, at: datetime) -> datetime | None:

@@ -94,7 +94,7 @@ def _events(catalogue: Catalogue, command: c.Command, actor: str, time: datetime
         return [_frozen(catalogue, command, actor, time)]
     if isinstance(command, c.UpdateSettings):
         return [_settings(catalogue, command, actor, time)]
-    kind = c.kind_of(command)
+    kind = c.definition_kind(command)
     match command:
         case c.Create():
             return [_create(catalogue, kind, command, actor, time)]
@@ -210,7 +210,7 @@ def _given(patch: Patch | SettingsPatch) -> dict[str, object]:
 
 
 def _revised(current: D, changed: D, time: datetime) -> D:
-    """Return the next version. What changes when a flow or schedule fires starts its calendar anew, from `time`."""
+    """Return the next version. What changes when a flow or schedule fires starts its calendar again, from `time`."""
     revised = structs.replace(changed, version=current.version + 1, updated_at=time)
     match current, changed:
         case (Flow(), Flow()):
@@ -301,7 +301,7 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
 
 
 def _check_repository(catalogue: Catalogue, repository: Repository) -> None:
-    """Ask its engine's rules, unless they have been asked: one from before a rule may still be renamed or disabled."""
+    """Check a repository by its engine's rules, unless location and settings stay: an older one may be renamed."""
     before = catalogue.repositories.get(repository.id)
     if before is not None and (before.location, before.config) == (repository.location, repository.config):
         return

@@ -1,7 +1,7 @@
-"""The registry's decisions: every command on definitions has one answer, in the order of the log (DESIGN §1). Pure.
+"""The registry's decisions: every command on definitions has one outcome, in the order of the log. Pure.
 
-An answer follows from the catalogue as all commands before it have made it. So all registries give the same answer to
-the same command, whichever is first, and a command that comes again, whatever its age, gets none.
+An outcome follows from the catalogue that all commands before it have made. So all registries decide the same about the
+same command, whichever is first, and a command that is repeated, whatever its age, is not decided again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ READS = (
 )
 
 
-class Pending(Value, frozen=True, kw_only=True):
-    """A command without an answer, and where on the log it stands."""
+class PendingCommand(Value, frozen=True, kw_only=True):
+    """A command without an outcome, and its sequence on the log."""
 
     sequence: int
     sent: Envelope
@@ -38,12 +38,12 @@ class State:
 
     def __init__(self) -> None:
         self.catalogue = Catalogue()
-        self.pending: dict[str, Pending] = {}  # by command, in the order of the log
+        self.pending: dict[str, PendingCommand] = {}  # by command, in the order of the log
         self.processed = ProcessedIds()
 
     @property
     def oldest(self) -> int | None:
-        """Where on the log the oldest command without an answer stands."""
+        """The sequence of the oldest command without an outcome."""
         return next((pending.sequence for pending in self.pending.values()), None)
 
 
@@ -54,7 +54,7 @@ def evolve(state: State, entry: Entry) -> State:
     sent = entry.envelope
     if isinstance(sent.data, Command):
         if sent.id not in state.processed and sent.id not in state.pending:
-            state.pending[sent.id] = Pending(sequence=entry.sequence, sent=sent)
+            state.pending[sent.id] = PendingCommand(sequence=entry.sequence, sent=sent)
     elif isinstance(sent.data, Defined | Rejected):
         if isinstance(sent.data, Defined):
             state.catalogue.evolve(sent.data)
@@ -65,14 +65,14 @@ def evolve(state: State, entry: Entry) -> State:
 
 
 def decide(state: State) -> list[Batch]:
-    """Return the answers that are due, in order; each rests on those before it."""
+    """Return the outcomes that are due, in order; each rests on those before it."""
     batches: list[Batch] = []
     undo: list[Defined] = []
     for id_, pending in state.pending.items():
         sent = pending.sent
         actor = sent.actor or "unknown"
-        answer = changes(state.catalogue, cast("Command", sent.data), actor=actor, time=sent.time)
-        events = [answer] if isinstance(answer, Rejected) else answer
+        outcome = changes(state.catalogue, cast("Command", sent.data), actor=actor, time=sent.time)
+        events = [outcome] if isinstance(outcome, Rejected) else outcome
         for event in events:
             if isinstance(event, Defined):
                 undo.append(state.catalogue.undoing(event))
@@ -83,6 +83,6 @@ def decide(state: State) -> list[Batch]:
                 for event in events
             ]
         )
-    for event in reversed(undo):  # the log has not said so yet
+    for event in reversed(undo):  # they are not on the log yet
         state.catalogue.evolve(event)
     return batches

@@ -70,6 +70,8 @@ class Scheduler:
             await self._account(entry, start)
         for entry in await log.read(EXECUTIONS, after=over, until=start):
             if isinstance(entry, Stored):
+                if isinstance(entry.envelope.data, FlowDue):
+                    evolve(self._state, entry)  # one that is not a flow's last may have been skipped as outdated
                 evolve_deadlines(self._state, entry)
         for entry in await log.latest([PRUNINGS]):
             if isinstance(entry, Stored):

@@ -53,7 +53,7 @@ class Deadlines:
 
     def passed(self, now: datetime) -> list[FlowOverdue]:
         """Return what is overdue at `now`, earliest first. It stays so until `flow.overdue` is on the log."""
-        entries: dict[tuple[datetime, _Key], None] = {}  # in order; one that was set anew is in the heap twice
+        entries: dict[tuple[datetime, _Key], None] = {}  # in order; one that was set again is in the heap twice
         while (at := self.wake_at) is not None and at <= now:
             entries[heapq.heappop(self._heap)] = None
         for entry in entries:

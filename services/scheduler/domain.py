@@ -11,13 +11,15 @@ from __future__ import annotations
 import heapq
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from bus.envelope import Stored
 from schemas.base import Value
 from schemas.definitions import Schedule
 from schemas.events import Defined, FlowDefined, FlowDue, FlowMissed, FlowOverdue, ScheduleDefined
+from schemas.ids import scheduled_execution_id
 from services.catalogue import Catalogue
 from services.scheduler import calendar, deadlines
 from services.scheduler.deadlines import Deadlines
@@ -76,6 +78,7 @@ class State:
         self.deadlines = Deadlines()
         self.horizon = horizon
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an outcome on the log
+        self.skipped: dict[str, set[datetime]] = {}  # by flow: later ones with an outcome, due by replaced definitions
         self._left: dict[str, list[Span]] = {}  # by flow: spans that have ended, while occurrences of them are due
         self._due: list[tuple[datetime, str]] = []  # heap of (instant, flow); may hold outdated entries
         self._next: dict[str, datetime] = {}  # by flow: its entry in the heap that counts
@@ -125,7 +128,7 @@ class State:
         left: list[Span] = []
         found: list[datetime] = []
         for span in self._left.get(flow_id, ()):
-            at = calendar.next_occurrence(span.schedule, self.since(flow_id, span))
+            at = self._next_open(flow_id, span, partial(calendar.next_occurrence, span.schedule))
             if at is not None and span.until is not None and at <= span.until:
                 left.append(span)
                 found.append(at + calendar.jitter(span.schedule, flow_id))
@@ -135,10 +138,24 @@ class State:
             self._left.pop(flow_id, None)
         span = self.current(flow_id)
         if span is not None:
-            at = self._timeline(span.schedule).next(self.since(flow_id, span))
+            at = self._next_open(flow_id, span, self._timeline(span.schedule).next)
             if at is not None:
                 found.append(at + calendar.jitter(span.schedule, flow_id))
         return min(found, default=None)
+
+    def _next_open(self, flow_id: str, span: Span, following: Callable[[datetime], datetime | None]) -> datetime | None:
+        """Return the first occurrence of a span without an outcome. `following` returns the first after an instant."""
+        at = following(self.since(flow_id, span))
+        while at is not None and self.has_outcome(flow_id, at):
+            at = following(at)
+        return at
+
+    def has_outcome(self, flow_id: str, at: datetime) -> bool:
+        """Tell whether an occurrence after the accounted ones has its outcome nevertheless.
+
+        What was due by replaced definitions is skipped, and stays so, also when later definitions make it due again.
+        """
+        return at in self.skipped.get(flow_id, ()) or scheduled_execution_id(flow_id, at) in self.deadlines.processed
 
     def _timeline(self, schedule: Schedule) -> Timeline:
         if schedule.id not in self._timelines:
@@ -208,7 +225,10 @@ def evolve(state: State, entry: Stored) -> State:
             for flow_id, span in spans.items():
                 state.leave(flow_id, span, sent.time)
         case FlowDue() as event:
-            if not outdated(state, event, sent.decidedon):
+            if outdated(state, event, sent.decidedon):
+                state.skipped.setdefault(event.flow_id, set()).add(event.occurrence)
+                state.plan(event.flow_id)
+            else:
                 _account(state, event.flow_id, event.occurrence)
         case FlowMissed() as event:
             # what a scheduler decided on times after a change that it had not seen does not count
@@ -248,6 +268,8 @@ def _account(state: State, flow_id: str, occurrence: datetime) -> None:
     known = state.accounted.get(flow_id)
     if known is None or occurrence > known:
         state.accounted[flow_id] = occurrence
+        if later := {at for at in state.skipped.pop(flow_id, ()) if at > occurrence}:
+            state.skipped[flow_id] = later
         state.plan(flow_id)
 
 
@@ -276,6 +298,8 @@ def _outcomes(state: State, flow_id: str, now: datetime) -> Sequence[FlowDue | F
     for span in state.spans(flow_id):
         jitter = calendar.jitter(span.schedule, flow_id)
         for at in _until(state, flow_id, span, now - jitter):
+            if state.has_outcome(flow_id, at):
+                continue
             found.setdefault(at, _Occurrence(at=at, late=now - at - jitter, schedule=span.schedule))
     missed, due = _catch_up([found[at] for at in sorted(found)])
     events: list[FlowDue | FlowMissed] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from bus.connection import connect
 from bus.errors import FolderInUse, ServerError, Unavailable
 from bus.server import Server, binary, free_port
+from tests.ports import reserved_port
 from tests.support import alive, eventually
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,6 +26,7 @@ def test_a_folder_has_one_server(server: Server) -> None:
         Server(server.folder).start()
 
 
+@pytest.mark.server
 def test_the_folder_is_free_again_after_stop(tmp_path: Path) -> None:
     for _ in range(2):
         server = Server(tmp_path)
@@ -51,6 +54,7 @@ async def test_no_password_in_messages(server: Server) -> None:
     assert (server.folder / "nats-password").read_text() not in str(caught.value)
 
 
+@pytest.mark.server
 async def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from bus.server import Server\n"
@@ -70,11 +74,30 @@ async def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     again.stop()
 
 
+@pytest.mark.server
 def test_the_configuration_for_clusters_is_valid() -> None:
     env = {**os.environ, "FLOWS_NATS_PASSWORD": "x", "FLOWS_NATS_STORE": "/tmp/x"}
     checked = subprocess.run([binary(), "-c", str(ROOT / "nats.conf"), "-t"], env=env, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
 
 
-def test_a_free_port_is_free() -> None:
-    assert 0 < free_port("127.0.0.1") < 65536
+def test_a_free_port_is_free_and_not_one_that_the_system_gives_to_connections() -> None:
+    ports = {free_port("127.0.0.1") for _ in range(20)}
+    assert len(ports) > 1
+    assert max(ports) < int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    taken = reserved_port()
+    with pytest.raises(OSError, match="in use"), socket.socket() as other:
+        other.bind(("127.0.0.1", taken))
+
+
+def test_a_port_that_somebody_else_took_first_is_not_insisted_on(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [reserved_port() for _ in range(4)]
+    # the port of the first try is taken, and the monitor's of the second one
+    ports = iter([server.port, free[0], free[1], server.port, free[2], free[3]])
+    monkeypatch.setattr("bus.server.free_port", lambda _: next(ports))
+    other = Server(tmp_path / "other")
+    other.start()
+    assert other.port == free[2]
+    other.stop()

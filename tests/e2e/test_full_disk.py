@@ -24,6 +24,8 @@ from tests.running import FLOWS, ROOT, Running
 from tests.services.recorder.test_rebuild import found
 from tests.support import due, eventually, flow, group, repository, sent, vm
 
+pytestmark = pytest.mark.server
+
 
 def _small_files() -> None:
     """Let the process write no file beyond this size: to it, that is a full disk."""
@@ -117,6 +119,5 @@ def test_the_engine_recovers_by_itself_when_the_disk_has_space_again(small_disk:
         ballast.unlink()
         api.until_created("/policies", {"name": "after"}, key="after", within=60)
         api.until("/policies", lambda found: {"before", "after"} <= {one["name"] for one in found["policies"]})
-        api.close()
     finally:
         assert running.stop() == 0

@@ -21,6 +21,8 @@ from bus.stream import WORKER_QUEUE
 from tests.made import flow
 from tests.running import FLOWS, ROOT, Client, Running
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
@@ -30,10 +32,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 @pytest.fixture
-def api(running: Running) -> Iterator[Client]:
-    client = running.client()
-    yield client
-    client.close()
+def api(running: Running) -> Client:
+    return running.client()
 
 
 def kill(running: Running, service: str) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bus.server import Server, free_port
+from bus.server import Server
 from tests.databases import new_database
 from tests.made import flow
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Client
+
+pytestmark = pytest.mark.server
 
 TOKEN = "a-token-for-tests"
 
@@ -24,7 +27,7 @@ class Distributed:
     def __init__(self, folder: Path, database_url: str) -> None:
         self.server = Server(folder / "nats")
         self.server.start()
-        self.port = free_port("127.0.0.1")
+        self.port = reserved_port()
         token = folder / "token"
         token.write_text(TOKEN)
         token.chmod(0o600)

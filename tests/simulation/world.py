@@ -166,7 +166,6 @@ class World:
                 clock=process.clock,  # type: ignore[attr-defined]
                 engine=self._engine,
                 database=self.databases.get("recorder-0" if place.kind == "api" else place.name),
-                total_limit=self.scenario.total_limit,
             )
             await processes.host(place.service, log)
             reason = "it ended by itself"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import shutil
 from collections.abc import Awaitable, Callable
@@ -27,7 +28,7 @@ from schemas.ids import ENGINE
 from services import database
 from services.recorder.store import Tables
 from tests.api.events import started
-from tests.support import T0, flow, group, policy, repository, schedule, sent, stored, vm
+from tests.support import T0, engine_settings, flow, group, policy, repository, schedule, sent, stored, vm
 
 STREAM = Identity(created="then", last_sequence=1_000_000)
 NOW = T0 + timedelta(hours=1)
@@ -71,6 +72,7 @@ BEFORE: list[Message] = [
     policy(),
     schedule(),
     flow(schedule_id="schedule-1"),
+    engine_settings(max_concurrent_jobs=4),
     started("x", 2),
     planned("x", "b1", "b2"),
     REQUESTED,
@@ -101,6 +103,7 @@ AFTER: list[Message] = [
     repository(max_concurrent_jobs=None, version=2),
     policy(keep_last=9, version=2),
     UpdatePolicy(id="policy-1", patch=PolicyPatch(keep_last=9)),
+    engine_settings(max_concurrent_jobs=9, version=2),
     e.FreezeDefined(id=ENGINE, version=1, definition=Freeze(since=T0, until=LATER, reason="r", created_by="eve")),
     schedule(timezone="Asia/Tokyo", cron_expression="30 * * * *", version=2),
     flow("flow-2", schedule_id="schedule-1"),
@@ -123,7 +126,7 @@ async def several(reader: Reader) -> Any:
 
 
 QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
-    "queue": ask("backups.queue", 4),
+    "queue": ask("backups.queue"),
     "backups": ask("backups.find", BackupFilter(), PAGE),
     "storage": ask("backups.storage", "repo-1"),
     "flows": ask("flows.find", FlowFilter(), None, PAGE, NOW),
@@ -169,9 +172,10 @@ async def write(file: Path, messages: list[Message], first: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("tables") / "flows.db"
-    database.upgrade(database.sqlite_url(file))
+def tables(empty_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables as they are before everything changes."""
+    file = shutil.copy(empty_tables, tmp_path_factory.mktemp("tables") / "before.db")
+    asyncio.run(write(file, BEFORE, 1))
     return file
 
 
@@ -203,9 +207,7 @@ async def test_an_answer_is_of_one_moment(
 
     async def answered(when: int) -> Any:
         """Return the answer when everything changes right after the read with this number."""
-        file = tmp_path / f"{when}.db"
-        shutil.copy(tables, file)
-        await write(file, BEFORE, 1)
+        file = shutil.copy(tables, tmp_path / f"{when}.db")
         reader = Reader(database.reader(database.sqlite_url(file)))
         reads.number, reads.when, reads.then = 0, when, lambda: write(file, AFTER, len(BEFORE) + 1)
         if when == 0:

@@ -36,11 +36,15 @@ from schemas.events import (
     BackupStarted,
     FlowCancelling,
 )
-from services.hosting import Delivery
-from services.worker import app
+from services import consuming
+from services.consuming import Delivery, Outcome
+from services.hosting import Subscribe
+from services.worker import app, presence
 from services.worker.app import Worker
 from services.worker.engines.directory.engine import DirectoryEngine
 from services.worker.engines.engine import Report, Result
+from services.worker.history import History
+from services.worker.run import Run
 from services.worker.status import key_of
 from tests.services.conftest import Engine
 from tests.support import T0, eventually, sent
@@ -53,7 +57,7 @@ def lease(monkeypatch: pytest.MonkeyPatch) -> None:
     short = structs.replace(WORKER_QUEUE, ack_wait=LEASE)
     monkeypatch.setattr(stream, "WORKER_QUEUE", short)
     monkeypatch.setattr(app, "WORKER_QUEUE", short)
-    monkeypatch.setattr(app, "STATUS_PAUSE", 0.1)
+    monkeypatch.setattr(presence, "STATUS_PAUSE", 0.1)
 
 
 class Gate:
@@ -88,14 +92,20 @@ class Observed(Worker):
         self.deliveries: list[Delivery] = []
         self.before: dict[type[Message], list[Message]] = {}
 
-    async def handle(self, delivery: Delivery) -> None:
-        self.deliveries.append(delivery)
-        await super().handle(delivery)
+    async def open(self, log: Log, subscribe: Subscribe) -> None:
+        await super().open(log, subscribe)
+        report = self._reports.report
 
-    async def _report(self, entry: Any, event: AttemptEvent) -> int:
-        for message in self.before.pop(type(event), []):
-            await say(self._log, message)
-        return await super()._report(entry, event)
+        async def observed(run: Run, event: AttemptEvent) -> int:
+            for message in self.before.pop(type(event), []):
+                await say(log, message)
+            return await report(run, event)
+
+        self._reports.report = observed  # type: ignore[method-assign]
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        self.deliveries.append(delivery)
+        return await super().handle(delivery)
 
 
 ABOUT: dict[str, Any] = {"flow_id": "flow", "execution_id": "execution", "backup_id": "backup-1", "context_id": "vm"}
@@ -356,7 +366,7 @@ async def test_a_worker_says_that_it_lives_and_what_it_holds(engine: Engine) -> 
 async def test_a_worker_that_stops_hands_on_at_once_what_it_held(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "RETRY_DELAY", 0.1)
+    monkeypatch.setattr(consuming, "RETRY_DELAY", 0.1)
     first, second = Gate(), Gate()
     second.open.set()
     async with engine.running(Worker(engines={"simulated": first}, worker_id="one")):
@@ -384,10 +394,11 @@ async def test_notes_of_dead_workers_are_removed_by_the_living(monkeypatch: pyte
         async def delete_status(self, key: str) -> None:
             removed.append(key)
 
-    worker = Worker(worker_id="one")
-    worker._log = Board()  # type: ignore[assignment]
+    board: Any = Board()
+    history = History(board, asyncio.Event())
+    living = presence.Presence(board, "one", slots=1, engines=[], held={}, history=history, lease=LEASE)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(worker._tidy(), 0.1)
+        await asyncio.wait_for(living._tidy(), 0.1)
     assert removed == ["worker.long-dead"]
 
 
