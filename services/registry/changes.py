@@ -43,7 +43,7 @@ from schemas.events import (
 from schemas.ids import ENGINE, instant
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
-from services.scheduler import calendar
+from services.scheduler import validation
 from services.worker.engines import registration
 
 LARGEST = 7 * 1024 * 1024  # bytes of one definition: it has to fit into one message of the log
@@ -290,7 +290,7 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
             for member in definition.members:
                 _known(catalogue, "vm", member.context_id, "context_id")
         case Schedule():
-            if error := calendar.validate(definition):
+            if error := validation.validate(definition):
                 raise _Refusal("invalid", error.reason, error.field)
         case Repository():
             _check_repository(catalogue, definition)

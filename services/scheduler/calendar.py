@@ -52,7 +52,7 @@ class Next(Value, frozen=True):
     searched: datetime | None = None
 
 
-class Backlog(Value, frozen=True):
+class Tally(Value, frozen=True):
     """What fires in a range: the first instant, how many there are, and the last of them, in order."""
 
     first: datetime | None
@@ -125,6 +125,10 @@ class Calendar:
         for _, pieces in self._looks(after, until):
             yield from _firing(pieces)
 
+    def fires(self, at: datetime) -> bool:
+        """Tell whether it fires at an instant."""
+        return _BEGINNING < at < _END and at in self.occurrences(at - MINUTE, at)
+
     def next(self, after: datetime) -> Next:
         """Return the first instant strictly after `after` at which it fires."""
         if self._known is not None:
@@ -136,17 +140,15 @@ class Calendar:
         return found
 
     def _search(self, after: datetime) -> Next:
-        looks = 0
-        for day, pieces in self._looks(after, None):
+        for number, (day, pieces) in enumerate(self._looks(after, None), start=1):
             if any(piece.fires for piece in pieces):
                 return Next(_first(pieces))
-            looks += 1
-            if looks == LOOKS:
+            if number == LOOKS:
                 midnight = clocks.month(self._zone_name, day.year, day.month).midnights[day.day]
                 return Next(None, max(after, midnight))
         return Next(None)
 
-    def backlog(self, after: datetime, until: datetime, most: int) -> Backlog:
+    def tally(self, after: datetime, until: datetime, most: int) -> Tally:
         """Return what fires strictly after `after`, up to `until`: with the last `most` instants, or all of fewer."""
         first: datetime | None = None
         count = kept = 0
@@ -158,7 +160,7 @@ class Calendar:
                 last.append((number, pieces))
                 while kept - last[0][0] >= most:
                     kept -= last.popleft()[0]
-        return Backlog(first, count, [at for _, pieces in last for at in _firing(pieces)][-most:])
+        return Tally(first, count, [at for _, pieces in last for at in _firing(pieces)][-most:])
 
     def _excluded_by(self, at: datetime) -> str:
         exclusion = self._exclusions.at(self._wall(at))
@@ -170,7 +172,7 @@ class Calendar:
     # --- looks ---
 
     def _looks(self, after: datetime, until: datetime | None) -> Iterator[Look]:
-        """Yield, look by look, what is strictly after an instant, up to another or until `LOOKS` of them were in vain."""
+        """Yield, look by look, what is strictly after an instant, up to another or until `LOOKS` were in vain."""
         after, end = max(after, _BEGINNING), _END if until is None else min(until, _END)
         if after >= end:
             return
@@ -320,9 +322,7 @@ def _number(pieces: list[_Piece]) -> int:
 
 def _first(pieces: list[_Piece]) -> datetime:
     """Return the first instant at which pieces fire, of which there is one."""
-    return min(
-        piece.base + _OFFSETS[(piece.fires & -piece.fires).bit_length() - 1] for piece in pieces if piece.fires
-    )
+    return min(piece.base + _OFFSETS[(piece.fires & -piece.fires).bit_length() - 1] for piece in pieces if piece.fires)
 
 
 # --- of a schedule ----------------------------------------------------------------------------------------------------

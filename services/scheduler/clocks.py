@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from schemas.base import Value
@@ -62,7 +63,7 @@ def month(name: str, year: int, number: int) -> Month:
     here = zone(name)
     # from the day before the first to the second one after the last
     offsets = [_offset(datetime.combine(first + day * DAY, time(), here)) for day in range(-1, length + 2)]
-    set_on = [before != after for before, after in zip(offsets, offsets[1:], strict=False)]
+    set_on = [before != after for before, after in pairwise(offsets)]
     changing = sum(1 << day for day in range(1, length + 1) if set_on[day])
     near = sum(1 << day for day in range(1, length + 1) if any(set_on[day - 1 : day + 2]))
     midnights = [datetime.combine(first + (day - 1) * DAY, time(), UTC) - offsets[day] for day in range(1, length + 1)]

@@ -14,7 +14,7 @@ from schemas.definitions import Exclusion
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # cron's own numbers
 ALL_DAY = (1 << 24 * 60) - 1
-REMEMBERED = 256  # kinds of days
+REMEMBERED = 64  # kinds of days
 _DAY = timedelta(days=1)
 
 
