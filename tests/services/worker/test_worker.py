@@ -42,7 +42,7 @@ from services.hosting import Subscribe
 from services.worker import app, presence
 from services.worker.app import Worker
 from services.worker.engines.directory.engine import DirectoryEngine
-from services.worker.engines.engine import Report, Result
+from services.worker.engines.engine import BackupError, Report, Result
 from services.worker.history import History
 from services.worker.run import Run
 from services.worker.status import key_of
@@ -226,6 +226,24 @@ async def test_a_stale_report_is_not_acknowledged(engine: Engine) -> None:
         await say(engine.log, BackupCompleted(**ABOUT, attempt=2, bytes_read=1, bytes_transferred=1, snapshot_ref="2"))
         await acknowledged(engine, sequence)
     assert gate.discarded == []
+
+
+async def test_what_cannot_be_removed_is_on_the_log(engine: Engine) -> None:
+    class Stuck(Gate):
+        async def backup(self, request: BackupRequested, attempt: int, report: Report) -> Result:
+            raise BackupError("no space left")
+
+        async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
+            raise BackupError("the folder is read-only")
+
+    worker = Observed(engines={"simulated": Stuck()}, worker_id="one")
+    async with engine.running(worker):
+        sequence = await say(engine.log, request())
+        (failed,) = await engine.until("backup.failed.*")
+        (orphaned,) = await engine.until("backup.orphaned.*")
+        await acknowledged(engine, sequence)
+    assert failed.error == "no space left"
+    assert (orphaned.backup_id, orphaned.error) == ("backup-1", "the folder is read-only")
 
 
 async def test_what_a_live_worker_holds_is_not_taken_from_it(engine: Engine) -> None:
