@@ -19,7 +19,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from schemas.base import Value
+from schemas.base import FIRST_YEAR, LAST_YEAR, Value
 from schemas.definitions import ScheduleSpec
 from services.scheduler import clocks
 from services.scheduler.clocks import DAY, MINUTE, Month
@@ -27,7 +27,7 @@ from services.scheduler.exclusions import Exclusions
 from services.scheduler.expression import UNREADABLE, Expression, expression
 
 LOOKS = 2_400  # at months and days without a find: five years of days, or two centuries of months
-FIRST, LAST = date(1970, 1, 1), date(2200, 12, 31)  # the days that are looked at
+FIRST, LAST = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)  # the days that are looked at
 _BEGINNING = datetime.combine(FIRST + DAY, time(), UTC)
 _END = datetime.combine(LAST, time(), UTC)
 _MINUTES = 24 * 60
@@ -50,6 +50,13 @@ class Next(Value, frozen=True):
 
     at: datetime | None
     searched: datetime | None = None
+
+
+class Budget:
+    """How many looks may still be made, by all searches that share it; then they end as if nothing more came."""
+
+    def __init__(self, looks: int) -> None:
+        self.left = looks
 
 
 class Tally(Value, frozen=True):
@@ -108,9 +115,11 @@ class Calendar:
 
     # --- what matches, and when ---
 
-    def annotated(self, after: datetime, until: datetime | None = None) -> Iterator[Occurrence]:
+    def annotated(
+        self, after: datetime, until: datetime | None = None, budget: Budget | None = None
+    ) -> Iterator[Occurrence]:
         """Yield what matches strictly after `after`, up to `until`, with the effect of the clocks or an exclusion."""
-        for _, pieces in self._looks(after, until):
+        for _, pieces in self._looks(after, until, budget):
             found: dict[datetime, str | None] = {}
             for piece in pieces:
                 for at in _instants(piece.base, piece.fires | piece.excluded):
@@ -120,9 +129,11 @@ class Calendar:
             for at in sorted(found):
                 yield Occurrence(at, self._excluded_by(at) if at in excluded else found[at])
 
-    def occurrences(self, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
+    def occurrences(
+        self, after: datetime, until: datetime | None = None, budget: Budget | None = None
+    ) -> Iterator[datetime]:
         """Yield the instants strictly after `after`, up to `until`, at which it fires."""
-        for _, pieces in self._looks(after, until):
+        for _, pieces in self._looks(after, until, budget):
             yield from _firing(pieces)
 
     def fires(self, at: datetime) -> bool:
@@ -171,7 +182,7 @@ class Calendar:
 
     # --- looks ---
 
-    def _looks(self, after: datetime, until: datetime | None) -> Iterator[Look]:
+    def _looks(self, after: datetime, until: datetime | None, budget: Budget | None = None) -> Iterator[Look]:
         """Yield, look by look, what is strictly after an instant, up to another or until `LOOKS` were in vain."""
         after, end = max(after, _BEGINNING), _END if until is None else min(until, _END)
         if after >= end:
@@ -183,7 +194,9 @@ class Calendar:
             within = [piece.within(after, end) for piece in pieces]
             yield day, within
             vain = 0 if any(piece.fires for piece in within) else vain + 1
-            if until is None and vain >= LOOKS:
+            if budget is not None:
+                budget.left -= 1
+            if (until is None and vain >= LOOKS) or (budget is not None and budget.left <= 0):
                 return
 
     def look(self, first: date, last: date) -> Iterator[Look]:
