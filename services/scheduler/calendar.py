@@ -185,17 +185,17 @@ class Calendar:
     def _looks(self, after: datetime, until: datetime | None, budget: Budget | None = None) -> Iterator[Look]:
         """Yield, look by look, what is strictly after an instant, up to another or until `LOOKS` were in vain."""
         after, end = max(after, _BEGINNING), _END if until is None else min(until, _END)
-        if after >= end:
+        if after >= end or (budget is not None and budget.left <= 0):
             return
         zone = clocks.zone(self._zone_name)
         first, last = after.astimezone(zone).date() - DAY, end.astimezone(zone).date() + DAY
         vain = 0
         for day, pieces in self.look(first, min(last, self._last_day)):
             within = [piece.within(after, end) for piece in pieces]
-            yield day, within
-            vain = 0 if any(piece.fires for piece in within) else vain + 1
             if budget is not None:
                 budget.left -= 1
+            yield day, within
+            vain = 0 if any(piece.fires for piece in within) else vain + 1
             if (until is None and vain >= LOOKS) or (budget is not None and budget.left <= 0):
                 return
 
