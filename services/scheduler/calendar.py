@@ -27,6 +27,8 @@ MOST = 5  # occurrences that are searched for when an expression is validated
 REACH = 41 * 366  # days that are searched: over a leap year that is none (2100), 29 February on one weekday included
 _MARGIN = timedelta(hours=3)  # no clock is ever set by more, save once in a lifetime (Samoa skipped a day)
 _DAY = timedelta(days=1)
+_UNKNOWN_ZONE = (KeyError, ValueError, OSError)
+_BAD_EXPRESSION = (CroniterError, ValueError, KeyError, TypeError, OverflowError, IndexError)
 
 
 class InvalidField(Value, frozen=True, kw_only=True):
@@ -54,7 +56,7 @@ def validate(schedule: ScheduleSpec) -> InvalidField | None:
     """Return the first field that is wrong, None when the schedule is valid."""
     try:
         ZoneInfo(schedule.timezone)
-    except (KeyError, ValueError, OSError):
+    except _UNKNOWN_ZONE:
         return InvalidField(
             field="timezone", reason=f"{schedule.timezone!r} is no IANA time zone; one is, for example, Europe/Berlin"
         )
@@ -70,6 +72,17 @@ def validate(schedule: ScheduleSpec) -> InvalidField | None:
             return InvalidField(field="exclusions", reason=f"exclusion {exclusion.name!r} {reason}")
     if schedule.start_date and schedule.end_date and schedule.start_date > schedule.end_date:
         return InvalidField(field="end_date", reason=f"it ends on {schedule.end_date}, before it starts")
+    return None
+
+
+def unreadable(schedule: ScheduleSpec) -> str | None:
+    """Return why a schedule cannot be read at all, None when it can. It was valid once, or never: it does not fire."""
+    try:
+        _zone(schedule.timezone)
+        for expression in (schedule.cron_expression, *schedule.more_expressions):
+            _fields(expression)
+    except (*_UNKNOWN_ZONE, *_BAD_EXPRESSION) as error:
+        return f"time zone {schedule.timezone!r}, expression {schedule.cron_expression!r}: {error}"
     return None
 
 
@@ -95,7 +108,7 @@ def _expression_error(expression: str) -> str | None:
                 return f"{expression!r} has the step {part!r}, which is longer than the field"
     try:
         fields_ = _fields(expression)
-    except (CroniterError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except _BAD_EXPRESSION as error:
         return f"{expression!r} is not a cron expression that ever matches: {error}"
     days = (date(2026, 1, 1) + number * _DAY for number in range(REACH))
     if len(list(islice((day for day in days if fields_.on(day)), MOST))) < MOST:
@@ -189,6 +202,8 @@ def annotated(schedule: ScheduleSpec, after: datetime, until: datetime | None = 
 
     Lazy; without `until` all but endless.
     """
+    if unreadable(schedule):
+        return
     zone = _zone(schedule.timezone)
     expressions = [_fields(one) for one in (schedule.cron_expression, *schedule.more_expressions)]
     inclusions: dict[date, list[datetime]] = {}
