@@ -18,6 +18,8 @@ from schemas.definitions import (
     OverlapPolicy,
     Policy,
     Repository,
+    RetryAttempts,
+    RetryDelay,
     Schedule,
     Setting,
     Settings,
@@ -299,8 +301,8 @@ class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.reques
     location: Text
     config: Annotated[dict[Text, Setting], Meta(max_length=64)]
     backup_type: BackupType
-    retry_attempts: Count
-    retry_delay_seconds: Count
+    retry_attempts: RetryAttempts
+    retry_delay_seconds: RetryDelay
     timeout_seconds: Positive | None
     requested_at: Instant
     round: Positive = 1  # how many times it has been requested, with this one
