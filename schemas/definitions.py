@@ -70,6 +70,9 @@ class Disk(Value, frozen=True, kw_only=True):
 Disks = Annotated[list[Disk], Meta(max_length=256)]
 
 
+MOST_MEMBERS = 10_000  # of a group that is defined from now on; those on the log may have more
+
+
 class Member(Value, frozen=True, kw_only=True):
     """A VM's place in a protection group. A disabled member is left out of executions, with that reason."""
 

@@ -178,7 +178,5 @@ def _failure(run: Run, error: str) -> BackupRetrying | BackupFailed:
     """Return what a failed attempt is: one of several, or the last."""
     request, attempt, error = run.request, run.attempt, brief(error)
     if attempt <= request.retry_attempts:
-        return BackupRetrying.of(
-            request, attempt=attempt, error=error, delay_seconds=request.retry_delay_seconds
-        )
+        return BackupRetrying.of(request, attempt=attempt, error=error, delay_seconds=request.retry_delay_seconds)
     return BackupFailed.of(request, attempt=attempt, error=error)
