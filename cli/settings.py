@@ -10,14 +10,24 @@ import msgspec
 from schemas.base import Value
 from schemas.definitions import SettingsPatch
 
+# systemd's, for one process alone: empty for those that it starts
+NOBODY = {"NOTIFY_SOCKET": "", "WATCHDOG_USEC": "", "WATCHDOG_PID": ""}
 # of the engine's settings, which are on the log: these seed them
 VARIABLES = {"max_concurrent_jobs": "FLOWS_MAX_CONCURRENT_JOBS", "keep_days": "FLOWS_KEEP_DAYS"}
+
+
+class Watchdog(Value, frozen=True, kw_only=True):
+    """What a supervisor expects: signs of life at the socket `address`, every few of `seconds` (None: no limit)."""
+
+    address: str = ""
+    seconds: float | None = None
 
 
 class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
-    `seeds`: what the environment says of the engine's own settings, which are on the log.
+    `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
+    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -29,6 +39,9 @@ class Settings(Value, frozen=True, kw_only=True):
     seeds: dict[str, int] = {}
     replicas: int | None = None
     placement_tags: tuple[str, ...] = ()
+    instance: str | None = None
+    restarts: int = 0
+    watchdog: Watchdog = Watchdog()
 
 
 def from_environment() -> Settings:
@@ -44,7 +57,15 @@ def from_environment() -> Settings:
         seeds={name: value for name, variable in VARIABLES.items() if (value := _seed(name, variable)) is not None},
         replicas=_number("FLOWS_REPLICAS", None),
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
+        instance=os.environ.get("FLOWS_INSTANCE") or None,
+        restarts=_number("FLOWS_RESTARTS", None) or 0,
+        watchdog=_watchdog(),
     )
+
+
+def as_environment_of_child(instance: str, restarts: int, watchdog: dict[str, str]) -> dict[str, str]:
+    """Return the variables that tell a child what its supervisor calls it, knows of it, and expects of it."""
+    return {"FLOWS_INSTANCE": instance, "FLOWS_RESTARTS": str(restarts) if restarts else "", **NOBODY, **watchdog}
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
@@ -57,6 +78,13 @@ def as_environment(settings: Settings) -> dict[str, str]:
         "FLOWS_PORT": str(settings.port),
         "FLOWS_WORKER_SLOTS": str(settings.worker_slots),
     }
+
+
+def _watchdog() -> Watchdog:
+    """Return what the process that has started this one expects, if it expects anything."""
+    limit, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    meant = limit.isdigit() and process in {"", str(os.getpid())}
+    return Watchdog(address=os.environ.get("NOTIFY_SOCKET", ""), seconds=int(limit) / 1e6 if meant else None)
 
 
 def _seed(name: str, variable: str) -> int | None:

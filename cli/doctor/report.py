@@ -7,6 +7,8 @@ from rich.markup import escape
 
 from cli.attach import attached
 from cli.doctor.checks import examine
+from cli.doctor.findings import Finding
+from cli.doctor.services import services
 from services import database
 
 MARKS = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "problem": "[red]✗[/]"}
@@ -18,9 +20,16 @@ async def report(nats_url: str, database_url: str, console: Console) -> bool:
     well = True
     try:
         async with attached(nats_url, "flows-doctor") as log:
+            for finding in await services(log):
+                well &= _print(finding, console)
             async for finding in examine(log, tables):
-                console.print(f"{MARKS[finding.level]} {escape(finding.text)}", highlight=False, soft_wrap=True)
-                well &= finding.level != "problem"
+                well &= _print(finding, console)
     finally:
         await tables.dispose()
     return well
+
+
+def _print(finding: Finding, console: Console) -> bool:
+    """Print a finding; return whether it is no problem."""
+    console.print(f"{MARKS[finding.level]} {escape(finding.text)}", highlight=False, soft_wrap=True)
+    return finding.level != "problem"

@@ -45,6 +45,10 @@ class Executor:
                 self.evolve(entry)
         self._decider = Decider(log, self, start=start, before=self._save)
 
+    @property
+    def position(self) -> int:
+        return self._decider.position
+
     async def run(self) -> None:
         parts = (self._decider.run(), watch(self._log, self._outstanding, self._abandon))
         tasks = [asyncio.create_task(part) for part in parts]

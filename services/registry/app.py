@@ -33,6 +33,10 @@ class Registry:
                 evolve(self._state, entry)
         self._decider = Decider(log, self, start=start, before=self._save)
 
+    @property
+    def position(self) -> int:
+        return self._decider.position
+
     async def run(self) -> None:
         await self._decider.run()
 

@@ -89,6 +89,10 @@ class Scheduler:
                 if isinstance(earlier, Stored):
                     evolve(self._state, earlier)
 
+    @property
+    def position(self) -> int:
+        return self._decider.position
+
     async def run(self) -> None:
         await self._decider.run()
 
