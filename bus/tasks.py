@@ -19,3 +19,6 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=AGAIN)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # asked for, or asyncio logs that nobody has, over the reason for which all ends

@@ -26,6 +26,7 @@ from services.heartbeat import UNSUPERVISED, Heartbeats, Process
 
 log = logging.getLogger(__name__)
 
+LEAVE = 1.0  # seconds that taking leave may last
 QUEUES_EVERY = 5.0  # seconds between checks whether the queues are there
 
 
@@ -103,8 +104,8 @@ async def host(
         finally:
             await cancel_and_wait(beating)
             if stop.is_set() and client.is_connected:
-                with suppress(Unavailable):
-                    await heartbeats.leave()
+                with suppress(Unavailable, TimeoutError):
+                    await asyncio.wait_for(heartbeats.leave(), LEAVE)
     finally:
         await _stop(app, client)
         log.info("%s stopped", service.name, extra={"action": "service_stopped", "part": service.name})
