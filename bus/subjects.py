@@ -148,6 +148,7 @@ _ROWS = (
         guard="backup.skipped.{flow_id}",
         id="skipped:{backup_id}",
     ),
+    MessageType(message=e.BackupOrphaned, subject="backup.orphaned.{flow_id}", id="orphaned:{backup_id}"),
     # Workers report without a guard: the first end of the newest attempt counts, wherever it stands.
     MessageType(message=e.BackupStarted, subject="backup.started.{flow_id}", id="started:{backup_id}:{attempt}"),
     MessageType(

@@ -1,7 +1,7 @@
-"""What the environment says of the engine's settings is put on the log once; from then on the log counts.
+"""The environment's values of the engine's settings are appended to the log once; from then on the log counts.
 
 Every process that knows a variable does so when it starts, whichever is first. A variable seeds its setting unless
-somebody has spoken of that setting before, or anybody but the environment has set anything.
+a command named that setting before, or any command came from another actor than the environment.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from schemas.ids import ENGINE
 log = logging.getLogger(__name__)
 
 ACTOR = "environment"
-PATIENCE = 5.0  # seconds in which a registry that is there has answered
+PATIENCE = 5.0  # seconds in which a registry that is there has decided
 COMMANDS = "command.settings.update"
 SUBJECTS = (COMMANDS, "catalog.settings.*", "rejected.settings.*")
 
 
-class Said:
-    """What the log says of the settings, folded in its order."""
+class LoggedSettings:
+    """The settings on the log, folded in its order."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.settings = Settings()
-        self.named: set[str] = set()  # settings that somebody has spoken of
+        self.named: set[str] = set()  # settings that a command has named
         self.pending: dict[str, UpdateSettings] = {}  # by id: commands without an outcome
         self._over: set[str | None] = set()  # commands with one; what is there again has no effect
         for entry in entries:
@@ -64,7 +64,7 @@ class Said:
         self._over.add(command_id)
         self.pending.pop(command_id or "", None)
 
-    def unspoken(self, given: Iterable[str]) -> list[str]:
+    def unnamed(self, given: Iterable[str]) -> list[str]:
         """Return which of these settings the environment may seed."""
         if self.settings.updated_by not in {None, ACTOR}:
             return []
@@ -77,7 +77,7 @@ class Said:
 
 
 async def seed(url: str, given: Mapping[str, int]) -> None:
-    """Put the environment's settings on the log where it may, and wait for the registry; tell what the log has instead.
+    """Put the environment's settings on the log where it may, and wait for the registry; log where they differ.
 
     `given`: values by setting. Raises `Unavailable` when the log cannot be reached.
     """
@@ -87,17 +87,17 @@ async def seed(url: str, given: Mapping[str, int]) -> None:
     try:
         flows_log = await Log.open(client)
         await _append(flows_log, given)
-        said = await _settled(flows_log)
+        logged = await _settled(flows_log)
     finally:
         await client.close()
-    if said.pending:
+    if logged.pending:
         log.warning(
             "no registry has answered within %.0f s: what FLOWS_… variables seed counts when one does",
             PATIENCE,
-            extra={"action": "settings_pending", "commands": list(said.pending)},
+            extra={"action": "settings_pending", "commands": list(logged.pending)},
         )
     for name, value in given.items():
-        if (there := said.value(name)) != value:
+        if (there := logged.value(name)) != value:
             log.warning(
                 "%s is %s, and the log's setting %s is %s: the log counts. `flows settings set` changes it",
                 VARIABLES[name],
@@ -109,10 +109,10 @@ async def seed(url: str, given: Mapping[str, int]) -> None:
 
 
 async def _append(flows_log: Log, given: Mapping[str, int]) -> None:
-    """Append the commands that are missing, all at once, and guarded: nobody has asked for anything meanwhile."""
+    """Append the commands that are missing, all at once, and guarded by all commands on settings."""
     while True:
         guard = await flows_log.last_sequence(COMMANDS)
-        missing = Said(await flows_log.read(SUBJECTS)).unspoken(given)
+        missing = LoggedSettings(await flows_log.read(SUBJECTS)).unnamed(given)
         if not missing:
             return
         with suppress(Conflict, Unknown):  # what is on the log now decides
@@ -126,14 +126,14 @@ def _command(name: str, value: int) -> Envelope:
     return envelope(command, id=id_, source="environment", time=now(), actor=ACTOR, correlationid=id_)
 
 
-async def _settled(flows_log: Log) -> Said:
-    """Return what the log says once every command has its outcome, or when that takes too long."""
-    said = Said()
+async def _settled(flows_log: Log) -> LoggedSettings:
+    """Return the settings on the log once every command has its outcome, or after `PATIENCE`."""
+    logged = LoggedSettings()
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
             async for page in flows_log.follow(SUBJECTS, after=0):
                 for entry in page.entries:
-                    said.take(entry)
-                if page.caught_up and not said.pending:
+                    logged.take(entry)
+                if page.caught_up and not logged.pending:
                     break
-    return said
+    return logged

@@ -22,6 +22,7 @@ from bus import process
 from bus.errors import LogError
 from bus.server import Server
 from cli.settings import as_environment_of_child
+from cli.terminal import print_line
 from cli.watchdog import Watchdog
 from services.health import WINDOW
 
@@ -207,4 +208,4 @@ def check_all(server: LogServer, children: Sequence[Child], console: Console) ->
     """Check each once, and print what happened."""
     for part in (server, *children):
         if news := part.check():
-            console.print(news, style="red", markup=False, highlight=False)
+            print_line(console, (news, "red"))

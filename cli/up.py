@@ -19,6 +19,7 @@ from cli import demo
 from cli.parts import NAMES
 from cli.settings import Settings, as_environment
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
+from cli.terminal import print_line
 from services.database import bring_up_to_date, sqlite_url
 
 READY_TIMEOUT = 60.0  # seconds
@@ -32,13 +33,14 @@ def up(
     port: int,
     nats_port: int,
     worker_slots: int,
+    nats_server: str | None,
     with_demo: bool,
     console: Console,
 ) -> None:
     """Run everything until SIGINT or SIGTERM. Raises `OSError` or `LogError` when it cannot start."""
     with Signals() as signals:
         folder.mkdir(parents=True, exist_ok=True)
-        server = Server(folder, port=nats_port)
+        server = Server(folder, port=nats_port, program=nats_server)
         server.lock()
         children: list[Child] = []
         try:
@@ -100,14 +102,14 @@ def _wait_until_ready(server: LogServer, children: list[Child], url: str, signal
             response = httpx.get(f"{url}/health/ready", timeout=2)
             served, reason = response.status_code == httpx.codes.OK, response.text
             # what the services have published may be from before a restart of all
-            if response.json()["status"] == "ok" and all(child.started for child in children):
+            if served and response.json()["status"] == "ok" and all(child.started for child in children):
                 return
         except httpx.HTTPError:
             served = False
         check_all(server, children, console)
         signals.wait(0.05)
     if served:
-        console.print(f"not all services run: {reason}", style="red", markup=False, highlight=False)
+        print_line(console, (f"not all services run: {reason}", "red"))
     elif not signals.stop:
         raise TimeoutError(f"the services did not become ready within {READY_TIMEOUT:.0f} s: {reason}")
 
@@ -144,8 +146,8 @@ def _url(settings: Settings) -> str:
 
 def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | None) -> None:
     url = _url(settings)
+    print_line(console, ("The Protection Flows Engine is running.", "bold green"))
     lines = [
-        "[bold green]The Protection Flows Engine is running.[/]",
         f"  API       {url}/api/v1",
         f"  Docs      {url}/schema",
         f"  Token     {folder / 'admin-token'}",
@@ -158,4 +160,4 @@ def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | No
             f"            {url}/api/v1/protection-flows/{flow_id}/executions",
         ]
     for line in [*lines, "Press Ctrl+C to stop."]:
-        console.print(line, soft_wrap=True, highlight=False)
+        print_line(console, line)

@@ -136,8 +136,7 @@ class ScheduleSpec(Value, frozen=True, kw_only=True):
     """When: cron expressions in a time zone, and what to do about occurrences that passed while nothing ran.
 
     It fires when any of its expressions matches, from `start_date` to `end_date` (both included) and outside its
-    exclusions, and at its `inclusions` (local times) whatever is excluded. `jitter_seconds`: each flow begins up to so
-    much later, always by the same time.
+    exclusions, and at its `inclusions` (local times) always. `jitter_seconds`: the most by which flows begin later.
     """
 
     name: Name

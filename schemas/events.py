@@ -319,6 +319,12 @@ class BackupSkipped(BackupEvent, frozen=True, kw_only=True, tag="backup.skipped"
     reason: str
 
 
+class BackupOrphaned(BackupEvent, frozen=True, kw_only=True, tag="backup.orphaned"):
+    """What attempts at a backup left in its repository counts for nothing and cannot be removed: `error` says why."""
+
+    error: str
+
+
 class AttemptEvent(BackupEvent, frozen=True, kw_only=True):
     """Something in attempt `attempt` (from 1) at a backup."""
 
@@ -389,6 +395,6 @@ EVENTS: tuple[type[Event], ...] = (
     *(SettingsDefined, Rejected),
     *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
     *(FlowDue, FlowMissed, FlowOverdue, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
-    *(BackupRequested, BackupAbandoned, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),
+    *(BackupRequested, BackupAbandoned, BackupSkipped, BackupOrphaned, BackupStarted, BackupProgressed, BackupRetrying),
     *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),
 )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
 from cli.attach import attached
 from cli.doctor.checks import examine
 from cli.doctor.findings import Finding
 from cli.doctor.services import services
+from cli.terminal import print_line
 from services import database
 
-MARKS = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "problem": "[red]✗[/]"}
+MARKS = {"ok": ("✓ ", "green"), "note": ("• ", "yellow"), "problem": ("✗ ", "red")}
 
 
 async def report(nats_url: str, database_url: str, console: Console) -> bool:
@@ -31,5 +31,5 @@ async def report(nats_url: str, database_url: str, console: Console) -> bool:
 
 def _print(finding: Finding, console: Console) -> bool:
     """Print a finding; return whether it is no problem."""
-    console.print(f"{MARKS[finding.level]} {escape(finding.text)}", highlight=False, soft_wrap=True)
+    print_line(console, MARKS[finding.level], finding.text)
     return finding.level != "problem"

@@ -35,7 +35,7 @@ async def compared(log: Log, tables: AsyncEngine, folded: Folded, *, patience: f
                 position = rows[0]["position"] if rows else 0
                 if position >= folded.position:
                     await read_on(log, folded, until=position)
-                    fine = f"the tables say what the log says up to {position:,}; totals equal a recount"
+                    fine = f"the tables equal the log up to {position:,}; totals equal a recount"
                     return finding(await _differing(moment, folded), fine)
             began = position if began < 0 else began
             if asyncio.get_running_loop().time() > deadline:

@@ -98,11 +98,10 @@ class Worker:
             await cancel_and_wait(*tasks)
 
     def _heed(self) -> None:
-        """Give up what the log says is lost, and stop what it says is to stop."""
+        """Stop what the log says is lost, or is to stop."""
         attempts = self._history.attempts
         for run in self._held.values():
-            if run.lost_by(self._id, attempts):
-                run.delivery.abandon()
+            run.lost = run.lost or run.lost_by(self._id, attempts)
             if run.lost or attempts.stop_reason(run.request):
                 run.stop()
 
@@ -126,6 +125,10 @@ class Worker:
             with suppress(Unavailable):
                 await self._presence.publish(again=False)
             return Nack()
+        except Exception:
+            if run.lost:
+                delivery.abandon()
+            raise
         finally:
             self._held.pop(request.backup_id, None)
             self._presence.changed()

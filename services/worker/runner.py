@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
 from bus.errors import Unavailable, Unknown
 from schemas.events import (
@@ -12,7 +13,7 @@ from schemas.events import (
     BackupCancelled,
     BackupCompleted,
     BackupFailed,
-    BackupRequested,
+    BackupOrphaned,
     BackupRetrying,
     BackupStarted,
 )
@@ -60,7 +61,7 @@ class Runner:
                 extra={"action": "backup_lost", "backup_id": run.request.backup_id},
             )
             if (end := self._history.attempts.ended.get(run.request.backup_id)) is not None:
-                await self._discard(run.request, end)
+                await self._discard(run, end)
             return None
         except (Unavailable, Unknown) as error:
             log.warning("%s", error, extra={"action": "report_retry", "part": "worker"})
@@ -76,7 +77,7 @@ class Runner:
         if (end := attempts.ended.get(request.backup_id)) is not None:
             # it came again because an acknowledgement was lost, or was closed by the executor
             if end.snapshot_ref is None:
-                await self._discard(request, end)
+                await self._discard(run, end)
             return Ack()
         if (silent_in := await self._presence.held_elsewhere(request, attempts)) > 0:
             return Nack(delay=min(silent_in + 0.5, run.delivery.lease / 3))
@@ -146,11 +147,12 @@ class Runner:
         if end is None or end.sequence != sequence:
             raise Lost
         if end.snapshot_ref is None:
-            await self._discard(run.request, end)
+            await self._discard(run, end)
         return Ack()
 
-    async def _discard(self, request: BackupRequested, end: End) -> None:
+    async def _discard(self, run: Run, end: End) -> None:
         """Remove what attempts at a backup that has ended left behind: all but the success that counts."""
+        request = run.request
         engine = self._engines.get(request.engine)
         if engine is None or not end.begun:
             return
@@ -163,6 +165,8 @@ class Runner:
                 error,
                 extra={"action": "discard_failed", "backup_id": request.backup_id},
             )
+            with suppress(Unavailable, Unknown):
+                await self._reports.report(run, BackupOrphaned.of(request, error=str(error)))
 
 
 def _failure(run: Run, error: str) -> BackupRetrying | BackupFailed:
