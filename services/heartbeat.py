@@ -73,18 +73,15 @@ class Heartbeats:
     async def run(self) -> None:
         """Give heartbeats until cancelled. Without the log there are none: whoever asks has no log either."""
         while True:
+            started = self._started.is_set()
             with suppress(Unavailable):
                 await self.give()
                 await self._tidy()
-            await self._pause()
-
-    async def _pause(self) -> None:
-        """Wait until the next heartbeat is due. That of the start does not wait."""
-        if self._started.is_set():
-            await asyncio.sleep(EVERY)
-        else:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._started.wait(), EVERY)
+            if started:
+                await asyncio.sleep(EVERY)
+            else:  # the heartbeat of the start does not wait
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._started.wait(), EVERY)
 
     def start(self) -> None:
         """Tell from now on where the service is on the log: it has started."""

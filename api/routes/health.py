@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from litestar import Response, get
+from litestar.openapi import ResponseSpec
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.resources import AppResources, Resources
@@ -54,7 +55,11 @@ async def live() -> Live:
     return Live()
 
 
-@get("/health/ready", tags=["Health"])
+@get(
+    "/health/ready",
+    tags=["Health"],
+    responses={503: ResponseSpec(Ready, description="Requests cannot be served", generate_examples=False)},
+)
 async def ready(resources: AppResources) -> Response[Ready]:
     """Say whether requests can be served, how each service is, and what is missing if something is."""
     parts = {"log": "ok", "database": "ok", "recorder": "ok"}
