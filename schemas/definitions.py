@@ -146,6 +146,8 @@ class Exclusion(Value, frozen=True, kw_only=True):
 Exclusions = Annotated[list[Exclusion], Meta(max_length=100)]
 Expressions = Annotated[list[CronExpression], Meta(max_length=20)]
 Inclusions = Annotated[list[LocalTime], Meta(max_length=1000)]
+RetryAttempts = Annotated[int, Meta(ge=0, le=20)]
+RetryDelay = Annotated[int, Meta(ge=1, le=86_400)]  # seconds
 JitterSeconds = Annotated[int, Meta(ge=0, le=86_400)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]  # a hundred years: what lies before is out of the calendar's reach
 
@@ -235,8 +237,8 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     keep_monthly: Count | None = None
     keep_yearly: Count | None = None
     backup_type: BackupType = "auto"
-    retry_attempts: Annotated[int, Meta(ge=0, le=20)] = 0
-    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 30
+    retry_attempts: RetryAttempts = 0
+    retry_delay_seconds: RetryDelay = 30
     timeout_seconds: Positive | None = None
     execution_timeout_seconds: Positive | None = None
     start_deadline_seconds: Positive | None = None
@@ -254,8 +256,8 @@ class PolicyPatch(Value, frozen=True, kw_only=True):
     keep_monthly: Count | UnsetType | None = UNSET
     keep_yearly: Count | UnsetType | None = UNSET
     backup_type: BackupType | UnsetType = UNSET
-    retry_attempts: Annotated[int, Meta(ge=0, le=20)] | UnsetType = UNSET
-    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] | UnsetType = UNSET
+    retry_attempts: RetryAttempts | UnsetType = UNSET
+    retry_delay_seconds: RetryDelay | UnsetType = UNSET
     timeout_seconds: Positive | UnsetType | None = UNSET
     execution_timeout_seconds: Positive | UnsetType | None = UNSET
     start_deadline_seconds: Positive | UnsetType | None = UNSET

@@ -18,6 +18,8 @@ from schemas.definitions import (
     OverlapPolicy,
     Policy,
     Repository,
+    RetryAttempts,
+    RetryDelay,
     Schedule,
     Setting,
     Settings,
@@ -299,8 +301,8 @@ class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.reques
     location: Text
     config: Annotated[dict[Text, Setting], Meta(max_length=64)]
     backup_type: BackupType
-    retry_attempts: Count
-    retry_delay_seconds: Count
+    retry_attempts: RetryAttempts
+    retry_delay_seconds: RetryDelay
     timeout_seconds: Positive | None
     requested_at: Instant
     round: Positive = 1  # how many times it has been requested, with this one
@@ -321,7 +323,7 @@ class BackupSkipped(BackupEvent, frozen=True, kw_only=True, tag="backup.skipped"
 class BackupOrphaned(BackupEvent, frozen=True, kw_only=True, tag="backup.orphaned"):
     """What attempts at a backup left in its repository counts for nothing and cannot be removed: `error` says why."""
 
-    error: str
+    error: Text
 
 
 class AttemptEvent(BackupEvent, frozen=True, kw_only=True):

@@ -50,6 +50,7 @@ from services.worker.engines import registration
 
 LONGEST_FREEZE = timedelta(days=366)
 LARGEST = 7 * 1024 * 1024  # bytes of one definition: it has to fit into one message of the log
+LAST_VERSION = 2_147_483_647
 
 D = TypeVar("D", bound=Definition)
 
@@ -83,11 +84,13 @@ def changes(catalogue: Catalogue, command: c.Command, *, actor: str, time: datet
 
 
 def _check_size(events: Sequence[Defined]) -> None:
-    """Raise when a change does not fit into one atomic batch of messages."""
+    """Raise when a change does not fit into one atomic batch of messages, or a definition into its message."""
     if len(events) > LIMIT:
         reason = f"it would change {len(events)} definitions at once; at most {LIMIT} can change together"
         raise _Refusal("invalid", reason)
     for event in events:
+        if event.version > LAST_VERSION:
+            raise _Refusal("conflict", f"{event.id!r} is at its last version: nothing can come after it")
         if (size := len(_encoder.encode(event))) > LARGEST:
             raise _Refusal("invalid", f"the definition has {size:,} bytes; at most {LARGEST:,} fit into one")
 
