@@ -24,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
+    text,
 )
 
 metadata = MetaData(
@@ -118,6 +120,9 @@ settings = Table(
     Column("version", Integer, nullable=False),
     Column("updated_at", Moment),
     Column("updated_by", String(255)),
+    Column("disk_roots", JSON(none_as_null=True)),
+    Column("repository_roots", JSON(none_as_null=True)),
+    Column("block_devices", Boolean, nullable=False, server_default=false()),
 )
 
 machine_groups = _definition("machine_groups")
@@ -263,6 +268,8 @@ backup_jobs = Table(
     Index("ix_backup_jobs_last_good", "context_id", "status", "completed_at"),
 )
 
+DEFINITIONS = text("subject LIKE 'catalog.%'")  # events that are definitions; to be given as it is, for the index
+
 commands = Table(
     "commands",
     metadata,
@@ -291,6 +298,8 @@ events = Table(
     _id("correlation", index=True),
     Column("body", Text, nullable=False),
     Index("ix_events_key", "key", "sequence"),
+    # of definitions alone, which are few: what a definition was before a change
+    Index("ix_events_definitions", "subject", "sequence", sqlite_where=DEFINITIONS, postgresql_where=DEFINITIONS),
 )
 
 # what is on the log, to recognise its repetitions; kept when the rows are gone

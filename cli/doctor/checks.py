@@ -12,7 +12,7 @@ from bus.checkpoint import Status
 from bus.envelope import Stored
 from bus.log import Log, QueueState
 from bus.stream import WORKER_QUEUE
-from cli.doctor.findings import Finding, Problem, failed, finding
+from cli.doctor.findings import Finding, Issue, failed, finding
 from cli.doctor.folded import Folded, read_on
 from cli.doctor.tables import compared
 from schemas.base import Value
@@ -44,7 +44,11 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     )
     yield finding(_settleable(folded, folded.wrong), "nothing ran while it was disabled")
     yield finding(
-        (f"no service can take in message {sequence:,}: {error}" for sequence, error in folded.unfolded.items()),
+        (
+            f"no service can take in message {sequence:,}: {error}"
+            for sequence, error in folded.unfolded.items()
+            if sequence not in folded.dead  # else it is set aside
+        ),
         "every message can be taken in",
     )
     yield await _checkpoint(log, folded)
@@ -104,7 +108,7 @@ class Workers:
         self.held = {str(backup_id) for value in living for backup_id in value.get("holding", ())}
 
 
-def _lost(work: QueueState, workers: Workers, folded: Folded, present: datetime) -> Iterator[Problem]:
+def _lost(work: QueueState, workers: Workers, folded: Folded, present: datetime) -> Iterator[Issue]:
     """Yield requests that no worker holds, and the queue will not deliver."""
     for id_, request in folded.requested.items():
         if request.sequence in folded.abandoned:
@@ -131,17 +135,17 @@ def _lost(work: QueueState, workers: Workers, folded: Folded, present: datetime)
             context_id=event.context_id,
             request=request.sequence,
         )
-        yield Problem(text=f"backup {id_} has no end, and {text}", remedy=remedy)
+        yield Issue(text=f"backup {id_} has no end, and {text}", remedy=remedy)
 
 
-def _settleable(folded: Folded, found: Mapping[int, str]) -> Iterator[Problem]:
+def _settleable(folded: Folded, found: Mapping[int, str]) -> Iterator[Issue]:
     """Yield what cannot be undone, and was not settled yet."""
     for sequence, text in found.items():
         if sequence not in folded.settled:
-            yield Problem(text=text, remedy=DeadSettled(sequence=sequence, how="dismissed"))
+            yield Issue(text=text, remedy=DeadSettled(sequence=sequence, how="dismissed"))
 
 
-def _dead_letters(folded: Folded) -> Iterator[Problem]:
+def _dead_letters(folded: Folded) -> Iterator[Issue]:
     known = folded.repeats.keys() | folded.wrong.keys()
     return _settleable(
         folded,
@@ -156,11 +160,11 @@ def _dead_letters(folded: Folded) -> Iterator[Problem]:
 
 def _slots(folded: Folded) -> Finding:
     held = {id_ for execution in folded.executor.executions.values() for id_ in execution.in_flight}
-    problems = [f"backup {id_} holds a slot, and has ended" for id_ in sorted(held - folded.requested.keys())]
-    problems += [f"backup {id_} is in flight, and holds no slot" for id_ in sorted(folded.requested.keys() - held)]
+    issues = [f"backup {id_} holds a slot, and has ended" for id_ in sorted(held - folded.requested.keys())]
+    issues += [f"backup {id_} is in flight, and holds no slot" for id_ in sorted(folded.requested.keys() - held)]
     if folded.executor.in_flight.total != len(held):
-        problems.append(f"{folded.executor.in_flight.total} slots are taken by {len(held)} backups")
-    return finding(problems, f"slots equal the log's count: {len(held)} backups are in flight")
+        issues.append(f"{folded.executor.in_flight.total} slots are taken by {len(held)} backups")
+    return finding(issues, f"slots equal the log's count: {len(held)} backups are in flight")
 
 
 async def _checkpoint(log: Log, folded: Folded) -> Finding:
@@ -174,5 +178,5 @@ async def _checkpoint(log: Log, folded: Folded) -> Finding:
     whole = folded.executor
     same = restarted.executions.keys() == whole.executions.keys() and restarted.triggers.keys() == whole.triggers.keys()
     same &= restarted.in_flight.total == whole.in_flight.total
-    problems = [] if same else [f"the executor's checkpoint {position:,} leaves out something that is not over"]
-    return finding(problems, f"the executor's checkpoint, {position:,}, leaves out nothing")
+    issues = [] if same else [f"the executor's checkpoint {position:,} leaves out something that is not over"]
+    return finding(issues, f"the executor's checkpoint, {position:,}, leaves out nothing")

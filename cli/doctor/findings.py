@@ -11,7 +11,7 @@ from schemas.events import BackupAbandoned, DeadSettled
 Remedy = DeadSettled | BackupAbandoned  # what to append to solve a problem
 
 
-class Problem(Value, frozen=True, kw_only=True):
+class Issue(Value, frozen=True, kw_only=True):
     """Something that is wrong, and its safe remedy, where there is one."""
 
     text: str
@@ -23,18 +23,18 @@ class Finding(Value, frozen=True, kw_only=True):
 
     level: Literal["ok", "note", "problem"]
     text: str
-    problems: tuple[Problem, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
 
-def finding(problems: Iterable[Problem | str], fine: str) -> Finding:
-    """Return a problem that names the first problem and counts the others, or `fine`."""
-    found = [problem if isinstance(problem, Problem) else Problem(text=problem) for problem in problems]
+def finding(issues: Iterable[Issue | str], fine: str) -> Finding:
+    """Return a finding that names the first issue and counts the others, or `fine`."""
+    found = [issue if isinstance(issue, Issue) else Issue(text=issue) for issue in issues]
     if not found:
         return Finding(level="ok", text=fine)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return Finding(level="problem", text=found[0].text + more, problems=tuple(found))
+    return Finding(level="problem", text=found[0].text + more, issues=tuple(found))
 
 
 def failed(text: str) -> Finding:
-    """Return a problem of one problem, without a remedy."""
+    """Return a finding of one issue, without a remedy."""
     return finding([text], "")

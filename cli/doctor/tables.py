@@ -35,7 +35,7 @@ async def compared(log: Log, tables: AsyncEngine, folded: Folded, *, patience: f
                 position = rows[0]["position"] if rows else 0
                 if position >= folded.position:
                     await read_on(log, folded, until=position)
-                    fine = f"the tables say what the log says up to {position:,}; totals equal a recount"
+                    fine = f"the tables equal the log up to {position:,}; totals equal a recount"
                     return finding(await _differing(moment, folded), fine)
             began = position if began < 0 else began
             if asyncio.get_running_loop().time() > deadline:
@@ -64,12 +64,12 @@ async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
     queued = select(j.c.id).where(j.c.status.in_(("queued", "running")))
     in_flight = {row["id"] for row in await _rows(moment, queued)}
     held = {id_ for execution in known.values() for id_ in execution.in_flight}
-    problems = [
+    issues = [
         f"{what} {id_} runs in the tables or on the log, and not in both"
         for what, differing in (("execution", running ^ known.keys()), ("backup", in_flight ^ held))
         for id_ in sorted(differing)
     ]
-    return problems + await _wrong_totals(moment)
+    return issues + await _wrong_totals(moment)
 
 
 async def _wrong_totals(moment: AsyncConnection) -> list[str]:

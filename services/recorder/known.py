@@ -55,7 +55,7 @@ class KnownRows:
 
 
 class Subjects:
-    """What some entries are about: the ids to look up."""
+    """The ids of what some entries are about, to be queried."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.identities: set[str] = set()

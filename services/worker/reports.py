@@ -6,7 +6,7 @@ from bus.clock import Clock
 from bus.envelope import Envelope, envelope
 from bus.log import Log
 from bus.subjects import id_of
-from schemas.events import AttemptEvent
+from schemas.events import BackupEvent
 from services.worker.run import Run
 
 
@@ -18,11 +18,11 @@ class Reports:
         self._source = source
         self._clock = clock
 
-    async def report(self, run: Run, event: AttemptEvent) -> int:
+    async def report(self, run: Run, event: BackupEvent) -> int:
         """Append a report about a run, and return where on the log it is. Raises `Unavailable`, `Unknown`."""
         return await self._log.publish_once(self.envelope(run, event))
 
-    def envelope(self, run: Run, event: AttemptEvent) -> Envelope:
+    def envelope(self, run: Run, event: BackupEvent) -> Envelope:
         """Return a report in its envelope."""
         return envelope(
             event,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
+from bus.envelope import fault_of
 from bus.errors import Unavailable, Unknown
+from schemas.base import brief
 from schemas.events import (
     AttemptEvent,
     BackupCancelled,
     BackupCompleted,
     BackupFailed,
-    BackupRequested,
+    BackupOrphaned,
     BackupRetrying,
     BackupStarted,
 )
@@ -60,7 +63,7 @@ class Runner:
                 extra={"action": "backup_lost", "backup_id": run.request.backup_id},
             )
             if (end := self._history.attempts.ended.get(run.request.backup_id)) is not None:
-                await self._discard(run.request, end)
+                await self._discard(run, end)
             return None
         except (Unavailable, Unknown) as error:
             log.warning("%s", error, extra={"action": "report_retry", "part": "worker"})
@@ -76,7 +79,7 @@ class Runner:
         if (end := attempts.ended.get(request.backup_id)) is not None:
             # it came again because an acknowledgement was lost, or was closed by the executor
             if end.snapshot_ref is None:
-                await self._discard(request, end)
+                await self._discard(run, end)
             return Ack()
         if (silent_in := await self._presence.held_elsewhere(request, attempts)) > 0:
             return Nack(delay=min(silent_in + 0.5, run.delivery.lease / 3))
@@ -111,13 +114,16 @@ class Runner:
         except Exception as error:
             log.exception("engine %s failed", request.engine, extra={"action": "engine_bug"})
             return _failure(run, f"the engine {request.engine!r} failed: {type(error).__name__}: {error}")
-        return BackupCompleted.of(
+        completed = BackupCompleted.of(
             request,
             attempt=run.attempt,
             bytes_read=result.bytes_read,
             bytes_transferred=result.bytes_transferred,
             snapshot_ref=result.snapshot_ref,
         )
+        if fault := fault_of(self._reports.envelope(run, completed)):  # it would be nobody's end
+            return _failure(run, f"the engine {request.engine!r} returned what cannot be reported: {fault}")
+        return completed
 
     async def _backup(self, run: Run, queue: asyncio.Queue[Progress]) -> Result:
         request = run.request
@@ -146,11 +152,12 @@ class Runner:
         if end is None or end.sequence != sequence:
             raise Lost
         if end.snapshot_ref is None:
-            await self._discard(run.request, end)
+            await self._discard(run, end)
         return Ack()
 
-    async def _discard(self, request: BackupRequested, end: End) -> None:
+    async def _discard(self, run: Run, end: End) -> None:
         """Remove what attempts at a backup that has ended left behind: all but the success that counts."""
+        request = run.request
         engine = self._engines.get(request.engine)
         if engine is None or not end.begun:
             return
@@ -163,11 +170,13 @@ class Runner:
                 error,
                 extra={"action": "discard_failed", "backup_id": request.backup_id},
             )
+            with suppress(Unavailable, Unknown):
+                await self._reports.report(run, BackupOrphaned.of(request, error=brief(str(error))))
 
 
 def _failure(run: Run, error: str) -> BackupRetrying | BackupFailed:
     """Return what a failed attempt is: one of several, or the last."""
-    request, attempt = run.request, run.attempt
+    request, attempt, error = run.request, run.attempt, brief(error)
     if attempt <= request.retry_attempts:
         return BackupRetrying.of(request, attempt=attempt, error=error, delay_seconds=request.retry_delay_seconds)
     return BackupFailed.of(request, attempt=attempt, error=error)

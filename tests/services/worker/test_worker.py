@@ -42,7 +42,7 @@ from services.hosting import Subscribe
 from services.worker import app, presence
 from services.worker.app import Worker
 from services.worker.engines.directory.engine import DirectoryEngine
-from services.worker.engines.engine import Report, Result
+from services.worker.engines.engine import BackupError, Report, Result
 from services.worker.history import History
 from services.worker.run import Run
 from services.worker.status import key_of
@@ -170,6 +170,23 @@ async def acknowledged(engine: Engine, sequence: int) -> None:
     await eventually(there, why=f"request {sequence} to be acknowledged")
 
 
+async def test_a_message_comes_once_when_its_backup_is_done(engine: Engine) -> None:
+    """It is acknowledged by whoever has done it, and does not come again to find that it has ended."""
+    gate = Gate()
+    gate.open.set()
+    worker = Observed(engines={"simulated": gate}, worker_id="one")
+    async with engine.running(worker):
+        last = 0
+        for number in range(12):
+            last = await say(engine.log, request(backup_id=f"backup-{number}"))
+        await engine.until("backup.completed.*", 12)
+        await eventually(lambda: not worker._held)
+        await acknowledged(engine, last)
+    assert [(delivery.entry.sequence, delivery.number) for delivery in worker.deliveries] == [
+        (entry.sequence, 1) for entry in await engine.log.read(["backup.requested.*"])
+    ]
+
+
 async def test_a_redelivery_to_the_worker_at_work_begins_no_second_attempt(engine: Engine) -> None:
     gate = Gate()
     worker = Observed(engines={"simulated": gate}, worker_id="one")
@@ -226,6 +243,24 @@ async def test_a_stale_report_is_not_acknowledged(engine: Engine) -> None:
         await say(engine.log, BackupCompleted(**ABOUT, attempt=2, bytes_read=1, bytes_transferred=1, snapshot_ref="2"))
         await acknowledged(engine, sequence)
     assert gate.discarded == []
+
+
+async def test_what_cannot_be_removed_is_on_the_log(engine: Engine) -> None:
+    class Stuck(Gate):
+        async def backup(self, request: BackupRequested, attempt: int, report: Report) -> Result:
+            raise BackupError("no space left")
+
+        async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
+            raise BackupError("the folder is read-only")
+
+    worker = Observed(engines={"simulated": Stuck()}, worker_id="one")
+    async with engine.running(worker):
+        sequence = await say(engine.log, request())
+        (failed,) = await engine.until("backup.failed.*")
+        (orphaned,) = await engine.until("backup.orphaned.*")
+        await acknowledged(engine, sequence)
+    assert failed.error == "no space left"
+    assert (orphaned.backup_id, orphaned.error) == ("backup-1", "the folder is read-only")
 
 
 async def test_what_a_live_worker_holds_is_not_taken_from_it(engine: Engine) -> None:
