@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from bus.server import Server
-from tests.databases import new_database
 from tests.made import flow
 from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Client
@@ -59,8 +58,8 @@ class Distributed:
 
 
 @pytest.fixture
-def distributed(tmp_path: Path, postgresql: str) -> Iterator[Distributed]:
-    it = Distributed(tmp_path, new_database(postgresql))
+def distributed(tmp_path: Path, postgresql_url: str) -> Iterator[Distributed]:
+    it = Distributed(tmp_path, postgresql_url)
     yield it
     it.stop()
 
