@@ -27,7 +27,7 @@ from services.worker.domain import Attempt
 from services.worker.status import expired, held, key_of, silent_in
 from tests.services.conftest import Engine
 from tests.services.house import built, house
-from tests.services.worker.test_worker import LEASE, Gate, Observed, claim, lease, request, say, started
+from tests.services.worker.support import LEASE, Gate, Observed, claim, lease, request, say, started
 from tests.support import T0, eventually, sent
 
 __all__ = ["lease"]
