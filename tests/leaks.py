@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import wait_until
+from tests.support import wait_until
 
 STARTING = {"server", "running", "cluster", "postgresql", "distributed", "workers"}  # fixtures that start processes
 LAST_WORDS = 5.0  # seconds that tasks have to end in after their test, and processes after all tests

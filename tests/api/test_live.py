@@ -24,7 +24,7 @@ from bus.log import Log
 from bus.tasks import cancel_and_wait
 from tests.made import flow
 from tests.running import Client, Running
-from tests.support import T0, due, sent
+from tests.support import T0, due, eventually, sent
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def test_many_look_on_and_one_comes_back_while_much_happens(running: Running, ap
         while len(mine) < 900:
             mine += look(str(mine[-1]) if mine else first, 60)
             if len(mine) == 60:
-                time.sleep(CUT_SECONDS)
+                time.sleep(CUT_SECONDS)  # not a wait: for so long it is cut
         stop.set()
         loading.result()
         on_the_log = []
@@ -148,10 +148,11 @@ async def test_one_who_is_too_slow_is_cut_and_holds_up_nobody(log: Log) -> None:
     events = [sent(due(at=T0 + timedelta(seconds=one)), id=f"e{one}") for one in range(number)]
     await log.append(events[:1], expect={})
     assert [entry.sequence for entry in await asyncio.gather(*waiting) if entry is not None] == [1, 1]
-    reading = asyncio.create_task(take(quick, number - 1))
+    of_quick: list[int] = []
+    reading = asyncio.create_task(take(quick, number - 1, of_quick))
     for start in range(1, number, 500):
-        await log.append(events[start : start + 500], expect={})
-        await asyncio.sleep(0.2)
+        last = await log.append(events[start : start + 500], expect={})
+        await eventually(lambda last=last: of_quick[-1:] == [last])  # type: ignore[misc]
     assert await reading == list(range(2, number + 1))
     seen = [1]
     with pytest.raises(SlowConsumer):
@@ -171,8 +172,8 @@ async def collect(looking: AsyncIterator[Stored | None], seen: list[int]) -> Non
         seen.append(entry.sequence)
 
 
-async def take(looking: AsyncIterator[Stored | None], number: int) -> list[int]:
-    seen: list[int] = []
+async def take(looking: AsyncIterator[Stored | None], number: int, seen: list[int] | None = None) -> list[int]:
+    seen = [] if seen is None else seen
     async for entry in looking:
         if entry is not None:
             seen.append(entry.sequence)
