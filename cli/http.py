@@ -7,10 +7,14 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import uvicorn
 
 from cli import parts
+from cli.connections import IDLE_SECONDS, Connection
+from cli.limits import ConnectionLimiter, descriptors, limits_of
 from cli.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -22,6 +26,12 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # once a second
+            for connection in list(self.server_state.connections):
+                cast("Connection", connection).check()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -38,12 +48,21 @@ async def serve_api(settings: Settings, stop: asyncio.Event) -> None:
         if not stop.is_set():
             lost.set()
 
+    # what clients do wrong is told by `Refusals`, at most once a second for each
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    limits = limits_of(descriptors())
+    app = parts.api(settings, on_lost=on_lost, stopping=stopping, most_streams=max(1, limits.total // 2))
+    limiter: ConnectionLimiter[Connection] = ConnectionLimiter(limits)
     config = uvicorn.Config(
-        parts.api(settings, on_lost=on_lost, stopping=stopping),
+        app,
+        http=partial(Connection, limiter, app.state.refusals),  # type: ignore[arg-type]  # it makes one
+        ws="none",
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
+        backlog=limits.backlog,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=5,
         lifespan="on",
         server_header=False,

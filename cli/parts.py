@@ -58,8 +58,13 @@ SERVICES: dict[str, Callable[[Settings], Service]] = {
 NAMES = ("api", *SERVICES)
 
 
-def api(settings: Settings, *, on_lost: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> Litestar:
-    """Build the HTTP API. `on_lost`: its connection to the log has ended; `stopping` ends its endless responses."""
+def api(
+    settings: Settings, *, on_lost: Callable[[], Awaitable[None]], stopping: asyncio.Event, most_streams: int
+) -> Litestar:
+    """Build the HTTP API. `on_lost`: its connection to the log has ended; `stopping` ends its endless responses.
+
+    `most_streams`: how many of those there may be.
+    """
     from api.app import create_app
     from api.auth import Tokens
 
@@ -71,6 +76,7 @@ def api(settings: Settings, *, on_lost: Callable[[], Awaitable[None]], stopping:
         tokens=Tokens.from_file(settings.admin_token_file),
         on_lost=on_lost,
         stopping=stopping,
+        most_streams=most_streams,
     )
 
 

@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.problems import ApiError, errors
 from api.readmodel.reader import Page
-from api.validation import FieldError
+from api.validation import OUT_OF_BOUNDS, FieldError, bounded
 from schemas.base import Value
 
 Limit = FromQuery[Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]]
@@ -54,7 +54,11 @@ def moment(name: str, text: str | None) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(text.upper())
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         message = f"{text!r} is no date and time"
-        raise ApiError(422, message, errors=[FieldError(field=name, message=message)]) from None
+    else:
+        if bounded(at):
+            return at
+        message = f"{text!r} is out of the calendar's reach: {OUT_OF_BOUNDS}"
+    raise ApiError(422, message, errors=[FieldError(field=name, message=message)])
