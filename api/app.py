@@ -53,7 +53,7 @@ from bus.clock import now
 from bus.connection import connect
 from bus.errors import LogError
 from bus.log import Log
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from services import database
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def create_app(
         try:
             yield
         finally:
-            await ended(*tasks)
+            await cancel_and_wait(*tasks)
             await app.state.metrics.close()
             await read_model.close()
             await client.close()

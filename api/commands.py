@@ -109,7 +109,7 @@ class CommandClient:
                 if (subject := subject_of(command)) in self._crowded:
                     async with self._turns[subject]:  # it has to get through
                         pass
-                await self._log.ask(sent)
+                await self._log.publish_once(sent)
             elif (found := await self._append_once(sent)) is not None:
                 if not _same(command, await self._command_at(found.sequence)):
                     raise KeyReused

@@ -19,6 +19,8 @@ from litestar.typing import FieldDefinition
 from api.problems import ApiError, invalid
 from api.validation import NO_NUL, FieldError, errors_in, unfit_in
 from schemas import secrets
+from schemas.definitions import SchedulePatch, ScheduleSpec
+from schemas.renamed import renamed
 
 MOST_IN_QUERY = 8_192  # bytes
 MOST_IN_PARAMETER = 1_024  # characters
@@ -56,6 +58,8 @@ def decode(body: bytes, shape: Any) -> Any:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"the body is no JSON that can be read: {error}") from None
+    if isinstance(value, dict) and isinstance(shape, type) and issubclass(shape, ScheduleSpec | SchedulePatch):
+        value = renamed(value)
     try:
         decoded = msgspec.convert(value, shape)
     except msgspec.ValidationError:

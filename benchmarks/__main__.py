@@ -72,7 +72,7 @@ async def append_rates(_server: Server, log: Log, _folder: Path) -> dict[str, li
             await log.append([due(number) for number in range(1000)], expect={})
 
     async def grouped() -> None:
-        await asyncio.gather(*(log.ask(due(number)) for number in range(5000)))
+        await asyncio.gather(*(log.publish_once(due(number)) for number in range(5000)))
 
     return {
         "append, one by one (plain)": await rate(500, one_by_one),
@@ -150,7 +150,7 @@ async def there(log: Log, subject: str, count: int) -> None:
 
 
 async def ask(log: Log, command: object) -> int:
-    return await log.ask(envelope(command, id=str(uuid4()), source="bench", time=now(), actor="bench"))  # type: ignore[arg-type]
+    return await log.publish_once(envelope(command, id=str(uuid4()), source="bench", time=now(), actor="bench"))  # type: ignore[arg-type]
 
 
 async def show(

@@ -81,7 +81,7 @@ class Bench:
 
     async def execute(self) -> None:
         sent = envelope(ExecuteFlow(id="f"), id=str(uuid4()), source="bench", time=now(), actor="bench")
-        await self.log.ask(sent)
+        await self.log.publish_once(sent)
 
 
 @asynccontextmanager

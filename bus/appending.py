@@ -68,10 +68,10 @@ class Appender:
             headers[number][_LAST_SEQUENCE_SUBJECT] = pattern
         return await self._publish(list(zip(subjects, [encode(event) for event in events], headers, strict=True)))
 
-    async def ask(self, event: Envelope) -> int:
+    async def publish_once(self, event: Envelope) -> int:
         """Append one message whose id makes it unique within the duplicate window (a command, a worker's report).
 
-        Returns its sequence, the first one's if it is there already. Messages asked at the same time share a batch.
+        Returns its sequence, the first one's if it is there already. Calls at the same time share a batch.
         """
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._group.append((event, future))
@@ -89,13 +89,13 @@ class Appender:
             ]
             futures = [future for _, future in group]
             if len(group) == 1:
-                await self._ask_one(messages[0], futures[0])
+                await self._publish_alone(messages[0], futures[0])
                 continue
             try:
                 last = await self._publish(messages)
             except (Duplicate, TooLarge):
                 # one message spoils a batch: each on its own gets its own answer
-                await asyncio.gather(*map(self._ask_one, messages, futures))
+                await asyncio.gather(*map(self._publish_alone, messages, futures))
             except LogError as error:
                 for future in futures:
                     _settle(future, error)
@@ -103,7 +103,7 @@ class Appender:
                 for offset, future in enumerate(reversed(futures)):
                     _settle(future, last - offset)
 
-    async def _ask_one(self, message: tuple[str, bytes, dict[str, str]], future: asyncio.Future[int]) -> None:
+    async def _publish_alone(self, message: tuple[str, bytes, dict[str, str]], future: asyncio.Future[int]) -> None:
         try:
             _settle(future, await self._publish([message]))
         except LogError as error:

@@ -1,7 +1,7 @@
-"""What services keep beside the log, in a key-value bucket: shortcuts and notes, never facts.
+"""What services keep beside the log, in a key-value bucket: checkpoints and status, never facts.
 
-A checkpoint says from where on a service needs to read the log again (without one it reads all of it), and which stream
-its position is on. A note says how a service is just now, for whoever shows health.
+A checkpoint is the position from which a service reads the log when it starts (without one it reads all of it), and the
+stream that the position belongs to. A status is how a service is now: for health checks, and for other instances.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import field
 from nats.js import JetStreamContext, api
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
 from nats.js.kv import KeyValue
@@ -21,8 +22,8 @@ BUCKET = "FLOWS_CHECKPOINTS"
 _STREAM = f"KV_{BUCKET}"  # what holds it
 
 
-class Note(Value, frozen=True, kw_only=True):
-    """What a service pinned up, and when, by the server's clock."""
+class Status(Value, frozen=True, kw_only=True):
+    """What a service has published of itself, and when, by the server's clock."""
 
     value: dict[str, Any]
     at: datetime
@@ -31,12 +32,12 @@ class Note(Value, frozen=True, kw_only=True):
 class Checkpoint(Value, frozen=True, kw_only=True):
     """All that was under way up to `position` is over. `created`: the stream's creation time.
 
-    `answered`: how many commands had their answer by then; which ones, the parts beside it say.
+    `processed`: how many ids had been processed by then. The ids are in the parts beside it.
     """
 
     created: str
     position: int
-    answered: int = 0
+    processed: int = field(default=0, name="answered")
 
 
 async def bucket(js: JetStreamContext) -> KeyValue:
@@ -85,29 +86,29 @@ async def save_part(js: JetStreamContext, name: str, number: int, data: bytes) -
     await (await bucket(js)).put(f"{name}.part.{number}", data)
 
 
-async def pin(js: JetStreamContext, key: str, note: Note) -> None:
-    """Keep a note under a key; the one that was there is replaced."""
-    await (await bucket(js)).put(key, msgspec.json.encode(note))
+async def put_status(js: JetStreamContext, key: str, status: Status) -> None:
+    """Store a status under a key, instead of the one that was there."""
+    await (await bucket(js)).put(key, msgspec.json.encode(status))
 
 
-async def pinned(js: JetStreamContext, prefix: str) -> dict[str, Note]:
-    """Return the notes whose keys begin with `prefix`."""
+async def statuses(js: JetStreamContext, prefix: str) -> dict[str, Status]:
+    """Return every status whose key begins with `prefix`."""
     store = await bucket(js)
     try:
         keys = [key for key in await store.keys() if key.startswith(prefix)]  # pyright: ignore[reportUnknownMemberType]
     except NoKeysError:
         return {}
-    return {key: msgspec.json.decode((await store.get(key)).value or b"", type=Note) for key in keys}
+    return {key: msgspec.json.decode((await store.get(key)).value or b"", type=Status) for key in keys}
 
 
-async def read(js: JetStreamContext, key: str) -> Note | None:
-    """Return the note under a key, None when there is none."""
+async def get_status(js: JetStreamContext, key: str) -> Status | None:
+    """Return the status under a key, None when there is none."""
     try:
-        return msgspec.json.decode((await (await bucket(js)).get(key)).value or b"", type=Note)
+        return msgspec.json.decode((await (await bucket(js)).get(key)).value or b"", type=Status)
     except (KeyNotFoundError, msgspec.MsgspecError):
         return None
 
 
-async def remove(js: JetStreamContext, key: str) -> None:
-    """Take a note down; nothing is left of it."""
+async def delete_status(js: JetStreamContext, key: str) -> None:
+    """Delete a status; no trace of it stays in the bucket."""
     await (await bucket(js)).purge(key)

@@ -12,6 +12,9 @@ import msgspec
 
 from bus.subjects import TABLE, key_of, subject_of, type_of
 from schemas.base import Message, Value
+from schemas.commands import CreateSchedule, UpdateSchedule
+from schemas.events import ScheduleDefined
+from schemas.renamed import has_old_names, renamed_in
 
 
 class Envelope(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,12 +120,20 @@ def decode(*, sequence: int, subject: str, stored_at: datetime, body: bytes) -> 
     """Return the entry that a body holds; `Unreadable` when it is not an envelope, or lies about its type."""
     try:
         event = _decoder.decode(body)
+        if isinstance(event.data, ScheduleDefined | CreateSchedule | UpdateSchedule) and has_old_names(body):
+            event = _upcast(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return _unreadable(sequence, subject, stored_at, body, str(error))
     if subject != subject_of(event.data) or event.type != type_of(event.data):
         error = f"a message of type {event.type!r} about {event.subject!r} does not belong on {subject!r}"
         return _unreadable(sequence, subject, stored_at, body, error)
     return Stored(sequence=sequence, subject=subject, stored_at=stored_at, body=body, envelope=event)
+
+
+def _upcast(body: bytes) -> Envelope:
+    """Return the envelope of a message that was written with older names of fields."""
+    outer: dict[str, Any] = msgspec.json.decode(body)
+    return msgspec.convert({**outer, "data": renamed_in(outer["data"])}, _Typed)
 
 
 def _unreadable(sequence: int, subject: str, stored_at: datetime, body: bytes, error: str) -> Unreadable:

@@ -116,25 +116,25 @@ class Log(Appender, Reader):
             answer = await self._client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=self._timeout)
             return msgspec.json.decode(answer.data, type=_Stamped).ts
 
-    async def note(self, key: str, value: dict[str, Any]) -> None:
-        """Pin up what a service wants others to know of it now (DESIGN: no fact). Raises `Unavailable`."""
+    async def put_status(self, key: str, value: dict[str, Any]) -> None:
+        """Publish how a service is now, under a key beside the log. Raises `Unavailable`."""
         with unavailable():
-            await checkpoint.pin(self._js, key, checkpoint.Note(value=value, at=await self.time()))
+            await checkpoint.put_status(self._js, key, checkpoint.Status(value=value, at=await self.time()))
 
-    async def read_note(self, key: str) -> checkpoint.Note | None:
-        """Return what is pinned up under a key, None when nothing is. Raises `Unavailable`."""
+    async def get_status(self, key: str) -> checkpoint.Status | None:
+        """Return the status under a key, None when there is none. Raises `Unavailable`."""
         with unavailable():
-            return await checkpoint.read(self._js, key)
+            return await checkpoint.get_status(self._js, key)
 
-    async def remove_note(self, key: str) -> None:
-        """Take down what is pinned up under a key. Raises `Unavailable`."""
+    async def delete_status(self, key: str) -> None:
+        """Delete the status under a key. Raises `Unavailable`."""
         with unavailable():
-            await checkpoint.remove(self._js, key)
+            await checkpoint.delete_status(self._js, key)
 
-    async def notes(self, prefix: str) -> dict[str, checkpoint.Note]:
-        """Return what is pinned up under keys that begin with `prefix`. Raises `Unavailable`."""
+    async def statuses(self, prefix: str) -> dict[str, checkpoint.Status]:
+        """Return every status whose key begins with `prefix`. Raises `Unavailable`."""
         with unavailable():
-            return await checkpoint.pinned(self._js, prefix)
+            return await checkpoint.statuses(self._js, prefix)
 
     async def checkpoint(self, service: str) -> checkpoint.Checkpoint:
         """Return what a service has saved on this very stream; a checkpoint at 0 when there is none, or it is beyond.
@@ -145,13 +145,13 @@ class Log(Appender, Reader):
         with unavailable():
             found = await checkpoint.load(self._js, service, created=identity.created)
         # a damaged log may have become shorter
-        return found if found.position <= identity.last_sequence else structs.replace(found, position=0, answered=0)
+        return found if found.position <= identity.last_sequence else structs.replace(found, position=0, processed=0)
 
-    async def save_checkpoint(self, service: str, position: int, *, answered: int = 0) -> None:
+    async def save_checkpoint(self, service: str, position: int, *, processed: int = 0) -> None:
         """Keep a position, from which on a service reads again when it starts. Raises `Unavailable`."""
         created = (await self.identity()).created
         with unavailable():
-            found = checkpoint.Checkpoint(created=created, position=position, answered=answered)
+            found = checkpoint.Checkpoint(created=created, position=position, processed=processed)
             await checkpoint.save(self._js, service, found)
 
     async def checkpoint_part(self, service: str, number: int) -> bytes:

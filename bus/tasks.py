@@ -12,7 +12,7 @@ from typing import Any
 AGAIN = 0.5  # seconds between cancellations
 
 
-async def ended(*tasks: asyncio.Task[Any]) -> None:
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks until they have ended. What they raised is theirs: ask them."""
     pending = {task for task in tasks if not task.done()}
     while pending:

@@ -24,6 +24,7 @@ from schemas.definitions import (
     ScheduleSpec,
     VmSpec,
 )
+from schemas.renamed import renamed
 
 Document = dict[str, list[dict[str, Any]]]
 Act = Literal["create", "update", "delete"]
@@ -131,7 +132,10 @@ def read(file: Path) -> Document:
         given = [entry[names[name].identity] for entry in entries or []]
         if twice := {one for one in given if given.count(one) > 1}:
             raise ValueError(f"{file}: {name}: {min(twice)!r} is there twice")
-    return {name: list(entries or []) for name, entries in found.items()}
+    document = {name: list(entries or []) for name, entries in found.items()}
+    if "schedules" in document:
+        document["schedules"] = [renamed(entry) for entry in document["schedules"]]
+    return document
 
 
 def difference(there: Document, wanted: Document, *, prune: bool) -> list[Change]:

@@ -73,4 +73,4 @@ async def prune(nats_url: str, before: datetime) -> None:
     """Ask on the log to let go of old history."""
     async with attached(nats_url, "flows-prune") as log:
         command = PruneHistory(id="history", before=before)
-        await log.ask(envelope(command, id=str(uuid4()), source="cli", time=now(), actor="operator"))
+        await log.publish_once(envelope(command, id=str(uuid4()), source="cli", time=now(), actor="operator"))

@@ -128,7 +128,7 @@ class Exclusion(Value, frozen=True, kw_only=True):
 Exclusions = Annotated[list[Exclusion], Meta(max_length=100)]
 Expressions = Annotated[list[CronExpression], Meta(max_length=20)]
 Inclusions = Annotated[list[LocalTime], Meta(max_length=1000)]
-SpreadSeconds = Annotated[int, Meta(ge=0, le=86_400)]
+JitterSeconds = Annotated[int, Meta(ge=0, le=86_400)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]  # a hundred years: what lies before is out of the calendar's reach
 
 
@@ -136,7 +136,7 @@ class ScheduleSpec(Value, frozen=True, kw_only=True):
     """When: cron expressions in a time zone, and what to do about occurrences that passed while nothing ran.
 
     It fires when any of its expressions matches, from `start_date` to `end_date` (both included) and outside its
-    exclusions, and at its `inclusions` (local times) whatever is excluded. `spread_seconds`: each flow begins up to so
+    exclusions, and at its `inclusions` (local times) whatever is excluded. `jitter_seconds`: each flow begins up to so
     much later, always by the same time.
     """
 
@@ -151,7 +151,7 @@ class ScheduleSpec(Value, frozen=True, kw_only=True):
     inclusions: Inclusions = []
     start_date: date | None = None
     end_date: date | None = None
-    spread_seconds: SpreadSeconds = 0
+    jitter_seconds: JitterSeconds = 0
     enabled: bool = True
     catch_up: CatchUp = "last"
     catch_up_window_seconds: Count = 86_400
@@ -172,7 +172,7 @@ class SchedulePatch(Value, frozen=True, kw_only=True):
     inclusions: Inclusions | UnsetType = UNSET
     start_date: date | UnsetType | None = UNSET
     end_date: date | UnsetType | None = UNSET
-    spread_seconds: SpreadSeconds | UnsetType = UNSET
+    jitter_seconds: JitterSeconds | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     catch_up: CatchUp | UnsetType = UNSET
     catch_up_window_seconds: Count | UnsetType = UNSET
@@ -383,7 +383,7 @@ Patch = VmPatch | GroupPatch | SchedulePatch | RepositoryPatch | PolicyPatch | F
 # what in a schedule says when it fires: a change begins its calendar anew
 CALENDAR_FIELDS = (
     *("cron_expression", "more_expressions", "timezone", "dst_gap", "dst_fold", "exclusions", "inclusions"),
-    *("start_date", "end_date", "spread_seconds"),
+    *("start_date", "end_date", "jitter_seconds"),
 )
 
 DEFINITIONS: dict[Kind, type[Definition]] = {

@@ -140,7 +140,7 @@ schedules = _definition(
     Column("inclusions", JSON, nullable=False),
     Column("start_date", Date),
     Column("end_date", Date),
-    Column("spread_seconds", Integer, nullable=False),
+    Column("jitter_seconds", Integer, nullable=False),
     Column("catch_up", String(16), nullable=False),
     Column("catch_up_window_seconds", Integer, nullable=False),
     Column("max_concurrent_jobs", Integer),

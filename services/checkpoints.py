@@ -6,16 +6,16 @@ import logging
 
 from bus.errors import Unavailable
 from bus.log import Log
-from services.answered import Answered
+from services.processed import ProcessedIds
 
 log = logging.getLogger(__name__)
 
 EVERY = 2000  # messages
-PART = 100_000  # ids of answered commands in one part
+PART = 100_000  # ids in one part
 
 
 class Checkpoints:
-    """A service's checkpoints: the position before the oldest thing that is not over, and which commands are."""
+    """A service's checkpoints: the position before the oldest thing that is not over, and the ids processed by then."""
 
     def __init__(self, log: Log, name: str) -> None:
         self._log = log
@@ -23,31 +23,31 @@ class Checkpoints:
         self._saved = 0  # the position
         self._kept = 0  # ids in parts that are saved
 
-    async def load(self) -> tuple[int, Answered]:
-        """Return the position, and the commands that were answered by then. 0: everything is to be read."""
+    async def load(self) -> tuple[int, ProcessedIds]:
+        """Return the position, and the ids processed by then. With position 0 all of the log is to be read."""
         found = await self._log.checkpoint(self._name)
-        answered = Answered()
+        processed = ProcessedIds()
         loaded = 0
-        while loaded < found.answered:
+        while loaded < found.processed:
             part = await self._log.checkpoint_part(self._name, loaded // PART)
-            count = answered.load(part, min(PART, found.answered - loaded))
+            count = processed.load(part, min(PART, found.processed - loaded))
             if not count:
-                return 0, Answered()
+                return 0, ProcessedIds()
             loaded += count
         self._saved, self._kept = found.position, loaded
-        return found.position, answered
+        return found.position, processed
 
-    async def save(self, position: int, answered: Answered) -> None:
+    async def save(self, position: int, processed: ProcessedIds) -> None:
         """Save a position now and then. Failing does no harm: more is read at the next start."""
         if position < self._saved + EVERY:
             return
-        count = answered.count(position)
+        count = processed.count(position)
         try:
             for start in range(self._kept - self._kept % PART, count, PART):
                 await self._log.save_checkpoint_part(
-                    self._name, start // PART, answered.part(start, min(start + PART, count))
+                    self._name, start // PART, processed.part(start, min(start + PART, count))
                 )
-            await self._log.save_checkpoint(self._name, position, answered=count)
+            await self._log.save_checkpoint(self._name, position, processed=count)
             self._kept = count
         except Unavailable as error:
             log.warning("no checkpoint: %s", error, extra={"action": "checkpoint_failed", "part": self._name})

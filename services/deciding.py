@@ -26,7 +26,7 @@ from bus.errors import Conflict, TooLarge, Unavailable, Unknown
 from bus.log import Log
 from bus.reading import Page
 from bus.subjects import guard_at
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.events import Event
 from services.decision import Batch, Decision
 
@@ -104,7 +104,7 @@ class Decider:
                         ready = page.caught_up or (begun and self._folded > PATIENCE)
             follower.result()
         finally:
-            await ended(follower)
+            await cancel_and_wait(follower)
 
     async def _follow(self, news: asyncio.Queue[Page | None]) -> None:
         try:
@@ -159,14 +159,19 @@ class Decider:
         wake_at = self._domain.wake_at(at)
         return None if wake_at is None else max((wake_at - self._clock()).total_seconds(), 0.0)
 
-    async def observe(self, event: Event) -> None:
+    async def observe(self, event: Event, *, holds: Callable[[], bool]) -> bool:
         """Append what the service's shell has seen outside the log, guarded like a decision, and decided on nothing.
 
-        Raises `LogError`: then look again.
+        `holds` tells whether what was folded still leaves room for it: asked at the very position that the guard is of,
+        as another message may have been folded since it was seen. Returns whether it was appended. Raises `LogError`:
+        then look again.
         """
         seen = Decision(event=event, time=self._clock())
-        sent = structs.replace(self._envelope(seen), decidedon=None)
-        await self._log.append([sent], expect=await self._expected([seen.guard]))
+        expected = await self._expected([seen.guard])
+        if not holds():
+            return False
+        await self._log.append([structs.replace(self._envelope(seen), decidedon=None)], expect=expected)
+        return True
 
     async def _expected(self, guards: Sequence[str]) -> dict[str, int]:
         """Return the sequences that an append with these guards expects. Raises `Conflict` when some are unread."""
@@ -176,7 +181,7 @@ class Decider:
             for guard, last in zip(some, await asyncio.gather(*map(self._log.last_sequence, some)), strict=True):
                 if last > self._position:
                     raise Conflict(f"message {last} on {guard} has not been read yet")
-                self._guards[guard] = last
+                self._guards.setdefault(guard, last)  # what was folded meanwhile is newer
         return {guard: self._guards[guard] for guard in guards}
 
     async def _read_back(self, guards: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from bus.log import Log
 from bus.reading import entry_of
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.base import Value
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ async def _work(service: Service, client: Connection, lost: asyncio.Event, stop:
         if failure:
             raise failure
     finally:
-        await ended(*waits)
+        await cancel_and_wait(*waits)
 
 
 def subscribe(broker: NatsBroker, queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int) -> None:

@@ -18,6 +18,8 @@ from tests.databases import database_url, postgresql
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
+pytest_plugins = ["tests.leaks"]
+
 __all__ = ["database_url", "postgresql"]
 
 

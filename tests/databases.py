@@ -36,7 +36,7 @@ def new_database(address: str) -> str:
     return address.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
 
 
-@pytest.fixture(params=["file", "memory", "postgresql"])
+@pytest.fixture(params=["file", "memory", pytest.param("postgresql", marks=pytest.mark.server)])
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """An empty database of each kind."""
     match request.param:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.running import ROOT, Running
 
 README = (ROOT / "README.md").read_text()
@@ -17,6 +19,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.server
 def test_the_walk_through_works(tmp_path: Path) -> None:
     running = Running(tmp_path / "flows-data").start()
     try:
@@ -48,6 +51,7 @@ def test_what_ci_runs_is_what_the_readme_says() -> None:
     assert "make test" in ci
 
 
+@pytest.mark.server
 def test_the_subscriber_prints_a_run_as_cloud_events(tmp_path: Path) -> None:
     """The README's ten lines of nats-py see due, started, planned and completed of a scheduled run."""
     running = Running(tmp_path / "flows-data", "--demo").start()

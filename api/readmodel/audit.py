@@ -13,6 +13,7 @@ from api.responses.log import AuditEntry, AuditList
 from api.tail import CommandOutcome
 from schemas import tables as t
 from schemas.base import Value
+from schemas.renamed import renamed_in
 
 
 class AuditFilter(Value, frozen=True, kw_only=True):
@@ -88,4 +89,4 @@ async def _body(reader: Reader, sequence: int | None) -> dict[str, Any] | None:
     if row is None:
         return None
     data: dict[str, Any] = msgspec.json.decode(row["body"])["data"]
-    return data
+    return renamed_in(data) if ".schedule" in data["type"] else data

@@ -63,11 +63,11 @@ def upcoming(
     schedule = schedule_of(row)
     if schedule is None:
         return
-    spread = calendar.spread(schedule, row["id"])
-    since = max(now - spread, row["armed_at"], row["schedule_armed_at"])
-    for at in calendar.occurrences(schedule, since, None if until is None else until - spread):
-        if freeze is None or not freeze.covers(at, at + spread):
-            yield at, at + spread
+    jitter = calendar.jitter(schedule, row["id"])
+    since = max(now - jitter, row["armed_at"], row["schedule_armed_at"])
+    for at in calendar.occurrences(schedule, since, None if until is None else until - jitter):
+        if freeze is None or not freeze.covers(at, at + jitter):
+            yield at, at + jitter
 
 
 async def freeze(reader: Reader) -> Freeze | None:

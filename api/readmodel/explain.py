@@ -58,8 +58,8 @@ def _definition(row: Mapping[str, Any]) -> str:
     if row["schedule_id"] is None:
         return f"Flow {row['name']!r} has no schedule: it runs when somebody asks for it."
     cron = ", ".join([row["schedule_cron_expression"], *(row["schedule_more_expressions"] or [])])
-    spread = row["schedule_spread_seconds"]
-    later = f", spread over {spread} s" if spread else ""
+    jitter = row["schedule_jitter_seconds"]
+    later = f", jitter up to {jitter} s" if jitter else ""
     off = "" if row["enabled"] and row["schedule_enabled"] else f" But {calendar.why_not(row)}."
     schedule = f"schedule {row['schedule_name']!r} ({cron} in {row['schedule_timezone']}{later})"
     return f"Flow {row['name']!r} is on {schedule}.{off}"

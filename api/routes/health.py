@@ -33,11 +33,11 @@ class Ready(Value, frozen=True, kw_only=True):
 async def refusing(resources: AppResources) -> list[float]:
     """Return how many seconds the clocks of schedulers that fire nothing are off the log's."""
     try:
-        notes = (await resources.log.notes("clock.")).values()
+        statuses = (await resources.log.statuses("clock.")).values()
         now = await resources.log.time()
     except LogError:
         return []
-    return [float(one.value["offset_seconds"]) for one in notes if one.value["refusing"] and now - one.at < FRESH]
+    return [float(one.value["offset_seconds"]) for one in statuses if one.value["refusing"] and now - one.at < FRESH]
 
 
 @get("/health/live", tags=["Health"])

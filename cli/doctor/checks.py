@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bus.checkpoint import Note
+from bus.checkpoint import Status
 from bus.envelope import Stored
 from bus.log import Log, QueueState
 from bus.stream import WORKER_QUEUE
@@ -20,18 +20,18 @@ from schemas.events import BackupAbandoned, DeadSettled
 from services.executor import state as executor_state
 
 PATIENCE = 3.0  # seconds in which a living system does what is due
-FRESH = timedelta(seconds=60)  # since a living worker pinned up its note
+FRESH = timedelta(seconds=60)  # since a living worker published its status
 
 
 async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     """Yield what is found, check by check."""
     folded = Folded()
     # the queue first: what was acknowledged there has its end on the log by the time that is read
-    work, notes = await log.queue(WORKER_QUEUE), await log.notes("worker.")
+    work, statuses = await log.queue(WORKER_QUEUE), await log.statuses("worker.")
     await read_on(log, folded)
     yield Finding(level="ok", text=f"the log responds, and holds messages up to {folded.position:,}")
     present = await log.time()
-    workers = Workers(notes, present)
+    workers = Workers(statuses, present)
     yield finding(
         _lost(work, workers, folded, present), f"every backup without an end is in the queue: {len(folded.requested)}"
     )
@@ -96,10 +96,10 @@ async def _still_due(log: Log, folded: Folded) -> Due:
 
 
 class Workers:
-    """What living workers have pinned up: which backups they hold."""
+    """What living workers have published: which backups they hold."""
 
-    def __init__(self, notes: Mapping[str, Note], present: datetime) -> None:
-        living = [note.value for note in notes.values() if present - note.at < FRESH]
+    def __init__(self, statuses: Mapping[str, Status], present: datetime) -> None:
+        living = [status.value for status in statuses.values() if present - status.at < FRESH]
         self.alive = bool(living)
         self.held = {str(backup_id) for value in living for backup_id in value.get("holding", ())}
 

@@ -127,7 +127,7 @@ class Folded:
             self.off.setdefault(key, entry)
 
     def _check(self, entry: Stored, started: FlowStarted) -> None:
-        """Note a start by schedule at an occurrence from when its flow or schedule was off already."""
+        """Status a start by schedule at an occurrence from when its flow or schedule was off already."""
         if started.execution_type != "scheduled" or started.occurrence is None:
             return
         flow = self.executor.catalogue.flows.get(started.flow_id)

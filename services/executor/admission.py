@@ -1,9 +1,8 @@
 """Admission: which waiting backups may start now. One pure function over what the log says is in flight.
 
 A slot is what has been requested and has not ended; it is never counted in a variable of its own, so no crash can leak
-one. Who goes first is a matter of age, and rank is a head start in it: what was asked for by hand and what has a higher
-priority goes before all that is not much older. So nothing starves, whatever comes later: behind its head start a claim
-is overtaken by nobody.
+one. The oldest goes first, and rank is a head start in age: what was started by hand and what has a higher priority
+goes before all that is not much older. So nothing starves, whatever comes later (docs/adr/0004).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ PRIORITY_AHEAD = timedelta(minutes=15)  # for each point
 
 
 class Claim(Value, frozen=True, kw_only=True):
-    """What one execution wants: its waiting backups, in the plan's order, and its rank."""
+    """One execution's claim to slots: its waiting backups, in the plan's order, and its rank."""
 
     execution_id: str
     flow_id: str

@@ -9,11 +9,11 @@ from datetime import datetime
 from bus.envelope import Entry, Stored
 from bus.log import Log
 from bus.subjects import CATALOG
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from services.checkpoints import Checkpoints
 from services.deciding import Decider
 from services.decision import Batch
-from services.executor.deliveries import Outstanding
+from services.executor.deliveries import Outstanding, abandonment
 from services.executor.domain import decide
 from services.executor.state import State, evolve
 from services.executor.watch import watch
@@ -44,7 +44,7 @@ class Executor:
         del subscribe  # nothing to subscribe: the executor follows
         self._log = log
         self._checkpoints = Checkpoints(log, self.name)
-        start, self._state.answered = await self._checkpoints.load()
+        start, self._state.processed = await self._checkpoints.load()
         if start:
             # definitions as they were then; of what decides when flows run, all versions
             versions = await log.read(CALENDARS, until=start)
@@ -55,17 +55,17 @@ class Executor:
         self._decider = Decider(log, self, start=start, before=self._save)
 
     async def run(self) -> None:
-        parts = (self._decider.run(), watch(self._log, self._outstanding, self._decider.observe))
+        parts = (self._decider.run(), watch(self._log, self._outstanding, self._abandon))
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            await ended(*tasks)
+            await cancel_and_wait(*tasks)
 
     def _outstanding(self) -> list[Outstanding]:
-        """Return the requests that somebody has to answer, and that are not called abandoned yet."""
+        """Return the requests of backups in flight that are not abandoned yet."""
         return [
             Outstanding(
                 flow_id=execution.started.flow_id,
@@ -80,6 +80,15 @@ class Executor:
             if backup_id not in self._state.abandoned
         ]
 
+    def _is_outstanding(self, one: Outstanding) -> bool:
+        execution = self._state.executions.get(one.execution_id)
+        request = execution.requests.get(one.backup_id) if execution else None
+        return request is not None and request.sequence == one.request and one.backup_id not in self._state.abandoned
+
+    async def _abandon(self, one: Outstanding) -> bool:
+        """Say that a request is abandoned; False when it is outstanding no more. Raises `LogError`."""
+        return await self._decider.observe(abandonment(one), holds=lambda: self._is_outstanding(one))
+
     def evolve(self, entry: Entry) -> None:
         if isinstance(entry, Stored):
             evolve(self._state, entry)
@@ -92,7 +101,9 @@ class Executor:
         del at
 
     async def _save(self, due: bool) -> None:
-        """Save a checkpoint: what is before the oldest thing that is not over need not be read again."""
+        """Save a checkpoint: what is before the oldest unfinished thing need not be read again."""
         if not due:
             oldest = self._state.oldest
-            await self._checkpoints.save(self._decider.position if oldest is None else oldest - 1, self._state.answered)
+            await self._checkpoints.save(
+                self._decider.position if oldest is None else oldest - 1, self._state.processed
+            )

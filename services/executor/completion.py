@@ -1,15 +1,19 @@
-"""How an execution ends: its status, with a recount of its backups (DESIGN §5). Pure."""
+"""How an execution ends: its status, with a recount of its backups (docs/executions.md). Pure."""
 
 from schemas.events import (
     ExecutionStatus,
     FlowCompleted,
 )
 from services.decision import Decision
-from services.executor.state import Execution
+from services.executor.execution import Execution
 
 
 def complete(execution: Execution, reason: str | None = None) -> Decision:
-    """Return an execution's end, by the status rules of DESIGN §5, with a recount of its backups."""
+    """Return an execution's end with a recount of its backups.
+
+    It is `success` when every backup succeeded, `warning` when some did or none was planned, `error` when none did, and
+    `cancelled` when it was cancelled before all had ended.
+    """
     ended = execution.ended.values()
     done = [end for end in ended if end.status == "success"]
     failed = [end for end in ended if end.status == "error"]

@@ -1,9 +1,9 @@
-"""Requests that nobody will answer: unfinished on the log, held by no worker, and not to be delivered again. Pure.
+"""Lost requests: unfinished on the log, held by no worker, and not to be delivered again. Pure.
 
 The queue delivers each request until it is acknowledged, and a worker acknowledges what has ended. When something goes
-wrong between the two (a request acknowledged for somebody else, a queue that was changed by hand), the queue is silent.
-So what is unfinished is compared with what is held, again and again. What is missing for longer than any delivery takes
-is abandoned, and asked for anew. Being wrong about it costs a second delivery, never a second outcome.
+wrong between the two (a request acknowledged for another worker, a queue that was changed by hand), the queue delivers
+nothing more. So what is unfinished is compared with what is held, again and again. What is missing for longer than any
+delivery takes is abandoned, and requested anew. A mistake costs a second delivery, never a second outcome.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from bus.log import QueueState
 from schemas.base import Value
 from schemas.events import BackupAbandoned
 
-MARGIN = 15.0  # seconds: for notes that are late, and for delays of workers that could not reach the log
+MARGIN = 15.0  # seconds: for a status that is late, and for delays of workers that could not reach the log
 
 
 class Outstanding(Value, frozen=True, kw_only=True):
-    """A backup that has been requested, has not ended, and whose newest request is not called abandoned yet.
+    """A backup that has been requested, has not ended, and whose newest request is not abandoned yet.
 
-    `request`: where its newest request is on the log. `delay`: for how many seconds nobody needs to hold it: the delay
-    before its next attempt when the last thing that the log says of it is `backup.retrying`, else 0.
+    `request`: the sequence of its newest request. `delay`: for how many seconds no worker needs to hold it:
+    the delay before its next attempt when its last event is `backup.retrying`, else 0.
     """
 
     flow_id: str
@@ -32,10 +32,10 @@ class Outstanding(Value, frozen=True, kw_only=True):
     delay: float = 0.0
 
 
-Missing = Mapping[tuple[str, int], float]  # by backup and request: since when nobody holds it
+Missing = Mapping[tuple[str, int], float]  # by backup and request: since when no worker holds it
 
 
-def look(
+def check(
     outstanding: Iterable[Outstanding],
     queue: QueueState,
     held: Container[str],
@@ -46,7 +46,7 @@ def look(
 ) -> tuple[Missing, list[Outstanding]]:
     """Return what is missing now, and which of it is abandoned.
 
-    `held`: ids of backups that live workers hold. `missing`: what the last look returned. `now`: seconds, of any clock
+    `held`: ids of backups that live workers hold. `missing`: what the last check returned. `now`: seconds, of any clock
     that only goes forward. While no slot asks for work, a request may wait for one, and nothing is missing.
     """
     if not queue.listeners:
@@ -63,5 +63,5 @@ def look(
 
 
 def abandonment(one: Outstanding) -> BackupAbandoned:
-    """Return the word that a request is abandoned."""
+    """Return the event that a request is abandoned."""
     return BackupAbandoned.of(one, request=one.request)

@@ -1,8 +1,8 @@
-"""The executor's decisions: an execution from due to completed (DESIGN §6). Pure, and a function of the log alone.
+"""The executor's decisions: an execution from due to completed (docs/architecture.md, "The executor"). Pure.
 
-State is folded from the log (`state.py`); `decide` compares what should have happened with what has and returns the
-difference. Time never comes from a clock: a decision carries the time of the event that led to it, so replaying it
-gives it again.
+State is folded from the log (`state.py`); `decide` compares what should have happened with what has, and returns the
+difference. Time never comes from a clock: a decision carries the time of the event that led to it, so a replay takes
+the same decision.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ from services.catalogue import Catalogue
 from services.decision import LIMIT, Batch, Decision
 from services.executor.admission import Limits, admit
 from services.executor.completion import complete
-from services.executor.starting import Answer, answers
-from services.executor.state import Execution, State
-from services.executor.stopping import answer_cancel, answer_wish, closings, skipped, stops
+from services.executor.execution import Execution
+from services.executor.starting import TriggerDecision, decide_triggers
+from services.executor.state import State
+from services.executor.stopping import closings, decide_backfill, decide_cancel, skipped, stops
 
 
 def decide(state: State) -> list[Batch]:
     """Return what is to be appended now, in order; each batch is atomic and has at most `LIMIT` messages."""
     if state.time is None:
         return []
-    said = answers(state)
-    begins = [answer.batch for answer in said]
-    cancels = [[answer_cancel(state, cancel)] for cancel in state.cancels.values()]
-    backfills = [[answer_wish(state, wish)] for wish in state.wishes.values()]
+    triggered = decide_triggers(state)
+    begins = [decided.batch for decided in triggered]
+    cancels = [[decide_cancel(state, cancel)] for cancel in state.pending_cancels.values()]
+    backfills = [[decide_backfill(state, pending)] for pending in state.pending_backfills.values()]
     stopped = stops(state, _stopping([*begins, *cancels]))
     ends = [[complete(execution)] for execution in state.executions.values() if execution.finished]
-    others = [*cancels, *backfills, *stopped, *ends, *closings(state), *_requests_anew(state)]
-    begun = [answer.execution for answer in said if answer.execution is not None]
+    others = [*cancels, *backfills, *stopped, *ends, *closings(state), *_new_requests(state)]
+    begun = [decided.execution for decided in triggered if decided.execution is not None]
     requests = _requests(state, begun, _stopping([*begins, *others]))
-    return _joined(said, others, requests)
+    return _joined(triggered, others, requests)
 
 
-def _joined(said: Sequence[Answer], others: Sequence[Batch], requests: dict[str, Batch]) -> list[Batch]:
+def _joined(triggered: Sequence[TriggerDecision], others: Sequence[Batch], requests: dict[str, Batch]) -> list[Batch]:
     """Return all batches: the first requests of an execution that begins join the batch that begins it."""
     begins: list[Batch] = []
     later = dict(requests)
-    for answer in said:
-        batch = answer.batch
-        if answer.execution is not None:
-            mine = later.pop(answer.execution.started.execution_id, [])
+    for decided in triggered:
+        batch = decided.batch
+        if decided.execution is not None:
+            first = later.pop(decided.execution.started.execution_id, [])
             room = LIMIT - len(batch)
-            batch = [*batch, *mine[:room]]
-            later[answer.execution.started.execution_id] = mine[room:]
+            batch = [*batch, *first[:room]]
+            later[decided.execution.started.execution_id] = first[room:]
         begins.append(batch)
     rest = [decision for batch in later.values() for decision in batch]
     return [*begins, *others, *(rest[start : start + LIMIT] for start in range(0, len(rest), LIMIT))]
@@ -63,23 +64,23 @@ def _stopping(batches: Iterable[Batch]) -> set[tuple[str, str | None]]:
     return {(event.execution_id, event.context_id) for event in events if isinstance(event, FlowCancelling)}
 
 
-def _requests_anew(state: State) -> list[Batch]:
-    """Return the requests of backups whose last one nobody holds, and nobody will be given."""
+def _new_requests(state: State) -> list[Batch]:
+    """Return new requests for backups whose last request was abandoned."""
     assert state.time is not None
-    anew: Batch = []
+    requests: Batch = []
     for backup_id, abandoned in state.abandoned.items():
         execution = state.executions[abandoned.execution_id]
         if execution.stopping and backup_id not in execution.begun:
             continue  # it ends without any worker
         event = _request(state.catalogue, execution, execution.in_flight[backup_id], state.time)
-        anew.append(Decision(event=event, time=state.time, cause=abandoned.cause))
-    return [anew[start : start + LIMIT] for start in range(0, len(anew), LIMIT)]
+        requests.append(Decision(event=event, time=state.time, cause=abandoned.cause))
+    return [requests[start : start + LIMIT] for start in range(0, len(requests), LIMIT)]
 
 
 def _requests(state: State, begun: Sequence[Execution], stopping: set[tuple[str, str | None]]) -> dict[str, Batch]:
     """Admit waiting backups, and return their requests by execution.
 
-    `begun`: executions that this very decision begins. `stopping`: those (or single VMs of them) that it stops.
+    `begun`: executions that begin with this decision. `stopping`: those (or single VMs of them) that it stops.
     """
     assert state.time is not None
     executions = [*state.executions.values(), *begun]
@@ -103,7 +104,7 @@ def _requests(state: State, begun: Sequence[Execution], stopping: set[tuple[str,
 def _request(
     catalogue: Catalogue, execution: Execution, backup: PlannedBackup, time: datetime
 ) -> BackupRequested | BackupSkipped:
-    """Return the request for one backup; a definition that is gone by now turns it into a skip with that reason."""
+    """Return the request for one backup, or its skip when a definition that it needs was deleted or disabled."""
     started = execution.started
     vm = catalogue.vms.get(backup.context_id)
     repository = catalogue.repositories.get(started.repository_id)

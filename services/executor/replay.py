@@ -1,7 +1,7 @@
 """Replay: take the executor's decisions again, on what it knew then, with today's code. Pure.
 
-A decision says on which position of the log it was taken. So any stretch of the log, from its beginning, is a test: the
-state folded up to that position must give the same decision.
+A decision carries the position of the log that it was taken on. So any part of the log, from its beginning, is a test:
+the state folded up to that position must give the same decision.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from bus.envelope import Stored
 from schemas.base import Value
-from schemas.events import BackupRequested, BackupSkipped
+from schemas.events import BackupRequested, BackupSkipped, SettingsDefined
 from services.decision import Decision
 from services.executor.domain import decide
 from services.executor.state import State, evolve
@@ -44,7 +44,8 @@ class Replayed(Value, frozen=True, kw_only=True):
 def replay(entries: Sequence[Stored], *, complete: bool = True) -> Iterator[Replayed]:
     """Yield each decision of the executor in `entries`, which begin where the log does, with today's.
 
-    A batch is on the log as a whole: what is decided in one today and was not then is a difference too.
+    A batch is on the log as a whole: what is decided in one today and was not then is a difference too. Not so a backup
+    that is admitted before the log has settings: how many could be in flight in all was known to the executor alone.
     `complete`: at the end of `entries` nothing was left to decide.
     """
     taken_on: dict[int, list[Stored]] = {}
@@ -52,22 +53,26 @@ def replay(entries: Sequence[Stored], *, complete: bool = True) -> Iterator[Repl
         if entry.envelope.source == SOURCE and entry.envelope.decidedon is not None:
             taken_on.setdefault(int(entry.envelope.decidedon), []).append(entry)
     positions = sorted(taken_on, reverse=True)
+    limited = next((entry.sequence for entry in entries if isinstance(entry.envelope.data, SettingsDefined)), None)
     state = State()
     for entry in entries:
         while positions and positions[-1] < entry.sequence:
             position = positions.pop()
-            yield from _compare(state, position, taken_on[position])
+            yield from _compare(state, position, taken_on[position], limited)
         evolve(state, entry)
     while positions:
         position = positions.pop()
-        yield from _compare(state, position, taken_on[position])
+        yield from _compare(state, position, taken_on[position], limited)
     if complete:
         end = entries[-1].sequence if entries else 0
         yield from (Replayed(position=end, entry=None, today=one) for batch in decide(state) for one in batch)
 
 
-def _compare(state: State, position: int, recorded: Sequence[Stored]) -> Iterator[Replayed]:
-    """Compare decisions by id; one whose id was derived otherwise by older code, by what it says."""
+def _compare(state: State, position: int, recorded: Sequence[Stored], limited: int | None) -> Iterator[Replayed]:
+    """Compare decisions by id; one whose id older code derived in another way, by its content.
+
+    `limited`: where the log begins to have settings.
+    """
     batches = decide(state)
     decisions = [one for batch in batches for one in batch]
     today = {one.id: one for one in decisions}
@@ -80,17 +85,10 @@ def _compare(state: State, position: int, recorded: Sequence[Stored]) -> Iterato
         if same is not None:
             taken.add(same.id)
         yield Replayed(position=position, entry=entry, today=same)
+    known = limited is not None and limited <= position
     for batch in batches:
         if taken.isdisjoint(one.id for one in batch):
             continue
         for one in batch:
-            if one.id not in taken and not _under_an_unknown_limit(state, one):
+            if one.id not in taken and (known or not isinstance(one.event, BackupRequested | BackupSkipped)):
                 yield Replayed(position=position, entry=None, today=one)
-
-
-def _under_an_unknown_limit(state: State, decision: Decision) -> bool:
-    """Tell whether a backup is admitted of which nobody knows whether it could be then.
-
-    As long as the log had no settings, how many may be in flight in all was known to the executor's process alone.
-    """
-    return not state.catalogue.settings.version and isinstance(decision.event, BackupRequested | BackupSkipped)

@@ -1,4 +1,4 @@
-"""How executions begin: each trigger is answered with a start, a skip with its reason, or not yet. Pure."""
+"""How executions begin: each trigger starts an execution, is skipped with a reason, or waits. Pure."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -18,45 +18,47 @@ from schemas.ids import AD_HOC, instant
 from services.catalogue import Catalogue
 from services.decision import Batch, Decision
 from services.executor.completion import complete
-from services.executor.overlap import Verdict, in_backfill, overlap
+from services.executor.execution import Execution
+from services.executor.overlap import OverlapDecision, in_backfill, overlap
+from services.executor.pending import Trigger, group_of
 from services.executor.plan import Plan, nothing_to_do, resolve
-from services.executor.state import Execution, State, Trigger, group_of
+from services.executor.state import State
 from services.executor.stopping import cancelling
 
 EXECUTION_TIMEOUT = timedelta(days=7)  # when no policy says otherwise: no execution stays running for ever
 
 
-class Answer(Value, frozen=True):
-    """What is said to a trigger, in one batch. `execution`: the one that begins with it, folded from that batch."""
+class TriggerDecision(Value, frozen=True):
+    """What is decided about a trigger, in one batch. `execution`: the one that begins, folded from that batch."""
 
     batch: Batch
     execution: Execution | None = None
 
 
-def answers(state: State) -> list[Answer]:
-    """Return what is said now to triggers that wait; those that go on waiting hear nothing."""
+def decide_triggers(state: State) -> list[TriggerDecision]:
+    """Return what is decided now about pending triggers; about those that go on waiting, nothing is."""
     buffers: dict[str, list[Trigger]] = {}  # by flow, or by backfill
     for trigger in state.triggers.values():
         buffers.setdefault(group_of(trigger), []).append(trigger)
-    return [answer for group, triggers in buffers.items() for answer in _of_group(state, group, triggers)]
+    return [decided for group, triggers in buffers.items() for decided in _decide_group(state, group, triggers)]
 
 
-def _of_group(state: State, group: str, triggers: Sequence[Trigger]) -> Iterator[Answer]:
+def _decide_group(state: State, group: str, triggers: Sequence[Trigger]) -> Iterator[TriggerDecision]:
     flow = state.catalogue.flows.get(triggers[0].flow_id)
     waiting: list[Trigger] = []
     for trigger in triggers:
-        if no := _hopeless(trigger, flow):
-            yield Answer(_skip(state, trigger, *no))
+        if refusal := _final_refusal(trigger, flow):
+            yield TriggerDecision(_skip(state, trigger, *refusal))
         else:
             waiting.append(trigger)
-    refusals = [_refused(state, trigger, flow) for trigger in waiting]
-    verdicts = _verdicts(state, group, waiting, flow, [refusal is None for refusal in refusals])
-    for trigger, verdict, refusal in zip(waiting, verdicts, refusals, strict=True):
-        match verdict.action:
+    refusals = [_trigger_refusal(state, trigger, flow) for trigger in waiting]
+    decisions = _overlap_decisions(state, group, waiting, flow, [refusal is None for refusal in refusals])
+    for trigger, decision, refusal in zip(waiting, decisions, refusals, strict=True):
+        match decision.action:
             case "skip":
-                yield Answer(_skip(state, trigger, "overlap", verdict.reason))
+                yield TriggerDecision(_skip(state, trigger, "overlap", decision.reason))
             case "start" if refusal is not None:
-                yield Answer(_skip(state, trigger, *refusal))
+                yield TriggerDecision(_skip(state, trigger, *refusal))
             case "start":
                 yield _begin(state, trigger, _flow_of(state, trigger, flow))
             case "cancel":
@@ -65,23 +67,23 @@ def _of_group(state: State, group: str, triggers: Sequence[Trigger]) -> Iterator
                 pass
 
 
-def _verdicts(
+def _overlap_decisions(
     state: State, group: str, waiting: Sequence[Trigger], flow: Flow | None, would_run: Sequence[bool]
-) -> Sequence[Verdict]:
+) -> Sequence[OverlapDecision]:
     running = len(state.running.get(group, ()))
     if not waiting:
         return []
     if waiting[0].backfill_id is not None:
         return in_backfill(waiting[0].max_concurrent, running=running, waiting=would_run)
-    policy = "allow" if flow is None else flow.overlap_policy  # a backup outside any flow is nobody's second
+    policy = "allow" if flow is None else flow.overlap_policy  # backups outside any flow do not overlap
     return overlap(policy, running=running > 0, waiting=would_run)
 
 
 Refusal = tuple[SkipReason, str]
 
 
-def _hopeless(trigger: Trigger, flow: Flow | None) -> Refusal | None:
-    """Return why nothing can come of a trigger any more, however long it waits."""
+def _final_refusal(trigger: Trigger, flow: Flow | None) -> Refusal | None:
+    """Return why a trigger is skipped now, without waiting for its turn."""
     if flow is None and trigger.ad_hoc is None:
         return "flow_deleted", f"flow {trigger.flow_id!r} does not exist"
     if trigger.outdated:
@@ -95,28 +97,28 @@ def _hopeless(trigger: Trigger, flow: Flow | None) -> Refusal | None:
     return None
 
 
-def _overtake(state: State, trigger: Trigger) -> Iterator[Answer]:
+def _overtake(state: State, trigger: Trigger) -> Iterator[TriggerDecision]:
     """Yield the stops of what runs, so that a newer execution of the flow can take its place."""
     reason = f"execution {trigger.execution_id} takes its place (overlap policy cancel_other)"
     for id_ in sorted(state.running[trigger.flow_id]):
         execution = state.executions[id_]
         if execution.stop is None:
-            yield Answer([cancelling(state, execution, "overlap", reason, cause=trigger.cause)])
+            yield TriggerDecision([cancelling(state, execution, "overlap", reason, cause=trigger.cause)])
 
 
-def _refused(state: State, trigger: Trigger, flow: Flow | None) -> Refusal | None:
-    """Return why a trigger would become no execution if its turn came now."""
+def _trigger_refusal(state: State, trigger: Trigger, flow: Flow | None) -> Refusal | None:
+    """Return why a trigger would start no execution if its turn came now."""
     assert state.time is not None
     if trigger.ad_hoc is not None:
         return _missing(state.catalogue, trigger.ad_hoc)
     assert flow is not None
     if frozen := _frozen(state.catalogue.freeze, trigger, state.time):
         return "frozen", frozen
-    return _refusal(state.catalogue, flow, by_hand=trigger.execution_type != "scheduled")
+    return _flow_refusal(state.catalogue, flow, by_hand=trigger.execution_type != "scheduled")
 
 
 def _frozen(freeze: Freeze | None, trigger: Trigger, now: datetime) -> str | None:
-    """Return why a scheduled execution does not begin: its occurrence, or its turn, falls into a freeze."""
+    """Return why a scheduled execution does not begin: its occurrence, or its turn, is within a freeze."""
     if freeze is None or trigger.execution_type != "scheduled":
         return None
     moments = (now, trigger.time, trigger.occurrence or now)
@@ -134,7 +136,7 @@ def _missing(catalogue: Catalogue, command: BackupVm) -> Refusal | None:
 
 
 def _flow_of(state: State, trigger: Trigger, flow: Flow | None) -> Flow:
-    """Return the flow that a trigger runs; for a backup outside any, one that stands for it: of one VM, by hand."""
+    """Return the flow that a trigger runs; for a backup outside any flow, a flow of that one VM."""
     assert state.time is not None
     if trigger.ad_hoc is None:
         assert flow is not None
@@ -156,8 +158,8 @@ def _flow_of(state: State, trigger: Trigger, flow: Flow | None) -> Flow:
     )
 
 
-def _refusal(catalogue: Catalogue, flow: Flow, *, by_hand: bool) -> Refusal | None:
-    """Return why a flow cannot run now. Run by hand, a disabled flow runs: that is what the button is for."""
+def _flow_refusal(catalogue: Catalogue, flow: Flow, *, by_hand: bool) -> Refusal | None:
+    """Return why a flow cannot run now. A disabled flow can be run by hand."""
     if not flow.enabled and not by_hand:
         return "flow_disabled", f"flow {flow.name!r} is disabled"
     if flow.flow_type != "backup" or flow.repository_id is None:
@@ -172,7 +174,7 @@ def _refusal(catalogue: Catalogue, flow: Flow, *, by_hand: bool) -> Refusal | No
 
 
 class Preview(Value, frozen=True, kw_only=True):
-    """What running a flow by hand would do now: why it would not, or which VMs it would take and leave out."""
+    """What running a flow by hand would do now: why it would not run, or which VMs are planned and excluded."""
 
     refusal: str | None
     planned: list[PlannedBackup]
@@ -181,7 +183,7 @@ class Preview(Value, frozen=True, kw_only=True):
 
 def preview(catalogue: Catalogue, flow: Flow) -> Preview:
     """Return what the executor would decide about a flow run by hand."""
-    refusal = _refusal(catalogue, flow, by_hand=True)
+    refusal = _flow_refusal(catalogue, flow, by_hand=True)
     plan = resolve(catalogue, flow, "preview")
     return Preview(refusal=refusal[1] if refusal else None, planned=plan.planned, excluded=plan.excluded)
 
@@ -199,8 +201,8 @@ def _skip(state: State, trigger: Trigger, reason: SkipReason, message: str) -> B
     return [Decision(event=event, time=state.time, cause=trigger.cause, actor=trigger.triggered_by)]
 
 
-def _begin(state: State, trigger: Trigger, flow: Flow) -> Answer:
-    """Return the start of an execution: its terms, its plan in parts; its end too when there is nothing to do."""
+def _begin(state: State, trigger: Trigger, flow: Flow) -> TriggerDecision:
+    """Return the start of an execution: its terms and its plan in parts; its end too when there is nothing to do."""
     assert state.time is not None
     catalogue, time = state.catalogue, state.time
     plan = resolve(catalogue, flow, trigger.execution_id, trigger.only)
@@ -223,11 +225,11 @@ def _begin(state: State, trigger: Trigger, flow: Flow) -> Answer:
         Decision(event=event, time=time, cause=trigger.cause, actor=trigger.triggered_by) for event in (started, *parts)
     ]
     end = [] if plan.planned else [complete(execution, nothing_to_do(catalogue, flow, plan))]
-    return Answer([*batch, *end], execution)
+    return TriggerDecision([*batch, *end], execution)
 
 
 def _terms(catalogue: Catalogue, flow: Flow, trigger: Trigger, plan: Plan, time: datetime) -> FlowStarted:
-    """Return on which terms an execution begins; later changes of definitions do not touch them."""
+    """Return the terms of an execution that begins; later changes of definitions do not affect them."""
     assert flow.repository_id is not None
     schedule = catalogue.schedules.get(flow.schedule_id) if flow.schedule_id else None
     policy = catalogue.policies.get(flow.policy_id) if flow.policy_id else None

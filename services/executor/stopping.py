@@ -1,4 +1,4 @@
-"""How executions are stopped, and what becomes of what waits, of what runs, and of what nobody answers for. Pure."""
+"""How executions are stopped, and how their backups end: those that wait, and those whose worker is silent. Pure."""
 
 from collections.abc import Container
 from datetime import datetime
@@ -17,35 +17,37 @@ from schemas.events import (
 )
 from schemas.ids import AD_HOC, instant
 from services.decision import LIMIT, Batch, Decision
-from services.executor.state import Cancel, Execution, State, Wish
+from services.executor.execution import Execution
+from services.executor.pending import PendingBackfill, PendingCancel
+from services.executor.state import State
 
 
-def answer_cancel(state: State, cancel: Cancel) -> Decision:
-    """Return the execution's end in sight, or why there is nothing to stop."""
+def decide_cancel(state: State, cancel: PendingCancel) -> Decision:
+    """Return that an execution, or one VM of it, is to stop, or why there is nothing to stop."""
     assert state.time is not None
     execution = state.executions.get(cancel.execution_id)
     whole = cancel.context_id is None
     if execution is None or not (whole or cancel.open):
         what = f"execution {cancel.execution_id!r}"
         what = what if whole or execution is None else f"the backup of VM {cancel.context_id!r} in {what}"
-        no = Rejected(
+        rejected = Rejected(
             entity="execution",
             verb="cancel",
             id=cancel.execution_id,
             code="conflict",
             reason=f"{what} is not running: there is nothing to cancel",
         )
-        return Decision(event=no, time=state.time, cause=cancel.cause, actor=cancel.actor)
+        return Decision(event=rejected, time=state.time, cause=cancel.cause, actor=cancel.actor)
     reason = f"cancelled by {cancel.actor}"
     return cancelling(
         state, execution, "asked", reason, cause=cancel.cause, actor=cancel.actor, context_id=cancel.context_id
     )
 
 
-def answer_wish(state: State, wish: Wish) -> Decision:
-    """Return a backfill's beginning or end, or why there is none."""
+def decide_backfill(state: State, pending: PendingBackfill) -> Decision:
+    """Return that a backfill begins or is cancelled, or why it is not."""
     assert state.time is not None
-    command = wish.command
+    command = pending.command
     reason = None
     event: FlowBackfilling | FlowBackfillCancelled | Rejected
     if isinstance(command, CreateBackfill):
@@ -55,11 +57,11 @@ def answer_wish(state: State, wish: Wish) -> Decision:
             occurrences=command.occurrences,
             max_concurrent=command.max_concurrent,
         )
-        if not wish.flow_known:
+        if not pending.flow_known:
             reason = f"flow {command.flow_id!r} does not exist"
     else:
         event = FlowBackfillCancelled(
-            flow_id=command.flow_id, backfill_id=command.id, reason=f"backfill cancelled by {wish.actor}"
+            flow_id=command.flow_id, backfill_id=command.id, reason=f"backfill cancelled by {pending.actor}"
         )
         waiting = any(one.backfill_id == command.id and not one.cancelled for one in state.triggers.values())
         if not waiting and not state.running.get(command.id):
@@ -67,7 +69,7 @@ def answer_wish(state: State, wish: Wish) -> Decision:
     if reason is not None:
         verb = verb_of(command)
         event = Rejected(entity="backfill", verb=verb, id=command.id, code="conflict", reason=reason)
-    return Decision(event=event, time=state.time, cause=wish.cause, actor=wish.actor)
+    return Decision(event=event, time=state.time, cause=pending.cause, actor=pending.actor)
 
 
 def cancelling(
@@ -80,7 +82,7 @@ def cancelling(
     actor: str | None = None,
     context_id: str | None = None,
 ) -> Decision:
-    """Return the word that an execution, or one VM of it, is to stop."""
+    """Return the event that an execution, or one VM of it, is to stop."""
     assert state.time is not None
     event = FlowCancelling(
         flow_id=execution.started.flow_id,
@@ -106,8 +108,8 @@ def stops(state: State, stopping: Container[tuple[str, str | None]]) -> list[Bat
         if execution.overdue is not None:
             origin: StopOrigin = "timeout"
             reason = f"it had not ended by {instant(execution.overdue)}, the end of its time"
-        elif execution.recalled is not None:
-            origin, reason = "asked", execution.recalled
+        elif execution.backfill_cancelled is not None:
+            origin, reason = "asked", execution.backfill_cancelled
         elif flow_id not in state.catalogue.flows and flow_id != AD_HOC:
             origin, reason = "deleted", f"flow {execution.started.flow_name!r} was deleted while the execution ran"
         else:
@@ -117,7 +119,7 @@ def stops(state: State, stopping: Container[tuple[str, str | None]]) -> list[Bat
 
 
 def closings(state: State) -> list[Batch]:
-    """Return the ends of backups, in executions that are to stop, that no worker has to answer for, or none will."""
+    """Return the ends of backups that are to stop and have no worker, or one that is silent."""
     assert state.time is not None
     closings: Batch = []
     for execution in state.executions.values():
@@ -128,7 +130,7 @@ def closings(state: State) -> list[Batch]:
 
 
 def _close(execution: Execution, end: BackupSkipped | BackupFailed | BackupCancelled, time: datetime) -> Decision:
-    # a failed or cancelled attempt has its name from its worker, who may still say it
+    # the id in the table is the worker's, which may still report this end
     name = None if isinstance(end, BackupSkipped) else f"closed:{end.backup_id}"
     return Decision(event=end, time=time, cause=execution.cause, name=name)
 
@@ -144,7 +146,7 @@ def _closing(execution: Execution, backup: PlannedBackup) -> BackupSkipped | Bac
             reason = f"it had not begun when the start deadline passed at {instant(execution.late)}"
             return skipped(execution, backup, reason)
         return None
-    if stop is None or not stop.forsaken:
+    if stop is None or not stop.worker_silent:
         return None
     silent = f"{stop.reason}; its worker has not answered, so it may still be at work"
     which = execution.backup(backup)
@@ -154,5 +156,5 @@ def _closing(execution: Execution, backup: PlannedBackup) -> BackupSkipped | Bac
 
 
 def skipped(execution: Execution, backup: PlannedBackup, reason: str) -> BackupSkipped:
-    """Return the word that a planned VM will not be backed up."""
+    """Return the event that a planned VM will not be backed up."""
     return BackupSkipped.of(execution.backup(backup), reason=reason)

@@ -27,7 +27,7 @@ class Registry:
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the registry follows
         self._checkpoints = Checkpoints(log, self.name)
-        start, self._state.answered = await self._checkpoints.load()
+        start, self._state.processed = await self._checkpoints.load()
         if start:
             for entry in await log.latest([CATALOG], until=start):
                 evolve(self._state, entry)
@@ -48,4 +48,4 @@ class Registry:
 
     async def _save(self, due: bool) -> None:
         if not due:
-            await self._checkpoints.save(self._decider.position, self._state.answered)
+            await self._checkpoints.save(self._decider.position, self._state.processed)

@@ -1,4 +1,4 @@
-"""What a command changes in a catalogue: `catalog.*` events, or one `rejected.*` that says why not. Pure."""
+"""What a command changes in a catalogue: `catalog.*` events, or one `rejected.*` with the reason. Pure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class _Refusal(Exception):
-    """A 'no' on its way out of a check."""
+    """Why a command is rejected: raised by a check."""
 
     def __init__(self, code: RejectionCode, reason: str, field: str | None = None) -> None:
         super().__init__(reason)
@@ -64,16 +64,18 @@ class _Refusal(Exception):
 
 
 def changes(catalogue: Catalogue, command: c.Command, *, actor: str, time: datetime) -> Sequence[Defined] | Rejected:
-    """Return what a command changes (the same again when it asks for what is already so), or why it is refused.
+    """Return what a command changes (the same definition again when nothing differs), or why it is rejected.
 
     `actor` and `time` are the command's own.
     """
     try:
         events = _events(catalogue, command, actor, time)
         _check_size(events)
-    except _Refusal as no:
+    except _Refusal as refusal:
         entity, verb = c.entity_of(command), c.verb_of(command)
-        return Rejected(entity=entity, verb=verb, id=command.id, code=no.code, reason=no.reason, field=no.field)
+        return Rejected(
+            entity=entity, verb=verb, id=command.id, code=refusal.code, reason=refusal.reason, field=refusal.field
+        )
     return events
 
 
@@ -177,7 +179,7 @@ def _change(
             enabled = structs.replace(current, enabled=True)
             if current.enabled:
                 return [defined(current)]
-            # it keeps the instant since when it is scheduled: so what passed meanwhile is owed
+            # it keeps the instant since when it is scheduled: so what passed meanwhile is due
             return [defined(structs.replace(enabled, version=current.version + 1, updated_at=time))]
         case c.Enable():
             changed = structs.replace(current, enabled=True)
@@ -198,7 +200,7 @@ def _change(
         case _:
             raise TypeError(f"{command!r} is not about a definition")
     if changed == current:
-        return [defined(current)]  # said again, so that the command has its answer on the log
+        return [defined(current)]  # emitted again, so that the command has its outcome on the log
     _check(catalogue, kind, changed)
     return [defined(_revised(current, changed, time))]
 
@@ -288,8 +290,8 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
             for member in definition.members:
                 _known(catalogue, "vm", member.context_id, "context_id")
         case Schedule():
-            if fault := calendar.fault(definition):
-                raise _Refusal("invalid", fault.reason, fault.field)
+            if error := calendar.validate(definition):
+                raise _Refusal("invalid", error.reason, error.field)
         case Repository():
             _check_repository(catalogue, definition)
         case Flow():

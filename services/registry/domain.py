@@ -14,9 +14,9 @@ from schemas.base import Value, tag_of
 from schemas.commands import DEFINITION_COMMANDS, Command
 from schemas.definitions import Kind
 from schemas.events import Defined, Rejected
-from services.answered import Answered
 from services.catalogue import Catalogue
 from services.decision import Batch, Decision
+from services.processed import ProcessedIds
 from services.registry.changes import changes
 
 READS = (
@@ -39,7 +39,7 @@ class State:
     def __init__(self) -> None:
         self.catalogue = Catalogue()
         self.pending: dict[str, Pending] = {}  # by command, in the order of the log
-        self.answered = Answered()
+        self.processed = ProcessedIds()
 
     @property
     def oldest(self) -> int | None:
@@ -53,14 +53,14 @@ def evolve(state: State, entry: Entry) -> State:
         return state
     sent = entry.envelope
     if isinstance(sent.data, Command):
-        if sent.id not in state.answered and sent.id not in state.pending:
+        if sent.id not in state.processed and sent.id not in state.pending:
             state.pending[sent.id] = Pending(sequence=entry.sequence, sent=sent)
     elif isinstance(sent.data, Defined | Rejected):
         if isinstance(sent.data, Defined):
             state.catalogue.evolve(sent.data)
         if sent.causationid is not None:
             state.pending.pop(sent.causationid, None)
-            state.answered.add(sent.causationid, entry.sequence)
+            state.processed.add(sent.causationid, entry.sequence)
     return state
 
 

@@ -19,7 +19,7 @@ from services.checkpoints import Checkpoints
 from services.deciding import RETRY_PAUSE, Decider
 from services.decision import Batch, Decision
 from services.hosting import Subscribe
-from services.scheduler.domain import State, decide, evolve, outdated, watch
+from services.scheduler.domain import State, decide, evolve, evolve_deadlines, outdated
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ LONGEST_SLEEP = timedelta(seconds=60)  # a clock that was set is noticed within 
 PRUNINGS = "command.history.prune"
 PRUNE_EVERY = timedelta(days=1)
 HORIZON = timedelta(days=390)  # a little less than activity stays on the log
-MAX_OFFSET = timedelta(seconds=30)  # of this clock from the log's: with more, nothing is said
-OFFSET_PAUSE = 10.0  # seconds before a clock that is off is looked at again
+MAX_OFFSET = timedelta(seconds=30)  # of this clock from the log's: with more, nothing is emitted
+OFFSET_PAUSE = 10.0  # seconds before a clock that is off is checked again
 
 
 class Scheduler:
@@ -53,14 +53,14 @@ class Scheduler:
         self._pruned: datetime | None = None
         self._id = id or worker_name()
         self._refusing = False
-        self._looked_at = float("-inf")  # the loop's time when the clock was last compared with the log's
+        self._checked_at = float("-inf")  # the loop's time when the clock was last compared with the log's
         self._state = State(horizon=clock() - HORIZON)
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the scheduler follows
         self._log = log
-        # what the executor has done with is over: no deadline of before its checkpoint can still be missed
-        over, self._state.deadlines.answered = await Checkpoints(log, "executor").load()
+        # what is before the executor's checkpoint is over: no deadline of it can still be missed
+        over, self._state.deadlines.processed = await Checkpoints(log, "executor").load()
         start = (await log.identity()).last_sequence
         # all versions of what decides when flows run: an occurrence of before a change may still be due
         for entry in await log.read(DEFINITIONS, until=start):
@@ -70,19 +70,19 @@ class Scheduler:
             await self._account(entry, start)
         for entry in await log.read(EXECUTIONS, after=over, until=start):
             if isinstance(entry, Stored):
-                watch(self._state, entry)
+                evolve_deadlines(self._state, entry)
         for entry in await log.latest([PRUNINGS]):
             if isinstance(entry, Stored):
                 self._pruned = entry.envelope.time
         self._decider = Decider(log, self, start=start, clock=self._clock, before=self._before)
 
     async def _account(self, entry: Entry, until: int) -> None:
-        """Take in the last word on a flow's occurrences; when that does not count, all words before it."""
+        """Take in the last outcome of a flow's occurrences; when that does not count, all outcomes before it."""
         if not isinstance(entry, Stored):
             return
         evolve(self._state, entry)
-        said = entry.envelope.data
-        if isinstance(said, FlowDue) and outdated(self._state, said, entry.envelope.decidedon):
+        event = entry.envelope.data
+        if isinstance(event, FlowDue) and outdated(self._state, event, entry.envelope.decidedon):
             for earlier in await self._log.read([entry.subject], until=until):
                 if isinstance(earlier, Stored):
                     evolve(self._state, earlier)
@@ -93,7 +93,7 @@ class Scheduler:
     def evolve(self, entry: Entry) -> None:
         if isinstance(entry, Stored):
             evolve(self._state, entry)
-            watch(self._state, entry)
+            evolve_deadlines(self._state, entry)
 
     def decide(self, at: datetime) -> Sequence[Batch]:
         return [[Decision(event=event, time=at) for event in events] for events in decide(self._state, at)]
@@ -102,8 +102,8 @@ class Scheduler:
         return min(self._state.wake_at or at + LONGEST_SLEEP, at + LONGEST_SLEEP)
 
     async def _before(self, due: bool) -> float | None:
-        looked_at = asyncio.get_running_loop().time() - self._looked_at
-        if due or self._refusing or looked_at > LONGEST_SLEEP.total_seconds():
+        unchecked = asyncio.get_running_loop().time() - self._checked_at
+        if due or self._refusing or unchecked > LONGEST_SLEEP.total_seconds():
             try:
                 if not await self._trusted():
                     return OFFSET_PAUSE
@@ -115,27 +115,27 @@ class Scheduler:
         return None
 
     async def _prune(self) -> None:
-        """Ask once a day to let go of the history that is older than it is to be kept."""
+        """Command once a day that history older than `keep_days` is pruned."""
         at, keep_days = self._clock(), self._state.catalogue.settings.keep_days
         if keep_days is None or (self._pruned is not None and at - self._pruned < PRUNE_EVERY):
             return
         command = PruneHistory(id="history", before=at - timedelta(days=keep_days))
         sent = envelope(command, id=f"prune:{at:%Y-%m-%d}", source=self.name, time=at, actor=self.name)
         try:
-            await self._log.ask(sent)
+            await self._log.publish_once(sent)
             self._pruned = at
         except (Unavailable, Unknown) as error:
             log.warning("%s", error, extra={"action": "append_retry", "part": self.name})
 
     async def _trusted(self) -> bool:
-        """Tell whether this clock agrees with the log's. One that does not must not say what time it is.
+        """Tell whether this clock agrees with the log's. One that does not must fire nothing.
 
         Raises `Unavailable`.
         """
         if self._max_offset is None:
             return True
         offset = self._clock() - await self._log.time()
-        self._looked_at = asyncio.get_running_loop().time()
+        self._checked_at = asyncio.get_running_loop().time()
         refusing = abs(offset) > self._max_offset
         if refusing:
             log.error(
@@ -144,8 +144,8 @@ class Scheduler:
                 extra={"action": "clock_off", "part": self.name, "offset_seconds": offset.total_seconds()},
             )
         if refusing or self._refusing:
-            note = {"refusing": refusing, "offset_seconds": offset.total_seconds()}
+            status = {"refusing": refusing, "offset_seconds": offset.total_seconds()}
             with suppress(Unavailable):
-                await self._log.note(f"clock.{self._id}", note)
+                await self._log.put_status(f"clock.{self._id}", status)
         self._refusing = refusing
         return not refusing

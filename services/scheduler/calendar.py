@@ -23,13 +23,13 @@ from schemas.definitions import Exclusion, ScheduleSpec
 
 NAMES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # cron's own numbers
-MOST = 5  # occurrences that are looked for when an expression is checked
+MOST = 5  # occurrences that are searched for when an expression is validated
 REACH = 41 * 366  # days that are searched: over a leap year that is none (2100), 29 February on one weekday included
 _MARGIN = timedelta(hours=3)  # no clock is ever set by more, save once in a lifetime (Samoa skipped a day)
 _DAY = timedelta(days=1)
 
 
-class Fault(Value, frozen=True, kw_only=True):
+class InvalidField(Value, frozen=True, kw_only=True):
     """What is wrong with a schedule: the field, and why."""
 
     field: str
@@ -47,15 +47,15 @@ class Occurrence(Value, frozen=True):
         return self.note is None or not self.note.startswith("excluded")
 
 
-# --- is it good? ------------------------------------------------------------------------------------------------------
+# --- validation ------------------------------------------------------------------------------------------------------
 
 
-def fault(schedule: ScheduleSpec) -> Fault | None:
-    """Return what keeps a schedule from ever firing as its author meant, None when it is good."""
+def validate(schedule: ScheduleSpec) -> InvalidField | None:
+    """Return the first field that is wrong, None when the schedule is valid."""
     try:
         ZoneInfo(schedule.timezone)
     except (KeyError, ValueError, OSError):
-        return Fault(
+        return InvalidField(
             field="timezone", reason=f"{schedule.timezone!r} is no IANA time zone; one is, for example, Europe/Berlin"
         )
     for field, expressions in (
@@ -63,17 +63,17 @@ def fault(schedule: ScheduleSpec) -> Fault | None:
         ("more_expressions", schedule.more_expressions),
     ):
         for expression in expressions:
-            if reason := _fault_of(expression):
-                return Fault(field=field, reason=reason)
+            if reason := _expression_error(expression):
+                return InvalidField(field=field, reason=reason)
     for exclusion in schedule.exclusions:
-        if reason := _fault_in(exclusion):
-            return Fault(field="exclusions", reason=f"exclusion {exclusion.name!r} {reason}")
+        if reason := _exclusion_error(exclusion):
+            return InvalidField(field="exclusions", reason=f"exclusion {exclusion.name!r} {reason}")
     if schedule.start_date and schedule.end_date and schedule.start_date > schedule.end_date:
-        return Fault(field="end_date", reason=f"it ends on {schedule.end_date}, before it starts")
+        return InvalidField(field="end_date", reason=f"it ends on {schedule.end_date}, before it starts")
     return None
 
 
-def _fault_of(expression: str) -> str | None:
+def _expression_error(expression: str) -> str | None:
     if expression.startswith("@"):
         return None if expression in NAMES else f"{expression!r} is none of {', '.join(NAMES)}"
     fields = expression.split()
@@ -103,7 +103,7 @@ def _fault_of(expression: str) -> str | None:
     return None
 
 
-def _fault_in(exclusion: Exclusion) -> str | None:
+def _exclusion_error(exclusion: Exclusion) -> str | None:
     dates = (exclusion.first_date, exclusion.last_date)
     times = (exclusion.from_time, exclusion.to_time)
     if not exclusion.weekdays and dates == (None, None) and times == (None, None):
@@ -117,7 +117,7 @@ def _fault_in(exclusion: Exclusion) -> str | None:
     return None
 
 
-# --- which days, and which times of day? ------------------------------------------------------------------------------
+# --- days and times of day ------------------------------------------------------------------------------
 
 
 class _Fields:
@@ -185,7 +185,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def annotated(schedule: ScheduleSpec, after: datetime, until: datetime | None = None) -> Iterator[Occurrence]:
-    """Yield the instants strictly after `after`, up to `until`, with what the clocks or an exclusion did to them.
+    """Yield the instants strictly after `after`, up to `until`, with the effect of the clocks or an exclusion.
 
     Lazy; without `until` all but endless.
     """
@@ -322,9 +322,9 @@ def next_occurrence(schedule: ScheduleSpec, after: datetime) -> datetime | None:
     return next(occurrences(schedule, after), None)
 
 
-def spread(schedule: ScheduleSpec, flow_id: str) -> timedelta:
-    """Return how long after an occurrence a flow begins: the same for ever, and different for each flow."""
-    if not schedule.spread_seconds:
+def jitter(schedule: ScheduleSpec, flow_id: str) -> timedelta:
+    """Return how long after an occurrence a flow begins: always the same, and different for each flow."""
+    if not schedule.jitter_seconds:
         return timedelta()
     number = int.from_bytes(sha256(flow_id.encode()).digest()[:8], "big")
-    return timedelta(seconds=number % (schedule.spread_seconds + 1))
+    return timedelta(seconds=number % (schedule.jitter_seconds + 1))

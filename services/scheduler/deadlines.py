@@ -21,10 +21,10 @@ from schemas.events import (
     FlowStarted,
 )
 from schemas.ids import manual_execution_id, scheduled_execution_id
-from services.answered import Answered
 from services.catalogue import Catalogue
+from services.processed import ProcessedIds
 
-GRACE = timedelta(seconds=60)  # for a worker to answer that it has stopped: twice what it takes to notice a dead one
+GRACE = timedelta(seconds=60)  # for a worker to report that it has stopped: twice what it takes to notice a dead one
 
 
 class _Key(Value, frozen=True, order=True):
@@ -40,7 +40,7 @@ class Deadlines:
         self._heap: list[tuple[datetime, _Key]] = []  # may hold outdated entries
         self._open: dict[str, dict[_Key, datetime]] = {}  # by execution: those that count
         self._flows: dict[str, str] = {}  # by execution: its flow
-        self.answered = Answered()  # executions by hand that began or were skipped: a command may come again
+        self.processed = ProcessedIds()  # executions by hand that began or were skipped: a command may come again
 
     @property
     def wake_at(self) -> datetime | None:
@@ -52,7 +52,7 @@ class Deadlines:
         return self._heap[0][0] if self._heap else None
 
     def passed(self, now: datetime) -> list[FlowOverdue]:
-        """Return what is overdue at `now`, earliest first. It stays so until the log says it."""
+        """Return what is overdue at `now`, earliest first. It stays so until `flow.overdue` is on the log."""
         entries: dict[tuple[datetime, _Key], None] = {}  # in order; one that was set anew is in the heap twice
         while (at := self.wake_at) is not None and at <= now:
             entries[heapq.heappop(self._heap)] = None
@@ -92,11 +92,11 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
     match sent.data:
         case FlowDue() as due:
             _wait(deadlines, catalogue, due.flow_id, scheduled_execution_id(due.flow_id, due.occurrence), sent.time)
-        case ExecuteFlow() | RetryExecution() as command if manual_execution_id(sent.id) not in deadlines.answered:
+        case ExecuteFlow() | RetryExecution() as command if manual_execution_id(sent.id) not in deadlines.processed:
             flow_id = command.id if isinstance(command, ExecuteFlow) else command.flow_id
             _wait(deadlines, catalogue, flow_id, manual_execution_id(sent.id), sent.time)
         case FlowStarted() as started:
-            _answer(deadlines, started)
+            _remember(deadlines, started)
             deadlines.drop(_Key(started.execution_id, "start", ""))
             if started.start_by is not None:
                 deadlines.set(started.flow_id, _Key(started.execution_id, "start", ""), started.start_by)
@@ -108,7 +108,7 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
         case FlowOverdue() as overdue:
             deadlines.drop(_Key(overdue.execution_id, overdue.deadline, overdue.context_id or ""))
         case FlowSkipped() as skipped:
-            _answer(deadlines, skipped)
+            _remember(deadlines, skipped)
             deadlines.forget(skipped.execution_id)
         case FlowCompleted() as over:
             deadlines.forget(over.execution_id)
@@ -117,9 +117,9 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
     return deadlines
 
 
-def _answer(deadlines: Deadlines, answer: FlowStarted | FlowSkipped) -> None:
-    if answer.execution_type != "scheduled" and answer.execution_id not in deadlines.answered:
-        deadlines.answered.add(answer.execution_id, 0)
+def _remember(deadlines: Deadlines, outcome: FlowStarted | FlowSkipped) -> None:
+    if outcome.execution_type != "scheduled" and outcome.execution_id not in deadlines.processed:
+        deadlines.processed.add(outcome.execution_id, 0)
 
 
 def _wait(deadlines: Deadlines, catalogue: Catalogue, flow_id: str, execution_id: str, since: datetime) -> None:

@@ -1,9 +1,9 @@
 """The scheduler's decisions: which occurrences are due, which deadlines have passed. Pure; `now` is an argument.
 
-For each flow the log says up to which instant it is accounted for. What its schedule matches between that and `now` is
-owed: it becomes `flow.due` or `flow.missed`, one outcome for each occurrence. What was owed when a flow or its schedule
-was changed stays owed by the calendar of before: so an edit in the very second of an occurrence neither loses nor
-doubles it.
+For each flow the log has the last occurrence with an outcome. What its schedule matches between that and `now` is due:
+it becomes `flow.due` or, when it is too late, `flow.missed`, one outcome for each occurrence. What was due when a flow
+or its schedule was changed stays due by the calendar of before: so an edit in the second of an occurrence neither loses
+nor doubles it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CATCH_UP_LIMIT = 100  # occurrences of one flow that `catch_up: all` runs after 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 REMEMBERED = 2_000  # instants of one schedule
 
-Said = FlowDue | FlowMissed | FlowOverdue
+TimeEvent = FlowDue | FlowMissed | FlowOverdue
 
 
 class Span(Value, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class Timeline:
 class State:
     """What the scheduler knows. `evolve` changes it in place.
 
-    `horizon`: nothing is owed from before it, as the log may have forgotten what became of it.
+    `horizon`: nothing is due from before it, as the log may have forgotten the outcomes.
     """
 
     def __init__(self, horizon: datetime = BEGINNING) -> None:
@@ -75,12 +75,12 @@ class State:
         self.versions = Versions()
         self.deadlines = Deadlines()
         self.horizon = horizon
-        self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence that the log has an outcome for
-        self._left: dict[str, list[Span]] = {}  # by flow: what it was on before it was changed, while that is owed
+        self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an outcome on the log
+        self._left: dict[str, list[Span]] = {}  # by flow: spans that have ended, while occurrences of them are due
         self._due: list[tuple[datetime, str]] = []  # heap of (instant, flow); may hold outdated entries
         self._next: dict[str, datetime] = {}  # by flow: its entry in the heap that counts
         self._flows: dict[str, set[str]] = {}  # by schedule: the flows on it
-        self._outdated: set[str] = set()  # flows whose next occurrence is to be found anew
+        self._outdated: set[str] = set()  # flows whose next occurrence is to be computed again
         self._timelines: dict[str, Timeline] = {}  # by schedule, as it is now
 
     @property
@@ -96,8 +96,8 @@ class State:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def owing(self, now: datetime) -> list[str]:
-        """Return the flows that owe something at `now`, earliest first."""
+    def due_flows(self, now: datetime) -> list[str]:
+        """Return the flows with a due occurrence at `now`, earliest first."""
         flows: list[str] = []
         entries: list[tuple[datetime, str]] = []
         while (at := self._next_due) is not None and at <= now:
@@ -105,12 +105,12 @@ class State:
             if entry not in entries[-1:]:
                 entries.append(entry)
                 flows.append(entry[1])
-        for entry in entries:  # they stay until the log says what became of them
+        for entry in entries:  # they stay until the log has the outcome
             heapq.heappush(self._due, entry)
         return flows
 
     def plan(self, flow_id: str) -> None:
-        """Have a flow's next occurrence found anew, once, however many events ask for it before it is needed."""
+        """Have a flow's next occurrence computed again, once it is needed."""
         self._outdated.add(flow_id)
 
     def _plan(self, flow_id: str) -> None:
@@ -121,14 +121,14 @@ class State:
             heapq.heappush(self._due, (at, flow_id))
 
     def _first(self, flow_id: str) -> datetime | None:
-        """Return when the first thing that a flow owes is to be said: an occurrence, later by the flow's spread."""
+        """Return when a flow's first due occurrence fires: at the occurrence, later by the flow's jitter."""
         left: list[Span] = []
         found: list[datetime] = []
         for span in self._left.get(flow_id, ()):
             at = calendar.next_occurrence(span.schedule, self.since(flow_id, span))
             if at is not None and span.until is not None and at <= span.until:
                 left.append(span)
-                found.append(at + calendar.spread(span.schedule, flow_id))
+                found.append(at + calendar.jitter(span.schedule, flow_id))
         if left:
             self._left[flow_id] = left
         else:
@@ -137,7 +137,7 @@ class State:
         if span is not None:
             at = self._timeline(span.schedule).next(self.since(flow_id, span))
             if at is not None:
-                found.append(at + calendar.spread(span.schedule, flow_id))
+                found.append(at + calendar.jitter(span.schedule, flow_id))
         return min(found, default=None)
 
     def _timeline(self, schedule: Schedule) -> Timeline:
@@ -158,16 +158,16 @@ class State:
         return Span(schedule=schedule, after=max(flow.armed_at, schedule.armed_at))
 
     def spans(self, flow_id: str) -> list[Span]:
-        """Return all that a flow may owe occurrences of, the oldest first."""
+        """Return the spans that may have due occurrences, the oldest first."""
         current = self.current(flow_id)
         return [*self._left.get(flow_id, ()), *([current] if current else [])]
 
     def since(self, flow_id: str, span: Span) -> datetime:
-        """Return the instant after which occurrences of a span are owed."""
+        """Return the instant after which occurrences of a span have no outcome."""
         return max(span.after, self.accounted.get(flow_id, self.horizon))
 
     def leave(self, flow_id: str, before: Span | None, until: datetime) -> None:
-        """Keep what a flow was on until now, when it is on something else from here on."""
+        """Keep the span that ends now, when another one begins."""
         now = self.current(flow_id)
         same = before is not None and now is not None and before.after == now.after
         if before is not None and not (same and now is not None and before.schedule.id == now.schedule.id):
@@ -189,7 +189,7 @@ class State:
 
 
 def evolve(state: State, entry: Stored) -> State:
-    """Take in one message of the log: a definition, or what became of an occurrence."""
+    """Take in one message of the log: a definition, or the outcome of an occurrence."""
     sent = entry.envelope
     match sent.data:
         case FlowDefined() as event:
@@ -211,7 +211,7 @@ def evolve(state: State, entry: Stored) -> State:
             if not outdated(state, event, sent.decidedon):
                 _account(state, event.flow_id, event.occurrence)
         case FlowMissed() as event:
-            # what was said of times after a change that its scheduler had not seen does not count
+            # what a scheduler decided on times after a change that it had not seen does not count
             changed_at = state.versions.changed_at(event.flow_id, event.schedule_id, _position(sent.decidedon))
             _account(state, event.flow_id, event.last if changed_at is None else min(event.last, changed_at))
         case event if isinstance(event, Defined):
@@ -221,14 +221,14 @@ def evolve(state: State, entry: Stored) -> State:
     return state
 
 
-def watch(state: State, entry: Stored) -> State:
+def evolve_deadlines(state: State, entry: Stored) -> State:
     """Take in what sets a deadline, or meets it."""
     deadlines.evolve(state.deadlines, entry.envelope, state.catalogue)
     return state
 
 
 def outdated(state: State, event: FlowDue, decidedon: str | None) -> bool:
-    """Tell whether a flow was not due after all, as its definition had changed before its scheduler said so."""
+    """Tell whether a flow was not due after all, as its definition had changed before the scheduler's decision."""
     return state.versions.outdated(
         state.catalogue.flows.get(event.flow_id),
         state.catalogue.schedules,
@@ -240,7 +240,7 @@ def outdated(state: State, event: FlowDue, decidedon: str | None) -> bool:
 
 
 def _position(decidedon: str | None) -> int:
-    """Return the position that a decision was taken on; older code did not say, and is believed."""
+    """Return the position that a decision was taken on; decisions of older code have none, and count."""
     return sys.maxsize if decidedon is None else int(decidedon)
 
 
@@ -251,31 +251,33 @@ def _account(state: State, flow_id: str, occurrence: datetime) -> None:
         state.plan(flow_id)
 
 
-def decide(state: State, now: datetime) -> list[Sequence[Said]]:
-    """Return what must be said now, together for each flow: what is missed and due, and which deadlines passed."""
-    owed: list[Sequence[Said]] = [events for flow_id in state.owing(now) if (events := _owed(state, flow_id, now))]
-    overdue: dict[str, list[Said]] = {}
+def decide(state: State, now: datetime) -> list[Sequence[TimeEvent]]:
+    """Return what is to be emitted now, together for each flow: what is missed and due, and which deadlines passed."""
+    due: list[Sequence[TimeEvent]] = [
+        events for flow_id in state.due_flows(now) if (events := _outcomes(state, flow_id, now))
+    ]
+    overdue: dict[str, list[TimeEvent]] = {}
     for event in state.deadlines.passed(now):
         overdue.setdefault(event.flow_id, []).append(event)
-    return [*owed, *overdue.values()]
+    return [*due, *overdue.values()]
 
 
-class _Owed(Value, frozen=True, kw_only=True):
-    """An occurrence that the log has no outcome for, and how late it is."""
+class _Occurrence(Value, frozen=True, kw_only=True):
+    """An occurrence without an outcome on the log, and how late it is."""
 
     at: datetime
     late: timedelta
     schedule: Schedule
 
 
-def _owed(state: State, flow_id: str, now: datetime) -> Sequence[FlowDue | FlowMissed]:
-    owed: dict[datetime, _Owed] = {}
+def _outcomes(state: State, flow_id: str, now: datetime) -> Sequence[FlowDue | FlowMissed]:
+    """Return the outcomes of a flow's occurrences that have none on the log."""
+    found: dict[datetime, _Occurrence] = {}
     for span in state.spans(flow_id):
-        spread = calendar.spread(span.schedule, flow_id)
-        for at in _until(state, flow_id, span, now - spread):
-            owed.setdefault(at, _Owed(at=at, late=now - at - spread, schedule=span.schedule))
-    in_order = [owed[at] for at in sorted(owed)]
-    missed, due = _caught_up(in_order)
+        jitter = calendar.jitter(span.schedule, flow_id)
+        for at in _until(state, flow_id, span, now - jitter):
+            found.setdefault(at, _Occurrence(at=at, late=now - at - jitter, schedule=span.schedule))
+    missed, due = _catch_up([found[at] for at in sorted(found)])
     events: list[FlowDue | FlowMissed] = []
     if missed:
         events.append(
@@ -295,14 +297,14 @@ def _until(state: State, flow_id: str, span: Span, until: datetime) -> Iterator[
     return calendar.occurrences(span.schedule, state.since(flow_id, span), last)
 
 
-def _caught_up(owed: list[_Owed]) -> tuple[list[_Owed], list[_Owed]]:
-    """Split what is owed, in order, into what is missed and what is due (rule: DESIGN §5, catch-up window).
+def _catch_up(occurrences: list[_Occurrence]) -> tuple[list[_Occurrence], list[_Occurrence]]:
+    """Split occurrences, in order, into those that are missed and those that are due (docs/time.md).
 
     An occurrence that is on time is due. Of the late ones within the window `catch_up` runs none, the last, or all up
     to a limit; the last only when nothing on time follows it.
     """
-    on_time = [one for one in owed if one.late <= ON_TIME]
-    late = owed[: len(owed) - len(on_time)]
+    on_time = [one for one in occurrences if one.late <= ON_TIME]
+    late = occurrences[: len(occurrences) - len(on_time)]
     if not late:
         return [], on_time
     schedule = late[-1].schedule

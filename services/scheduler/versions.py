@@ -1,7 +1,7 @@
 """Versions: which definition of a flow and of its schedule was in force at an instant. Pure.
 
-A scheduler that was paused, or lags behind, may say that a flow is due by definitions that have been replaced before
-its word came to the log. Whoever reads that word tells by `decidedon`, and everybody tells the same.
+A scheduler that was paused, or lags behind, may append that a flow is due by definitions that had been replaced before
+the event came to the log. Whoever reads the event finds out by its `decidedon`, and all readers find the same.
 """
 
 from __future__ import annotations

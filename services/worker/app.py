@@ -26,7 +26,7 @@ from bus.errors import Unavailable, Unknown
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
 from bus.subjects import id_of
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.events import (
     AttemptEvent,
     BackupCancelled,
@@ -38,7 +38,7 @@ from schemas.events import (
     BackupStarted,
 )
 from services.hosting import Delivery, Subscribe
-from services.worker import note
+from services.worker import status
 from services.worker.domain import Attempts, End, Report, evolve
 from services.worker.engines.engine import BackupError, Engine, Progress, Result
 from services.worker.engines.loading import load
@@ -49,9 +49,9 @@ REPORTS = "backup.*.*"
 STOPS = ("flow.cancelling.*", "flow.completed.*")
 PROGRESS_EVERY = 1.0  # seconds
 RETRY_DELAY = 2.0  # seconds before a message comes again when the log could not be reached
-NOTE_PAUSE = 1.0  # seconds between two notes at least
-NOTE_KEPT = 3600.0  # seconds for which a dead worker's note stays for operators to see
-TIDY_EVERY = 600.0  # seconds between looks for notes of dead workers
+STATUS_PAUSE = 1.0  # seconds between two publications at least
+STATUS_KEPT = 3600.0  # seconds for which a dead worker's status stays for operators to see
+TIDY_EVERY = 600.0  # seconds between searches for the status of dead workers
 PAGE = 10_000  # places on the log that are read at once when a request is from long ago
 
 
@@ -100,8 +100,8 @@ class Worker:
         self._position = 0
         self._moved = asyncio.Event()
         self._changed = asyncio.Event()
-        self._pinning = asyncio.Lock()
-        self._pinned: dict[str, Any] = {}
+        self._publishing = asyncio.Lock()
+        self._published: dict[str, Any] = {}
         self._stopping = False
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
@@ -114,7 +114,7 @@ class Worker:
 
     async def run(self) -> None:
         """Follow what all workers report, and let them know that this one lives."""
-        parts = (self._follow(), self._keep_alive(), self._keep_note(), self._tidy())
+        parts = (self._follow(), self._keep_alive(), self._keep_status(), self._tidy())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -126,7 +126,7 @@ class Worker:
             for run in self._held.values():
                 if run.engine is not None:
                     run.engine.cancel()
-            await ended(*tasks)
+            await cancel_and_wait(*tasks)
 
     async def _follow(self) -> None:
         async for batch in self._log.follow([REPORTS, *STOPS], after=self._position):
@@ -162,7 +162,7 @@ class Worker:
             await run.reported.wait()
         finally:
             if not run.reported.is_set():
-                await ended(holding)
+                await cancel_and_wait(holding)
 
     def _let_go(self, run: _Run, task: asyncio.Task[None]) -> None:
         del self._held[run.request.backup_id]
@@ -191,9 +191,9 @@ class Worker:
                 await self._discard(run.request, end)
             return  # and the messages are left alone: an answer would count for whoever has them now
         except _Stopping:
-            run.lost = True  # so the last note does not claim it
+            run.lost = True  # so the last status does not claim it
             with suppress(Unavailable):
-                await self._pin(again=False)
+                await self._publish(again=False)
         except (Unavailable, Unknown) as error:
             log.warning("%s", error, extra={"action": "report_retry", "part": self.name})
         if delay is not None and self._lease_is_over(run):
@@ -234,8 +234,8 @@ class Worker:
         attempt = attempts.begun.get(request.backup_id)
         if attempt is None or attempt.over or attempt.worker == self._id:
             return 0
-        theirs, at = await self._log.read_note(note.key_of(attempt.worker)), await self._log.time()
-        return note.silent_in(attempt, request.backup_id, theirs, now=at, lease=self._lease)
+        theirs, at = await self._log.get_status(status.key_of(attempt.worker)), await self._log.time()
+        return status.silent_in(attempt, request.backup_id, theirs, now=at, lease=self._lease)
 
     async def _work(self, run: _Run) -> AttemptEvent:
         """Let the engine work, and return how the attempt ended. Raises `_Lost`, `_Stopping`."""
@@ -354,36 +354,36 @@ class Worker:
                 await delivery.message.in_progress()
             run.renewed = _loop_time()
 
-    async def _keep_note(self) -> None:
+    async def _keep_status(self) -> None:
         """Pin up what this worker holds, at every change and every few seconds."""
         while True:
             self._changed.clear()
             with suppress(Unavailable):
-                await self._pin()
-            await asyncio.sleep(NOTE_PAUSE)
+                await self._publish()
+            await asyncio.sleep(STATUS_PAUSE)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), max(0.0, self._lease / 6 - NOTE_PAUSE))
+                await asyncio.wait_for(self._changed.wait(), max(0.0, self._lease / 6 - STATUS_PAUSE))
 
-    async def _pin(self, *, again: bool = True) -> None:
-        async with self._pinning:
-            mine = note.WorkerNote(
+    async def _publish(self, *, again: bool = True) -> None:
+        async with self._publishing:
+            mine = status.WorkerStatus(
                 slots=self._slots,
                 holding=sorted(backup_id for backup_id, run in self._held.items() if not run.lost),
                 engines=sorted(self._engines),
                 position=self._position,
             )
             value = msgspec.to_builtins(mine)
-            if again or value != self._pinned:
-                await self._log.note(note.key_of(self._id), value)
-                self._pinned = value
+            if again or value != self._published:
+                await self._log.put_status(status.key_of(self._id), value)
+                self._published = value
 
     async def _tidy(self) -> None:
-        """Remove the notes of workers that have been dead for long."""
+        """Delete the status of workers that have been dead for long."""
         while True:
             with suppress(Unavailable):
-                notes, at = await self._log.notes(note.PREFIX), await self._log.time()
-                for key in note.outdated(notes, now=at, keep=NOTE_KEPT):
-                    await self._log.remove_note(key)
+                statuses, at = await self._log.statuses(status.PREFIX), await self._log.time()
+                for key in status.outdated(statuses, now=at, keep=STATUS_KEPT):
+                    await self._log.delete_status(key)
             await asyncio.sleep(TIDY_EVERY)
 
     # --- reports ------------------------------------------------------------------------------------------------------
@@ -417,10 +417,10 @@ class Worker:
         try:
             yield queue
         finally:
-            await ended(task)
+            await cancel_and_wait(task)
 
     async def _report(self, entry: Stored, event: AttemptEvent) -> int:
-        return await self._log.ask(self._envelope(entry, event))
+        return await self._log.publish_once(self._envelope(entry, event))
 
     def _envelope(self, entry: Stored, event: AttemptEvent) -> Envelope:
         return envelope(

@@ -14,6 +14,7 @@ from api.cancelled import respond_when_cancelled
 from tests.running import Running, service
 
 
+@pytest.mark.server
 def test_a_client_that_never_finishes_its_body_hears_503_at_the_end(tmp_path: Any) -> None:
     running = Running(tmp_path / "data").start()
     try:

@@ -18,7 +18,7 @@ from bus.appending import Guards
 from bus.envelope import Envelope, Stored
 from bus.errors import Unknown
 from bus.log import Log
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.commands import CreatePolicy, ExecuteFlow
 from schemas.definitions import PolicySpec
 from schemas.events import FlowSkipped
@@ -53,9 +53,9 @@ class Counting(Log):
         self.calls.append("append")
         return await super().append(events, expect=expect)
 
-    async def ask(self, event: Envelope) -> int:
+    async def publish_once(self, event: Envelope) -> int:
         self.calls.append("ask")
-        return await super().ask(event)
+        return await super().publish_once(event)
 
     async def last_sequence(self, subject: str) -> int:
         self.calls.append("last_sequence")
@@ -94,7 +94,7 @@ class Process:
         try:
             yield self.client
         finally:
-            await ended(task)
+            await cancel_and_wait(task)
 
 
 async def refuse(log: Log, id: str = "k") -> None:

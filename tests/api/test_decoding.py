@@ -30,7 +30,7 @@ def app() -> Litestar:
     made._lifespan_managers.clear()
     made.state.tokens = Tokens("t")
     nothing: Any = SimpleNamespace()
-    made.state.resources = Resources(nothing, nothing, nothing, nothing, None)
+    made.state.resources = Resources(nothing, nothing, nothing, nothing)
     return made
 
 

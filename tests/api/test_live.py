@@ -21,7 +21,7 @@ from api.broadcast import Broadcaster, SlowConsumer
 from api.listener import Listener
 from bus.envelope import Stored
 from bus.log import Log
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from tests.made import flow
 from tests.running import Client, Running
 from tests.support import T0, due, sent
@@ -162,7 +162,7 @@ async def test_one_who_is_too_slow_is_cut_and_holds_up_nobody(log: Log) -> None:
     assert await take(again, number - seen[-1]) == list(range(seen[-1] + 1, number + 1))
     for one in (slow, quick, again):
         await one.aclose()
-    await ended(running)
+    await cancel_and_wait(running)
 
 
 async def collect(looking: AsyncIterator[Stored | None], seen: list[int]) -> None:

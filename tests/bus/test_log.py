@@ -20,7 +20,7 @@ from bus.log import Log
 from bus.reading import Page
 from bus.server import Server
 from bus.subjects import STREAM
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from tests.support import due, eventually, sent, vm
 
 
@@ -61,15 +61,15 @@ async def test_of_many_with_the_same_guard_one_wins(log: Log, server: Server) ->
 
 async def test_asking_twice_is_once(log: Log) -> None:
     events = [sent(due("a"), id=f"m{number % 5}") for number in range(20)]
-    sequences = await asyncio.gather(*(log.ask(event) for event in events))
+    sequences = await asyncio.gather(*(log.publish_once(event) for event in events))
     assert len(await log.read([">"])) == 5
     assert len({(event.id, sequence) for event, sequence in zip(events, sequences, strict=True)}) == 5
-    assert await log.ask(events[0]) == sequences[0]
+    assert await log.publish_once(events[0]) == sequences[0]
 
 
 async def test_messages_asked_at_once_share_batches(log: Log) -> None:
     count = 2 * BATCH_LIMIT + 5
-    sequences = await asyncio.gather(*(log.ask(sent(due("a"), id=f"m{number}")) for number in range(count)))
+    sequences = await asyncio.gather(*(log.publish_once(sent(due("a"), id=f"m{number}")) for number in range(count)))
     assert sorted(sequences) == list(range(1, count + 1))
     entries = await log.read([">"])
     by_id = {entry.envelope.id: entry.sequence for entry in entries if isinstance(entry, Stored)}
@@ -83,7 +83,9 @@ async def test_a_message_over_the_limit_is_refused_before_it_closes_the_connecti
     with pytest.raises(TooLarge, match=r"catalog\.vm\.a"):
         await log.append([sent(vm("a", description="x" * 1000))], expect={})
     sequences = await asyncio.gather(
-        log.ask(sent(due("a"), id="small")), log.ask(sent(vm("a", description="x" * 1000))), return_exceptions=True
+        log.publish_once(sent(due("a"), id="small")),
+        log.publish_once(sent(vm("a", description="x" * 1000))),
+        return_exceptions=True,
     )
     assert sequences[0] == 1
     assert isinstance(sequences[1], TooLarge)
@@ -106,7 +108,7 @@ async def test_following_sees_old_and_new_in_order_and_says_when_it_has_caught_u
     await eventually(lambda: seen[-1].position == 703)
     sequences = [entry.sequence for batch in seen for entry in batch.entries]
     assert sequences == [*range(101, 702), 703]
-    await ended(follower)
+    await cancel_and_wait(follower)
 
 
 async def test_following_an_empty_log_says_so_at_once(log: Log) -> None:
@@ -145,7 +147,7 @@ async def test_following_goes_on_without_a_gap_when_the_server_restarts(
     await eventually(appended)
     await eventually(lambda: len(seen) == 20, within=30)
     assert seen == list(range(1, 21))
-    await ended(follower)
+    await cancel_and_wait(follower)
 
 
 async def test_a_fetch_that_runs_out_of_time_in_any_way_does_not_end_a_follower(
@@ -264,6 +266,6 @@ async def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> No
 
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
-    await ended(task)
+    await cancel_and_wait(task)
     assert task.cancelled()
     assert swallowed == 2

@@ -24,6 +24,7 @@ def test_a_folder_has_one_server(server: Server) -> None:
         Server(server.folder).start()
 
 
+@pytest.mark.server
 def test_the_folder_is_free_again_after_stop(tmp_path: Path) -> None:
     for _ in range(2):
         server = Server(tmp_path)
@@ -51,6 +52,7 @@ async def test_no_password_in_messages(server: Server) -> None:
     assert (server.folder / "nats-password").read_text() not in str(caught.value)
 
 
+@pytest.mark.server
 async def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from bus.server import Server\n"
@@ -70,6 +72,7 @@ async def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     again.stop()
 
 
+@pytest.mark.server
 def test_the_configuration_for_clusters_is_valid() -> None:
     env = {**os.environ, "FLOWS_NATS_PASSWORD": "x", "FLOWS_NATS_STORE": "/tmp/x"}
     checked = subprocess.run([binary(), "-c", str(ROOT / "nats.conf"), "-t"], env=env, capture_output=True, text=True)

@@ -89,12 +89,14 @@ def test_help_lists_all_commands_in_order_and_the_exit_codes() -> None:
     assert "Exit codes: 0 all is well, 1 it failed or found a problem, 2 it was called" in text
 
 
+@pytest.mark.server
 def test_the_list_is_shown_without_any_command() -> None:
     modules = modules_after("--help")
     assert {name for name in modules if name.startswith("cli.")} == {"cli.main", "cli.failures", "cli.lazy", "cli.logs"}
     assert modules & HEAVY == set()
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_commands_help_is_shown_without_what_it_does(name: str) -> None:
     modules = modules_after(name, "--help")
@@ -103,6 +105,7 @@ def test_a_commands_help_is_shown_without_what_it_does(name: str) -> None:
     assert modules & HEAVY == set()
 
 
+@pytest.mark.server
 def test_a_command_imports_what_it_needs() -> None:
     """`flows log` reads the log: it needs the client of NATS, and neither tables nor HTTP."""
     found = imports("cli.commands.log", "cli.log")

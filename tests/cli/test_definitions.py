@@ -6,10 +6,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from cli.declare import SECTIONS, difference
 from tests.running import FLOWS, ROOT, Running
+
+pytestmark = pytest.mark.server
 
 
 def flows(running: Running, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -19,6 +19,8 @@ from cli.client import Api
 from services.database import WrongRevision
 from tests.cli.support import flows
 
+pytestmark = pytest.mark.server
+
 NOBODY = "nats://user:hidden@127.0.0.1:1"  # the port of tcpmux: nothing listens there
 
 

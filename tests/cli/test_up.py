@@ -13,6 +13,8 @@ from cli.parts import NAMES
 from cli.supervision import Child
 from tests.running import FLOWS, ROOT, Running
 
+pytestmark = pytest.mark.server
+
 
 def test_nothing_comes_before_the_banner_and_services_log_json(tmp_path: Path) -> None:
     folder, port = tmp_path / "data", free_port("127.0.0.1")

@@ -28,6 +28,8 @@ from tests.made import flow
 from tests.running import FLOWS, ROOT, Client
 from tests.support import eventually
 
+pytestmark = pytest.mark.server
+
 KILLS = int(os.environ.get("FLOWS_TEST_LEADER_KILLS", "2"))  # five, when there is time
 FLOWS_UNDER_LOAD = 5
 VMS = 4

@@ -24,6 +24,8 @@ from tests.running import FLOWS, ROOT, Running
 from tests.services.recorder.test_rebuild import found
 from tests.support import due, eventually, flow, group, repository, sent, vm
 
+pytestmark = pytest.mark.server
+
 
 def _small_files() -> None:
     """Let the process write no file beyond this size: to it, that is a full disk."""

@@ -16,6 +16,8 @@ from bus.server import free_port
 from tests.made import flow
 from tests.running import FLOWS, ROOT, Client, Running
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:

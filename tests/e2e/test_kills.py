@@ -21,6 +21,8 @@ from bus.stream import WORKER_QUEUE
 from tests.made import flow
 from tests.running import FLOWS, ROOT, Client, Running
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:

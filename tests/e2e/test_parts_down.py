@@ -13,6 +13,8 @@ import pytest
 
 from tests.running import Client, Running, paused, service
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:

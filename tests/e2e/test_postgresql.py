@@ -15,6 +15,8 @@ from tests.databases import new_database
 from tests.made import flow
 from tests.running import FLOWS, ROOT, Client
 
+pytestmark = pytest.mark.server
+
 TOKEN = "a-token-for-tests"
 
 
@@ -66,7 +68,7 @@ def test_every_question_on_postgresql(distributed: Distributed, tmp_path: Path) 
     api = Client(f"http://127.0.0.1:{distributed.port}", TOKEN)
     api.until_up()
     api.until("/protection-flows", lambda found: found["total"] == 0)
-    schedule = api.create("/schedules", name="often", cron_expression="*/5 * * * *", spread_seconds=20)
+    schedule = api.create("/schedules", name="often", cron_expression="*/5 * * * *", jitter_seconds=20)
     made = flow(api, "flow", vms=3, schedule_id=schedule["id"], labels={"tier": "gold"}, max_concurrent_jobs=1)
     other = flow(api, "other", vms=2, config={"failure_rate": 1.0})
     good = api.call("POST", f"/protection-flows/{made['id']}/execute", status=202)

@@ -18,6 +18,8 @@ from bus.server import free_port
 from tests.running import FLOWS, ROOT, START, Running
 from tests.support import alive
 
+pytestmark = pytest.mark.server
+
 
 def flows(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

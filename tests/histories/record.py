@@ -218,11 +218,11 @@ async def zombie(engine: Engine) -> None:
         (request,) = await engine.until("backup.requested.*")
         about = {field: getattr(request, field) for field in ("flow_id", "execution_id", "backup_id", "context_id")}
         dead = BackupStarted(**about, attempt=1, worker="thought-dead")
-        await engine.log.ask(sent(dead, id="dead", time=now()))
+        await engine.log.publish_once(sent(dead, id="dead", time=now()))
         async with engine.running(Worker()):
             await engine.until("backup.completed.*")
             await over(engine)
-        await engine.log.ask(sent(BackupFailed(**about, attempt=1, error="late"), id="late", time=now()))
+        await engine.log.publish_once(sent(BackupFailed(**about, attempt=1, error="late"), id="late", time=now()))
 
 
 @scenario

@@ -10,7 +10,9 @@ import pytest
 
 from api import requests
 from bus.subjects import TABLE, guard_at, guard_of, key_of, matches, subject_of, type_of
-from schemas import definitions, ids
+from cli.commands.settings import MEANINGS
+from cli.settings import VARIABLES
+from schemas import definitions, ids, tables
 from schemas.base import Id, tag_of
 from schemas.commands import COMMANDS
 from schemas.definitions import DEFINITIONS, FlowSpec
@@ -104,3 +106,10 @@ def test_a_patch_names_the_same_fields_as_its_spec(kind: str) -> None:
     spec = DEFINITIONS[kind].__base__
     patch = getattr(definitions, spec.__name__.replace("Spec", "Patch"))
     assert set(patch.__struct_fields__) == set(spec.__struct_fields__) - own.get(kind, set())
+
+
+def test_every_setting_can_be_set_shown_and_seeded() -> None:
+    settings = set(definitions.SettingsPatch.__struct_fields__)
+    assert settings == set(definitions.Settings.__struct_fields__) - {"version", "updated_at", "updated_by"}
+    assert {column.name for column in tables.settings.columns} == {"id", *definitions.Settings.__struct_fields__}
+    assert settings == set(MEANINGS) == set(VARIABLES)

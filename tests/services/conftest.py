@@ -52,7 +52,7 @@ class Engine:
         for command in commands:
             self._commands += 1
             event = sent(command, id=f"command-{self._commands}", time=now(), actor="admin")
-            sequences.append(await self.log.ask(event))
+            sequences.append(await self.log.publish_once(event))
         return sequences
 
     async def messages(self, *subjects: str) -> list[Any]:

@@ -21,7 +21,7 @@ from schemas.events import (
     Rejected,
 )
 from tests.services.world import World
-from tests.support import T0, due, flow, group, policy, repository, schedule, vm
+from tests.support import T0, due, engine_settings, flow, group, policy, repository, schedule, vm
 
 
 def story(seed: int, length: int = 150, *, prune: bool = True) -> list[Stored]:
@@ -91,6 +91,10 @@ def story(seed: int, length: int = 150, *, prune: bool = True) -> list[Stored]:
             world.append(missed, Rejected(entity="vm", verb="create", id="x", code="conflict", reason="taken"))
         elif prune and kind < 0.97:
             world.append(PruneHistory(id="history", before=T0 + timedelta(seconds=len(world.entries) - 40)))
+        else:
+            version += 1
+            limit = chance.choice([None, 2, 6])
+            world.append(engine_settings(max_concurrent_jobs=limit, keep_days=limit, version=version))
         settle()
     while queue:
         world.append(*reports(queue.pop()))

@@ -14,10 +14,13 @@ from bus.clock import now
 from bus.envelope import Envelope
 from bus.errors import Unknown
 from bus.log import Log
+from bus.subjects import guard_of, id_of
+from bus.tasks import cancel_and_wait
 from schemas import commands as c
 from schemas.definitions import FlowPatch
 from services import deciding
 from services.executor.app import Executor
+from services.executor.deliveries import abandonment
 from services.registry.app import Registry
 from services.scheduler.app import Scheduler
 from tests.services.conftest import Engine
@@ -140,7 +143,7 @@ async def test_what_a_paused_scheduler_fires_after_a_change_is_skipped(engine: E
         try:
             await paused.wait()
             disabling = sent(c.DisableFlow(id="flow"), id="disable", time=time - timedelta(seconds=10), actor="eve")
-            await engine.log.ask(disabling)
+            await engine.log.publish_once(disabling)
             await engine.until("catalog.flow.*", 2)
             resumed.set()
             (skipped,) = await engine.until("flow.skipped.*")
@@ -169,7 +172,7 @@ async def test_a_stale_answer_is_refused_when_another_executor_has_given_one(eng
     try:
         await engine.ask(c.ExecuteFlow(id="flow"))
         await blocked.wait()  # it is about to start the execution
-        await engine.log.ask(sent(c.UpdateFlow(id="flow", patch=FlowPatch(name="other")), id="x", time=now()))
+        await engine.log.publish_once(sent(c.UpdateFlow(id="flow", patch=FlowPatch(name="other")), id="x", time=now()))
         async with engine.running(Executor()):
             await engine.until("flow.completed.*")
             go.set()
@@ -183,3 +186,37 @@ async def test_a_stale_answer_is_refused_when_another_executor_has_given_one(eng
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_another_executor_has_seen_meanwhile_is_not_said_again(engine: Engine, late: bool) -> None:
+    """Two have seen an abandoned request; the second one reads what the first says while it asks for its guard."""
+    async with engine.running(Registry(), Executor()):
+        await built(engine, house(vms=2))
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.until("backup.requested.*", 2)
+    second = Executor()
+
+    class Rival:
+        """The log, on which another executor says what is abandoned before this one knows who was last."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(engine.log, name)
+
+        async def last_sequence(self, subject: str) -> int:
+            before = await engine.log.last_sequence(subject)
+            if subject == guard_of(seen):
+                first = await engine.log.append([sent(seen, id=id_of(seen), time=now())], expect={subject: 0})
+                await eventually(lambda: second._decider.position >= first)
+            return before if late else await engine.log.last_sequence(subject)
+
+    await second.open(Rival(), None)  # type: ignore[arg-type]
+    running = asyncio.create_task(second.run())
+    try:
+        one, other = await eventually(second._outstanding)
+        seen = abandonment(one)
+        assert not await second._abandon(one)
+        assert await second._abandon(other)
+        assert await engine.messages("backup.abandoned.*") == [seen, abandonment(other)]
+    finally:
+        await cancel_and_wait(running)

@@ -26,9 +26,9 @@ from tests.services.recorder.test_projection import (
     STARTED,
     STREAM,
 )
-from tests.support import history, vm
+from tests.support import engine_settings, history, vm
 
-REVISIONS = ["0001", "0002", "0003"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -74,12 +74,16 @@ async def test_data_survives(url: str) -> None:
     upgrade(url)
     store = Tables(url)
     deleted = VmDefined(id="vm-2", version=2, definition=None)
-    entries = history(*HOUSE, vm("vm-2"), deleted, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED, SKIPPED)
+    settings = [engine_settings(keep_days=9), engine_settings(max_concurrent_jobs=4, version=2)]
+    entries = history(*HOUSE, *settings, vm("vm-2"), deleted, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED, SKIPPED)
     await store.apply(entries, STREAM)
     await store.close()
     before = run(url, "SELECT id, status, started_at FROM protection_flow_executions")
     identities = run(url, "SELECT id, number FROM identities ORDER BY id")
     rounds = run(url, "SELECT id, round FROM backup_jobs")
+    limits = run(url, "SELECT * FROM settings")
+    assert [row[:4] for row in limits] == [("engine", 4, None, 2)]
+    assert ("settings/engine", 2) in identities
     upgrade(url, "0001")
     assert run(url, "SELECT id, status, started_at FROM protection_flow_executions") == before
     assert run(url, "SELECT total_executions FROM protection_flows") == [(1,)]
@@ -88,6 +92,7 @@ async def test_data_survives(url: str) -> None:
     assert run(url, "SELECT total_executions, pruned_executions FROM protection_flows") == [(1, 0)]
     assert run(url, "SELECT id, number FROM identities ORDER BY id") == identities
     assert run(url, "SELECT id, round FROM backup_jobs") == rounds
+    assert run(url, "SELECT * FROM settings") == limits
 
 
 async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:

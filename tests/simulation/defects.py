@@ -33,10 +33,10 @@ from bus.envelope import Entry
 from bus.errors import Conflict
 from bus.log import Log
 from schemas.base import Value
-from services.answered import Answered
 from services.deciding import Decider
 from services.executor import domain as executor
 from services.executor.stopping import stops
+from services.processed import ProcessedIds
 from services.scheduler.versions import Versions
 from services.worker.app import Worker
 
@@ -75,7 +75,7 @@ def _trusts_every_due() -> Generator[None]:
 @contextmanager
 def _forgets_commands() -> Generator[None]:
     """A command is answered again when it comes again after the duplicate window."""
-    with patch.object(Answered, "__contains__", lambda self, id_: False):
+    with patch.object(ProcessedIds, "__contains__", lambda self, id_: False):
         yield
 
 

@@ -19,7 +19,7 @@ from nats.js import api
 
 from bus import appending, reading
 from bus import log as real
-from bus.checkpoint import Checkpoint, Note
+from bus.checkpoint import Checkpoint, Status
 from bus.envelope import Entry
 from bus.errors import LogError, TooLarge, Unavailable, Unknown
 from bus.stream import Queue
@@ -244,28 +244,28 @@ class SimulatedLog(real.Log):
     async def time(self) -> datetime:
         return await self._question(self._server.now)
 
-    async def note(self, key: str, value: dict[str, Any]) -> None:
-        def pin() -> None:
-            self._server.notes[key] = Note(value=value, at=self._server.now())
+    async def put_status(self, key: str, value: dict[str, Any]) -> None:
+        def put() -> None:
+            self._server.statuses[key] = Status(value=value, at=self._server.now())
 
-        await self._question(pin)
+        await self._question(put)
 
-    async def read_note(self, key: str) -> Note | None:
-        return await self._question(lambda: self._server.notes.get(key))
+    async def get_status(self, key: str) -> Status | None:
+        return await self._question(lambda: self._server.statuses.get(key))
 
-    async def remove_note(self, key: str) -> None:
-        await self._question(lambda: self._server.notes.pop(key, None))
+    async def delete_status(self, key: str) -> None:
+        await self._question(lambda: self._server.statuses.pop(key, None))
 
-    async def notes(self, prefix: str) -> dict[str, Note]:
-        notes = self._server.notes
-        return await self._question(lambda: {key: note for key, note in notes.items() if key.startswith(prefix)})
+    async def statuses(self, prefix: str) -> dict[str, Status]:
+        statuses = self._server.statuses
+        return await self._question(lambda: {key: status for key, status in statuses.items() if key.startswith(prefix)})
 
     async def checkpoint(self, service: str) -> Checkpoint:
         none = Checkpoint(created=CREATED, position=0)
         return await self._question(lambda: self._server.checkpoints.get(service, none))
 
-    async def save_checkpoint(self, service: str, position: int, *, answered: int = 0) -> None:
-        found = Checkpoint(created=CREATED, position=position, answered=answered)
+    async def save_checkpoint(self, service: str, position: int, *, processed: int = 0) -> None:
+        found = Checkpoint(created=CREATED, position=position, processed=processed)
         await self._question(lambda: self._server.checkpoints.__setitem__(service, found))
 
     async def checkpoint_part(self, service: str, number: int) -> bytes:

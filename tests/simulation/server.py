@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from bus.checkpoint import Checkpoint, Note
+from bus.checkpoint import Checkpoint, Status
 from bus.envelope import Entry, decode
 from bus.errors import Conflict, Duplicate
 from bus.stream import Queue
@@ -155,7 +155,7 @@ class Server:
         self.consumers: dict[str, Consumer] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
         self.parts: dict[tuple[str, int], bytes] = {}  # what is kept beside them
-        self.notes: dict[str, Note] = {}
+        self.statuses: dict[str, Status] = {}
         self.down = False
         self.generation = 0  # counts restarts: consumers of followers do not survive one
         self.on_stored: Callable[[Entry], None] = lambda _: None

@@ -25,7 +25,7 @@ from bus.reading import Page
 from bus.server import Server as RealServer
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from services import hosting
 from services.hosting import Delivery, subscribe
 from tests.simulation.log import Link, SimulatedLog
@@ -150,7 +150,7 @@ class Simulated:
         self._server.resume()
 
     async def close(self) -> None:
-        await ended(*self._tasks)
+        await cancel_and_wait(*self._tasks)
 
 
 @asynccontextmanager
@@ -167,7 +167,7 @@ async def _real(folder: Path) -> AsyncIterator[Real]:
         server.stop()
 
 
-@pytest.fixture(params=["real", "simulated"])
+@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.server), "simulated"])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
     if request.param == "real":
         async with _real(tmp_path / "nats") as found:
@@ -247,10 +247,10 @@ async def test_what_a_paused_server_was_sent_has_its_effect_later(backend: Backe
 
 async def test_an_id_is_taken_once_alone_and_among_others(backend: Backend) -> None:
     log = backend.log
-    first = await log.ask(sent(due("a"), id="one"))
-    assert await log.ask(sent(due("a"), id="one")) == first
+    first = await log.publish_once(sent(due("a"), id="one"))
+    assert await log.publish_once(sent(due("a"), id="one")) == first
     events = [sent(due("a"), id=id_) for id_ in ("two", "one", "three", "two")]
-    sequences = await asyncio.gather(*(log.ask(event) for event in events))
+    sequences = await asyncio.gather(*(log.publish_once(event) for event in events))
     assert sequences[1] == first
     assert sequences[0] == sequences[3]
     ids = [entry.envelope.id for entry in await log.read([">"]) if isinstance(entry, Stored)]
@@ -308,7 +308,7 @@ async def test_following_is_in_order_without_a_gap_and_says_when_it_has_caught_u
     await other.append([sent(vm("b"))], expect={})
     await other.append([sent(due("c"))], expect={})
     await eventually(lambda: batches[-1].position == 123)
-    await ended(task)
+    await cancel_and_wait(task)
     assert [entry.sequence for batch in batches for entry in batch.entries] == [*range(21, 122), 123]
     assert [batch.position for batch in batches] == sorted(batch.position for batch in batches)
 
@@ -323,15 +323,15 @@ async def test_notes_and_checkpoints(backend: Backend) -> None:
     log = backend.log
     assert (await log.checkpoint("executor")).position == 0
     await log.append([sent(due("a"))], expect={})
-    await log.save_checkpoint("executor", 1, answered=3)
+    await log.save_checkpoint("executor", 1, processed=3)
     found = await log.checkpoint("executor")
-    assert (found.position, found.answered) == (1, 3)
+    assert (found.position, found.processed) == (1, 3)
     assert await log.checkpoint_part("executor", 0) == b""
     await log.save_checkpoint_part("executor", 0, b"part")
     assert await log.checkpoint_part("executor", 0) == b"part"
-    await log.note("clock.a", {"off": 3})
-    await log.note("other", {})
-    notes = await log.notes("clock.")
+    await log.put_status("clock.a", {"off": 3})
+    await log.put_status("other", {})
+    notes = await log.statuses("clock.")
     assert {key: note.value for key, note in notes.items()} == {"clock.a": {"off": 3}}
     assert abs((notes["clock.a"].at - await log.time()).total_seconds()) < 10
 

@@ -22,6 +22,7 @@ def simulate(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300, check=False)
 
 
+@pytest.mark.server
 @pytest.mark.timeout(300)
 def test_every_promise_is_kept_on_some_hundred_seeds() -> None:
     outcome = simulate(str(SEEDS), "--jobs", "1")
@@ -29,6 +30,7 @@ def test_every_promise_is_kept_on_some_hundred_seeds() -> None:
     assert f"{SEEDS} seeds, {SEEDS} interleavings" in outcome.stdout
 
 
+@pytest.mark.server
 def test_the_same_seed_is_the_same_history_byte_for_byte() -> None:
     # the second one is told another hash seed, and starts itself again with the one that counts
     one, other = (simulate("30", "--jobs", "2", "--digest", hash_seed=seed).stdout for seed in ("0", "123"))
@@ -36,6 +38,7 @@ def test_the_same_seed_is_the_same_history_byte_for_byte() -> None:
     assert one == other
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("name", sorted(DEFECTS))
 def test_a_defect_that_is_put_back_is_seen(name: str) -> None:
     defect = DEFECTS[name]

@@ -27,7 +27,7 @@ from schemas.ids import ENGINE
 from services import database
 from services.recorder.store import Tables
 from tests.api.events import started
-from tests.support import T0, flow, group, policy, repository, schedule, sent, stored, vm
+from tests.support import T0, engine_settings, flow, group, policy, repository, schedule, sent, stored, vm
 
 STREAM = Identity(created="then", last_sequence=1_000_000)
 NOW = T0 + timedelta(hours=1)
@@ -71,6 +71,7 @@ BEFORE: list[Message] = [
     policy(),
     schedule(),
     flow(schedule_id="schedule-1"),
+    engine_settings(max_concurrent_jobs=4),
     started("x", 2),
     planned("x", "b1", "b2"),
     REQUESTED,
@@ -101,6 +102,7 @@ AFTER: list[Message] = [
     repository(max_concurrent_jobs=None, version=2),
     policy(keep_last=9, version=2),
     UpdatePolicy(id="policy-1", patch=PolicyPatch(keep_last=9)),
+    engine_settings(max_concurrent_jobs=9, version=2),
     e.FreezeDefined(id=ENGINE, version=1, definition=Freeze(since=T0, until=LATER, reason="r", created_by="eve")),
     schedule(timezone="Asia/Tokyo", cron_expression="30 * * * *", version=2),
     flow("flow-2", schedule_id="schedule-1"),
@@ -123,7 +125,7 @@ async def several(reader: Reader) -> Any:
 
 
 QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
-    "queue": ask("backups.queue", 4),
+    "queue": ask("backups.queue"),
     "backups": ask("backups.find", BackupFilter(), PAGE),
     "storage": ask("backups.storage", "repo-1"),
     "flows": ask("flows.find", FlowFilter(), None, PAGE, NOW),

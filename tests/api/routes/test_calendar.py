@@ -73,7 +73,7 @@ def test_a_schedule_with_everything_comes_back_as_it_was_sent(api: Client, uniqu
         "inclusions": ["2026-12-24T13:00:00"],
         "start_date": "2026-11-01",
         "end_date": "2027-11-01",
-        "spread_seconds": 300,
+        "jitter_seconds": 300,
     }
     made = api.create("/schedules", **sent)
     assert {field: made[field] for field in sent} == sent
@@ -90,7 +90,7 @@ def test_a_schedule_with_everything_comes_back_as_it_was_sent(api: Client, uniqu
         ("exclusions", [{"name": "x", "weekdays": ["x"]}]),
         ("exclusions", [{"name": "x", "nonsense": 1}]),
         ("inclusions", ["2026-12-24T13:00:00Z"]),
-        ("spread_seconds", -1),
+        ("jitter_seconds", -1),
         ("more_expressions", ["x"]),
         ("end_date", "2026-01-01"),
     ):
@@ -198,7 +198,7 @@ def test_a_backfill_is_cancelled_as_one(api: Client, unique: str) -> None:
 
 
 def test_the_calendar_is_over_all_flows(api: Client, unique: str) -> None:
-    spread = scheduled(api, unique, "0 3 1 1 *", spread_seconds=3600)
+    spread = scheduled(api, unique, "0 3 1 1 *", jitter_seconds=3600)
     other = scheduled(api, f"{unique}-2", "0 3 1 1 *", timezone="Europe/Berlin")
     started = api.call("POST", f"/protection-flows/{other['id']}/execute", status=202)
     api.ended(started["id"])

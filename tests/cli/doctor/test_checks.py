@@ -162,7 +162,7 @@ async def test_a_request_that_was_delivered_and_nobody_holds(
         (request,) = await engine.until("backup.requested.*")
         subscription = await engine.log._js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
         await subscription.fetch(1)
-        await engine.log.note("worker.w", {"slots": 2, "holding": [request.backup_id] if holding else []})
+        await engine.log.put_status("worker.w", {"slots": 2, "holding": [request.backup_id] if holding else []})
         waiting = asyncio.create_task(subscription.fetch(1, timeout=30))  # a free slot
 
         async def asked() -> bool:

@@ -48,6 +48,6 @@ async def test_tables_that_say_otherwise(engine: Engine, table: Any, values: dic
 
 async def test_without_tables_it_says_so(engine: Engine, tmp_path: Path) -> None:
     engine.database_url = database.sqlite_url(tmp_path / "nowhere.db")
-    await engine.log.ask(sent(due(), id="x", time=now()))
+    await engine.log.publish_once(sent(due(), id="x", time=now()))
     found = await problems(engine)
     assert [text for text in found if text.startswith("the tables cannot be read")]

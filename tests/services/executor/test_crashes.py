@@ -15,7 +15,7 @@ from bus.connection import connect
 from bus.envelope import Envelope
 from bus.log import Log
 from bus.server import Server
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas import commands as c
 from schemas import tables as t
 from schemas.definitions import FlowPatch
@@ -111,7 +111,7 @@ async def until_done(engine: Engine, executor: Executor) -> None:
         return work.done() or await over(engine)
 
     await eventually(script_ended)
-    await ended(work)
+    await cancel_and_wait(work)
     assert work.cancelled() or isinstance(work.exception(), Crash)
 
 

@@ -9,23 +9,22 @@ from typing import Any
 
 import pytest
 
-from bus.checkpoint import Note
+from bus.checkpoint import Status
 from bus.clock import now
 from bus.log import QueueState
 from bus.stream import WORKER_QUEUE
 from bus.subjects import STREAM, guard_of, id_of
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas import commands as c
-from schemas.events import BackupAbandoned
 from services.executor import app as executor_app
 from services.executor import deliveries
 from services.executor.app import Executor
-from services.executor.deliveries import Missing, Outstanding, look
+from services.executor.deliveries import Missing, Outstanding, abandonment, check
 from services.executor.watch import watch
 from services.registry.app import Registry
 from services.worker.app import Worker
 from services.worker.domain import Attempt
-from services.worker.note import held, key_of, outdated, silent_in
+from services.worker.status import held, key_of, outdated, silent_in
 from tests.services.conftest import Engine
 from tests.services.house import built, house
 from tests.services.worker.test_worker import LEASE, Gate, Observed, claim, lease, request, say, started
@@ -50,7 +49,7 @@ def looks(*times: float, one: Outstanding | None = None, **given: Any) -> list[s
     missing: Missing = {}
     abandoned: list[Outstanding] = []
     for at in times:
-        missing, abandoned = look(
+        missing, abandoned = check(
             [one or outstanding()], given.get("queue", queue()), given.get("held", ()), missing, now=at, ack_wait=WAIT
         )
     return [each.backup_id for each in abandoned]
@@ -85,26 +84,26 @@ def test_while_no_slot_asks_nothing_is_missing() -> None:
 
 @pytest.mark.parametrize("between", [{"queue": queue(listeners=0)}, {"held": {"b"}}, {"queue": queue(delivered=9)}])
 def test_it_counts_anew_after_any_look_at_which_it_was_not_missing(between: dict[str, Any]) -> None:
-    missing, _ = look([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
-    missing, _ = look(
+    missing, _ = check([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
+    missing, _ = check(
         [outstanding()], **{"queue": queue(), "held": (), **between}, missing=missing, now=5, ack_wait=WAIT
     )
-    missing, abandoned = look([outstanding()], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
+    missing, abandoned = check([outstanding()], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
     assert abandoned == []
     assert missing == {("b", 10): ABANDONED + 1}
 
 
 def test_a_new_request_of_the_same_backup_counts_anew() -> None:
-    missing, _ = look([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
-    missing, abandoned = look([outstanding(request=11)], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
+    missing, _ = check([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
+    missing, abandoned = check([outstanding(request=11)], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
     assert (dict(missing), abandoned) == ({("b", 11): ABANDONED + 1}, [])
 
 
 # --- notes ------------------------------------------------------------------------------------------------------------
 
 
-def note(age: float, *holding: str, position: int = 50) -> Note:
-    return Note(value=claim(*holding, position=position), at=T0 - timedelta(seconds=age))
+def note(age: float, *holding: str, position: int = 50) -> Status:
+    return Status(value=claim(*holding, position=position), at=T0 - timedelta(seconds=age))
 
 
 def attempt(sequence: int = 40) -> Attempt:
@@ -112,7 +111,7 @@ def attempt(sequence: int = 40) -> Attempt:
 
 
 def test_who_is_silent_for_longer_than_the_lease_holds_nothing() -> None:
-    notes = {"worker.a": note(29, "x"), "worker.b": note(31, "y"), "worker.c": Note(value={"odd": 1}, at=T0)}
+    notes = {"worker.a": note(29, "x"), "worker.b": note(31, "y"), "worker.c": Status(value={"odd": 1}, at=T0)}
     assert held(notes, now=T0, lease=30) == {"x"}
     assert outdated(notes, now=T0, keep=30) == ["worker.b"]
 
@@ -145,12 +144,14 @@ class Book:
     def unfinished(self) -> list[Outstanding]:
         return [outstanding("backup-1", sequence) for sequence in self.open]
 
-    async def append(self, event: BackupAbandoned) -> None:
+    async def abandon(self, one: Outstanding) -> bool:
+        event = abandonment(one)
         guard = guard_of(event)
         assert guard == "backup.abandoned.f"
         self.said.append(id_of(event))
         await self.engine.log.append([sent(event, id=id_of(event), time=now())], expect={guard: 0})
         self.open = {await say(self.engine.log, request(round=2))}
+        return True
 
 
 async def test_a_request_that_somebody_else_acknowledged_is_found_and_made_anew(
@@ -166,11 +167,11 @@ async def test_a_request_that_somebody_else_acknowledged_is_found_and_made_anew(
     await say(engine.log, started(1, "dead"))
     await message.ack_sync()
     book = Book(engine, sequence)
-    guard = asyncio.create_task(watch(engine.log, book.unfinished, book.append, ack_wait=LEASE, every=0.3))
+    guard = asyncio.create_task(watch(engine.log, book.unfinished, book.abandon, ack_wait=LEASE, every=0.3))
     async with engine.running(Observed(engines={"simulated": gate}, worker_id="one")):
         (done,) = await engine.until("backup.completed.*")
         assert not guard.done()
-        await ended(guard)
+        await cancel_and_wait(guard)
     assert done.attempt == 2
     (abandoned,) = await engine.messages("backup.abandoned.*")
     assert (abandoned.backup_id, abandoned.request) == ("backup-1", sequence)
@@ -184,11 +185,11 @@ async def test_what_is_being_worked_on_is_not_abandoned(engine: Engine, monkeypa
     book = Book(engine, sequence)
     async with engine.running(Observed(engines={"simulated": gate}, worker_id="one", slots=2)):
         await eventually(lambda: gate.begun)
-        guard = asyncio.create_task(watch(engine.log, book.unfinished, book.append, ack_wait=LEASE, every=0.2))
+        guard = asyncio.create_task(watch(engine.log, book.unfinished, book.abandon, ack_wait=LEASE, every=0.2))
         began = asyncio.get_running_loop().time()
         await eventually(lambda: asyncio.get_running_loop().time() > began + LEASE + 2)
         assert not guard.done()
-        await ended(guard)
+        await cancel_and_wait(guard)
         gate.open.set()
         await engine.until("backup.completed.*")
     assert book.said == []
@@ -198,18 +199,21 @@ async def test_executors_ask_anew_for_what_was_lost_from_the_queue(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two executors, and a request whose message somebody took off the queue: asked for again once, and done once."""
-    monkeypatch.setattr(deliveries, "MARGIN", 0.5)
-    watching = partial(watch, ack_wait=1.0, every=0.2)
-    monkeypatch.setattr(executor_app, "watch", watching)
-    async with engine.running(Registry(), Executor(), Executor()):
-        await built(engine, house(vms=1))
-        await engine.ask(c.ExecuteFlow(id="flow"))
-        (lost,) = await engine.until("backup.requested.*")
-        subscription = await engine.log._js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
-        (message,) = await subscription.fetch(1)
-        await message.ack_sync()
-        async with engine.running(Worker(worker_id="one")):
-            await engine.until("flow.completed.*")
+    with monkeypatch.context() as patch:
+        patch.setattr(deliveries, "MARGIN", 0.5)
+        patch.setattr(executor_app, "watch", partial(watch, ack_wait=1.0, every=0.2))
+        async with engine.running(Registry(), Executor(), Executor()):
+            await built(engine, house(vms=1))
+            await engine.ask(c.ExecuteFlow(id="flow"))
+            (lost,) = await engine.until("backup.requested.*")
+            subscription = await engine.log._js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
+            (message,) = await subscription.fetch(1)
+            await message.ack_sync()
+            # the only slot that asks: once it has the second request none does, and nothing is missing any more
+            (message,) = await subscription.fetch(1, timeout=20)
+            await message.nak()
+    async with engine.running(Executor(), Executor(), Worker(worker_id="one")):
+        await engine.until("flow.completed.*")
     (abandoned,) = await engine.messages("backup.abandoned.*")
     assert abandoned.backup_id == lost.backup_id
     again = (await engine.messages("backup.requested.*"))[1:]

@@ -269,7 +269,7 @@ def test_a_cancelled_execution_skips_what_waits_and_ends_when_the_workers_have_a
     (no,) = world.settle()
     assert isinstance(no, Rejected)
     assert "not running" in no.reason
-    assert world.state.cancels == {}
+    assert world.state.pending_cancels == {}
 
 
 def test_cancelling_what_is_all_but_done_does_not_make_it_cancelled() -> None:

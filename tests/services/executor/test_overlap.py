@@ -21,8 +21,8 @@ POLICIES = ("skip", "buffer_one", "buffer_all", "cancel_other", "allow")
 
 def row(policy: str, *, running: bool, ahead: int = 0, behind: int = 0) -> str:
     """Return what becomes of one trigger among others that wait before and after it."""
-    verdicts = overlap(policy, running=running, waiting=[True] * (ahead + 1 + behind))  # type: ignore[arg-type]
-    return verdicts[ahead].action
+    decisions = overlap(policy, running=running, waiting=[True] * (ahead + 1 + behind))  # type: ignore[arg-type]
+    return decisions[ahead].action
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_whatever_happens_each_execution_ends_once_and_its_counts_are_right(
     assert recount.completed.keys() == recount.planned.keys()
     assert recount.flying == {}
     state = world.state
-    assert (state.in_flight.total, state.triggers, state.cancels, state.oldest) == (0, {}, {}, None)
+    assert (state.in_flight.total, state.triggers, state.pending_cancels, state.oldest) == (0, {}, {}, None)
     assert world.decide() == []
     same = State()
     for entry in world.entries:

@@ -35,10 +35,11 @@ from schemas.events import (
     Rejected,
     VmDefined,
 )
+from schemas.ids import ENGINE
 from services import database
 from services.recorder.projection import Aside
 from services.recorder.store import Tables as Store
-from tests.support import T0, due, flow, group, history, repository, sent, stored, vm
+from tests.support import T0, due, engine_settings, flow, group, history, repository, sent, stored, vm
 
 STREAM = Identity(created="then", last_sequence=1_000_000)
 IN = {"flow_id": "flow-1", "execution_id": "x"}
@@ -295,6 +296,23 @@ async def test_definitions_do_not_go_back(tables: Tables, size: int) -> None:
     assert (row["name"], row["version"], row["total_executions"]) == ("another", 1, 0)
     assert await tables.rows(t.executions) == []
     assert tables.aside == [(6, "repeated"), (8, "repeated"), (11, "repeated")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+async def test_settings_do_not_go_back(tables: Tables, size: int) -> None:
+    newer = engine_settings(max_concurrent_jobs=4, keep_days=30, version=2)
+    await tables.take(history(engine_settings(), newer, engine_settings(), newer), size)
+    assert await tables.rows(t.settings) == [
+        {
+            "id": ENGINE,
+            "max_concurrent_jobs": 4,
+            "keep_days": 30,
+            "version": 2,
+            "updated_at": T0,
+            "updated_by": "admin",
+        }
+    ]
+    assert tables.aside == [(3, "repeated"), (4, "repeated")]
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])

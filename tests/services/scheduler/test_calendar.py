@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.definitions import Exclusion, ScheduleSpec
-from services.scheduler.calendar import annotated, fault, next_occurrence, occurrences, spread
+from services.scheduler.calendar import annotated, jitter, next_occurrence, occurrences, validate
 
 
 def spec(expression: str, timezone: str = "UTC") -> ScheduleSpec:
@@ -26,7 +26,7 @@ def utc(text: str) -> datetime:
     ["* * * * *", "0 2 * * *", "*/15 1-5 * * mon-fri", "@daily", "@hourly", "0 0 * * THU", "0 0 1 MAR *", "0 0 29 2 *"],
 )
 def test_good_expressions(expression: str) -> None:
-    assert fault(spec(expression)) is None
+    assert validate(spec(expression)) is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_good_expressions(expression: str) -> None:
     ],
 )
 def test_bad_expressions_say_why(expression: str, why: str) -> None:
-    found = fault(spec(expression))
+    found = validate(spec(expression))
     assert found is not None
     assert found.field == "cron_expression"
     assert why in found.reason
@@ -53,7 +53,7 @@ def test_bad_expressions_say_why(expression: str, why: str) -> None:
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "/etc/passwd", "Europe", "x" * 64, "\x00"])
 def test_bad_time_zones_say_why(zone: str) -> None:
-    found = fault(spec("* * * * *", zone))
+    found = validate(spec("* * * * *", zone))
     assert found is not None
     assert found.field == "timezone"
 
@@ -105,7 +105,7 @@ def test_occurrences_ascend_and_are_the_same_from_anywhere(expression: str, zone
         assert next_occurrence(schedule, one - timedelta(microseconds=1)) == one
 
 
-# --- exclusions, inclusions, ranges, several expressions, spread ------------------------------------------------------
+# --- exclusions, inclusions, ranges, several expressions, jitter ------------------------------------------------------
 
 
 def notes(schedule: ScheduleSpec, after: str, count: int) -> list[tuple[str, str | None]]:
@@ -203,7 +203,7 @@ def test_a_schedule_begins_and_ends() -> None:
     ],
 )
 def test_bad_schedules_say_why(given_: dict[str, object], field: str, why: str) -> None:
-    found = fault(ScheduleSpec(name="s", cron_expression="0 2 * * *", **given_))  # type: ignore[arg-type]
+    found = validate(ScheduleSpec(name="s", cron_expression="0 2 * * *", **given_))  # type: ignore[arg-type]
     assert found is not None
     assert found.field == field
     assert why in found.reason
@@ -218,7 +218,7 @@ def test_bad_schedules_say_why(given_: dict[str, object], field: str, why: str) 
     ],
 )
 def test_what_croniter_would_take_for_something_else_is_refused(expression: str, why: str) -> None:
-    found = fault(spec(expression))
+    found = validate(spec(expression))
     assert found is not None
     assert why in found.reason
 
@@ -229,13 +229,13 @@ def test_a_range_of_one_is_one() -> None:
 
 
 def test_the_spread_is_the_same_for_ever_and_different_for_each_flow() -> None:
-    schedule = ScheduleSpec(name="s", cron_expression="0 2 * * *", spread_seconds=600)
-    offsets = [spread(schedule, f"flow-{number}").total_seconds() for number in range(1000)]
+    schedule = ScheduleSpec(name="s", cron_expression="0 2 * * *", jitter_seconds=600)
+    offsets = [jitter(schedule, f"flow-{number}").total_seconds() for number in range(1000)]
     assert min(offsets) < 10
     assert 590 < max(offsets) <= 600
     assert 250 < sum(offsets) / len(offsets) < 350
-    assert spread(schedule, "flow-1") == timedelta(seconds=FLOW_1)
-    assert spread(spec("0 2 * * *"), "flow-1") == timedelta()
+    assert jitter(schedule, "flow-1") == timedelta(seconds=FLOW_1)
+    assert jitter(spec("0 2 * * *"), "flow-1") == timedelta()
 
 
 FLOW_1 = 362  # seconds; if this changes, every flow in the field begins at another time

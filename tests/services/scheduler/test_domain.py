@@ -225,10 +225,10 @@ def test_nothing_is_owed_from_before_the_horizon() -> None:
 
 
 def test_a_spread_delays_each_flow_by_its_own_time_and_keeps_the_occurrence() -> None:
-    spec = schedule(spread_seconds=1800)
+    spec = schedule(jitter_seconds=1800)
     state = given(spec, *(flow(f"f{number}", **HOURLY) for number in range(100)))
     assert spec.definition is not None
-    offsets = {f"f{number}": calendar.spread(spec.definition, f"f{number}") for number in range(100)}
+    offsets = {f"f{number}": calendar.jitter(spec.definition, f"f{number}") for number in range(100)}
     assert len(set(offsets.values())) > 50
     half = at(1, 900)
     events = said(state, half)

@@ -46,7 +46,7 @@ async def test_fifty_edits_a_second_around_a_tick_leave_one_outcome_for_each_flo
         """Change one thing, as a person would who looks at the same clock."""
         schedule = "s-1" if number % 2 else "s-2"
         command = c.UpdateFlow(id=names[number % 5], patch=FlowPatch(schedule_id=schedule))
-        await engine.log.ask(sent(command, id=f"edit-{number}", time=clock(), actor="admin"))
+        await engine.log.publish_once(sent(command, id=f"edit-{number}", time=clock(), actor="admin"))
 
     async with engine.running(Registry()):
         await built(engine, house(vms=1)[:-1])
@@ -56,7 +56,7 @@ async def test_fifty_edits_a_second_around_a_tick_leave_one_outcome_for_each_flo
         fields = {field: getattr(flow.spec, field) for field in flow.spec.__struct_fields__}
         for name in names:
             made = type(flow.spec)(**{**fields, "name": name, "schedule_id": "s-1"})
-            await engine.log.ask(sent(c.CreateFlow(id=name, spec=made), id=name, time=clock(), actor="admin"))
+            await engine.log.publish_once(sent(c.CreateFlow(id=name, spec=made), id=name, time=clock(), actor="admin"))
         await engine.until("catalog.flow.*", 5)
         tick = clock().replace(second=0, microsecond=0) + timedelta(minutes=1)
         async with engine.running(Scheduler(clock, max_offset=None), Scheduler(clock, max_offset=None)):
@@ -91,17 +91,17 @@ async def test_a_scheduler_whose_clock_is_off_fires_nothing_and_says_so(
     async with engine.running(Scheduler(lambda: now() + off["by"])):
 
         async def noted() -> bool:
-            return any(one.value["refusing"] for one in (await engine.log.notes("clock.")).values())
+            return any(one.value["refusing"] for one in (await engine.log.statuses("clock.")).values())
 
         await eventually(noted)
         assert await engine.messages("flow.due.*", "flow.missed.*") == []
-        (note,) = (await engine.log.notes("clock.")).values()
+        (note,) = (await engine.log.statuses("clock.")).values()
         assert 299 < note.value["offset_seconds"] < 301
         assert abs(note.at - now()) < timedelta(seconds=10)
         off["by"] = timedelta()
 
         async def well() -> bool:
-            return not any(one.value["refusing"] for one in (await engine.log.notes("clock.")).values())
+            return not any(one.value["refusing"] for one in (await engine.log.statuses("clock.")).values())
 
         await eventually(well)
     off["by"] = -timedelta(minutes=5)  # a clock that is slow would fire late: it is noticed before anything is due

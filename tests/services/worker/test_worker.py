@@ -17,13 +17,13 @@ import pytest
 from msgspec import structs
 
 from bus import stream
-from bus.checkpoint import Checkpoint, Note
+from bus.checkpoint import Checkpoint, Status
 from bus.clock import now
 from bus.connection import connect
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
 from bus.subjects import STREAM
-from bus.tasks import ended
+from bus.tasks import cancel_and_wait
 from schemas.base import Message
 from schemas.definitions import Disk
 from schemas.events import (
@@ -41,7 +41,7 @@ from services.worker import app
 from services.worker.app import Worker
 from services.worker.engines.directory.engine import DirectoryEngine
 from services.worker.engines.engine import Report, Result
-from services.worker.note import key_of
+from services.worker.status import key_of
 from tests.services.conftest import Engine
 from tests.support import T0, eventually, sent
 
@@ -53,7 +53,7 @@ def lease(monkeypatch: pytest.MonkeyPatch) -> None:
     short = structs.replace(WORKER_QUEUE, ack_wait=LEASE)
     monkeypatch.setattr(stream, "WORKER_QUEUE", short)
     monkeypatch.setattr(app, "WORKER_QUEUE", short)
-    monkeypatch.setattr(app, "NOTE_PAUSE", 0.1)
+    monkeypatch.setattr(app, "STATUS_PAUSE", 0.1)
 
 
 class Gate:
@@ -105,7 +105,7 @@ _said = count()
 async def say(log: Log, *messages: Message) -> int:
     last = 0
     for message in messages:
-        last = await log.ask(sent(message, id=f"said-{next(_said)}", time=now()))
+        last = await log.publish_once(sent(message, id=f"said-{next(_said)}", time=now()))
     return last
 
 
@@ -143,14 +143,14 @@ async def living(engine: Engine, worker: str, *holding: str) -> AsyncIterator[No
     async def renew() -> None:
         while True:
             await asyncio.sleep(LEASE / 8)
-            await engine.log.note(key_of(worker), claim(*holding))
+            await engine.log.put_status(key_of(worker), claim(*holding))
 
-    await engine.log.note(key_of(worker), claim(*holding))
+    await engine.log.put_status(key_of(worker), claim(*holding))
     task = asyncio.create_task(renew())
     try:
         yield
     finally:
-        await ended(task)
+        await cancel_and_wait(task)
 
 
 async def acknowledged(engine: Engine, sequence: int) -> None:
@@ -238,7 +238,7 @@ async def test_what_a_live_worker_does_not_hold_any_more_is_taken(engine: Engine
     last = await say(engine.log, request(), started(1, "two"))
     async with engine.running(Observed(engines={"simulated": gate}, worker_id="one")):
         while not gate.begun:
-            await engine.log.note(key_of("two"), claim(position=last))
+            await engine.log.put_status(key_of("two"), claim(position=last))
         await engine.until("backup.completed.*")
     assert gate.begun == [2]
 
@@ -251,7 +251,7 @@ async def test_a_worker_that_was_paused_beyond_its_lease_looks_before_it_reports
     async def elsewhere() -> None:
         client = await connect(engine.server.url, "elsewhere")
         log = await Log.open(client)
-        await log.note(key_of("two"), claim("backup-1"))
+        await log.put_status(key_of("two"), claim("backup-1"))
         await say(log, started(2, "two"))
         await client.close()
 
@@ -329,7 +329,7 @@ async def test_a_worker_says_that_it_lives_and_what_it_holds(engine: Engine) -> 
     gate = Gate()
 
     async def noted() -> dict[str, Any]:
-        notes = await engine.log.notes("worker.")
+        notes = await engine.log.statuses("worker.")
         return notes["worker.one"].value if "worker.one" in notes else {}
 
     async def holds() -> bool:
@@ -344,10 +344,10 @@ async def test_a_worker_says_that_it_lives_and_what_it_holds(engine: Engine) -> 
         await eventually(holds)
         found = await noted()
         assert (found["slots"], found["engines"]) == (3, ["simulated"])
-        first = (await engine.log.notes("worker."))["worker.one"].at
+        first = (await engine.log.statuses("worker."))["worker.one"].at
 
         async def renewed() -> bool:
-            return (await engine.log.notes("worker."))["worker.one"].at > first
+            return (await engine.log.statuses("worker."))["worker.one"].at > first
 
         await eventually(renewed)
     assert await holds_nothing()  # it hands on what it held, and says so
@@ -373,15 +373,15 @@ async def test_notes_of_dead_workers_are_removed_by_the_living(monkeypatch: pyte
     removed: list[str] = []
 
     class Board:
-        async def notes(self, prefix: str) -> dict[str, Note]:
+        async def statuses(self, prefix: str) -> dict[str, Status]:
             assert prefix == "worker."
             ages = {"worker.live": 2, "worker.dead": 600, "worker.long-dead": 3700}
-            return {key: Note(value=claim(), at=T0 - timedelta(seconds=age)) for key, age in ages.items()}
+            return {key: Status(value=claim(), at=T0 - timedelta(seconds=age)) for key, age in ages.items()}
 
         async def time(self) -> Any:
             return T0
 
-        async def remove_note(self, key: str) -> None:
+        async def delete_status(self, key: str) -> None:
             removed.append(key)
 
     worker = Worker(worker_id="one")

@@ -75,6 +75,7 @@ def everything(folder: Path) -> list[str]:
     return sorted(str(file.relative_to(folder)) for file in folder.rglob("*"))
 
 
+@pytest.mark.server
 async def test_what_comes_back_is_what_went_in(tmp_path: Path, images: dict[str, Path]) -> None:
     result = await run(request(tmp_path, *images.values()))
     folder = Path(result.snapshot_ref)

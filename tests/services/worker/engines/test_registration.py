@@ -127,6 +127,7 @@ def test_every_registered_engine_can_be_loaded() -> None:
     assert [type(one).__name__ for one in loaded.values()] == ["DirectoryEngine", "SimulatedEngine"]
 
 
+@pytest.mark.server
 def test_the_registry_imports_no_engine() -> None:
     program = "import sys, services.registry.app\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,0 +1,64 @@
+"""What each worker publishes beside the log every few seconds: that it is alive, and which backups it holds. Pure.
+
+A status is no fact. It only keeps a worker from taking what another one is at work on; that nothing counts twice is the
+log's doing. Ages are by the server's clock alone, so they do not depend on any worker's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from bus.checkpoint import Status
+from schemas.base import Value
+from services.worker.domain import Attempt
+
+PREFIX = "worker."
+
+
+class WorkerStatus(Value, frozen=True, kw_only=True):
+    """One worker. `position`: how far on the log its reports have been read when it published what it holds."""
+
+    slots: int
+    holding: list[str]  # ids of backups
+    engines: list[str]
+    position: int
+
+
+def key_of(worker: str) -> str:
+    """Return the key of a worker's status."""
+    return PREFIX + re.sub(r"[^-\w.]", "_", worker, flags=re.ASCII)
+
+
+def silent_in(attempt: Attempt, backup_id: str, status: Status | None, *, now: datetime, lease: float) -> float:
+    """Return in how many seconds the worker that makes an attempt will have been silent for longer than its lease.
+
+    0 or less: it is silent already, or says itself that it does not hold the backup.
+    """
+    published = None if status is None else _decoded(status)
+    if status is None or published is None:
+        return 0.0
+    if published.position >= attempt.sequence and backup_id not in published.holding:
+        return 0.0
+    return lease - (now - status.at).total_seconds()
+
+
+def held(statuses: Mapping[str, Status], *, now: datetime, lease: float) -> frozenset[str]:
+    """Return the ids of the backups that some live worker holds."""
+    live = (_decoded(status) for status in statuses.values() if (now - status.at).total_seconds() <= lease)
+    return frozenset(backup_id for published in live if published is not None for backup_id in published.holding)
+
+
+def outdated(statuses: Mapping[str, Status], *, now: datetime, keep: float) -> list[str]:
+    """Return the keys of what nobody has renewed for `keep` seconds."""
+    return [key for key, status in statuses.items() if (now - status.at).total_seconds() > keep]
+
+
+def _decoded(status: Status) -> WorkerStatus | None:
+    try:
+        return msgspec.convert(status.value, WorkerStatus)
+    except msgspec.ValidationError:
+        return None
