@@ -104,7 +104,7 @@ def create_app(
 
     app = Litestar(
         route_handlers=[root.root, _api(), health.live, health.ready, metrics.metrics, *_documentation()],
-        guards=[decoding.well_formed],
+        guards=[decoding.well_formed],  # guards are coroutines: the framework would call a function in a thread
         lifespan=[resources],
         middleware=[respond_when_cancelled],
         dependencies={"resources": Provide(_resources, sync_to_thread=False)},

@@ -39,7 +39,7 @@ class Tokens:
         return ADMIN if hmac.compare_digest(token.encode(), self._admin_token) else None
 
 
-def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
     """Let only those in who hold a token, and note who it is. Raises 401."""
     tokens: Tokens = connection.app.state.tokens
     header = connection.headers.get("authorization")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 from litestar.connection import ASGIConnection
+from litestar.datastructures import Headers
 from litestar.dto import AbstractDTO
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Reference, Schema
@@ -71,18 +72,22 @@ def decode(body: bytes, shape: Any) -> Any:
     return decoded
 
 
-def well_formed(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+async def well_formed(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
     """Refuse, on every route, text that can be nobody's: not UTF-8, with a NUL, too long, or a parameter given twice.
 
     What comes after may bind any text for SQL, and use it as a file's name. Raises 400 that names it.
     """
-    found = [*_wrong_in_path(connection.scope), *_wrong_in_query(connection.scope["query_string"])]
-    try:
-        _ = connection.url
-    except ValueError as error:
-        found.append(FieldError(field="Host", message=f"this is no host: {error}"))
+    scope = connection.scope
+    found = [*_wrong_in_path(scope), *_wrong_in_query(scope["query_string"]), *_wrong_in_host(connection.headers)]
     if found:
         raise invalid(400, found)
+
+
+def _wrong_in_host(headers: Headers) -> Iterator[FieldError]:
+    try:
+        _ = urlsplit(f"//{headers.get('host', '')}").port  # the framework's messages hold the whole address
+    except ValueError as error:
+        yield FieldError(field="Host", message=f"this is no host: {error}")
 
 
 def _wrong_in_path(scope: Scope) -> Iterator[FieldError]:
@@ -131,7 +136,7 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
-def known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Refuse query parameters that the route does not know: a misspelt filter filters nothing. Raises 400."""
     fields = handler.parsed_fn_signature.parameters
     kinds = {name: field.kwarg_definition for name, field in fields.items()}

@@ -6,6 +6,7 @@ A request's head and body must get on, and so must the client's reading of the r
 from __future__ import annotations
 
 import asyncio
+import socket
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,7 @@ BODY_SECONDS = 20.0  # for a body, and one more for each `BODY_PACE` bytes of it
 BODY_PACE = 4_096
 READ_SECONDS = 30.0  # in which a client must have read `READ_BYTES` of a response that waits for it
 READ_BYTES = 65_536
+UNSENT_BYTES = 131_072  # that the kernel keeps of a response
 PIECE = 8_192  # bytes that are parsed at a time until a head has ended: the parser refuses one of more than three
 
 
@@ -39,6 +41,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # the kernel would keep some megabytes for a client that does not read, and nobody would notice
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
         host = self.client[0] if self.client else None
         closed = self._limiter.add(self, address_of(host))
         if closed is self:
@@ -99,7 +103,7 @@ class Connection(H11Protocol):
             self._check_reading(now, *self._unread)
         elif self._waits_for_head:
             if now - self._since > HEAD_SECONDS + (IDLE_SECONDS if self.cycle else 0):
-                self._refuse(408, f"the head of a request must come within {HEAD_SECONDS:.0f} s")
+                self._end_head()
         elif self.cycle.more_body and not self.flow.read_paused:
             self._check_body(now)
 
@@ -109,6 +113,12 @@ class Connection(H11Protocol):
             self._unread = now, left
         elif now - since > READ_SECONDS:
             self.transport.abort()
+
+    def _end_head(self) -> None:
+        if self._received:
+            self._refuse(408, f"the head of a request must come within {HEAD_SECONDS:.0f} s")
+        else:
+            self.transport.close()
 
     def _check_body(self, now: float) -> None:
         if now - self._since > BODY_SECONDS + self._received / BODY_PACE:

@@ -8,13 +8,14 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 
-from cli import parts
-from cli.connections import IDLE_SECONDS, Connection
-from cli.limits import ConnectionLimiter, descriptors, limits_of
+from api.refusals import Refusals
+from cli import connections, parts
+from cli.connections import Connection
+from cli.limits import ConnectionLimiter, Limits, descriptors, limits_of
 from cli.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,25 @@ class Server(uvicorn.Server):
             log.info("the API listens on %s port %d", self.config.host, self.config.port, extra=about)
 
 
+def config(app: Any, limits: Limits, refusals: Refusals, *, host: str, port: int) -> uvicorn.Config:
+    """Return the server's settings: an application behind connections with limits."""
+    limiter: ConnectionLimiter[Connection] = ConnectionLimiter(limits)
+    return uvicorn.Config(
+        app,
+        http=partial(Connection, limiter, refusals),  # type: ignore[arg-type]  # it makes one, as the class would
+        ws="none",
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        backlog=limits.backlog,
+        timeout_keep_alive=connections.IDLE_SECONDS,
+        timeout_graceful_shutdown=5,
+        lifespan="on",
+        server_header=False,
+    )
+
+
 async def serve_api(settings: Settings, stop: asyncio.Event) -> None:
     """Serve the API until `stop` is set. Raises `RuntimeError` when it does not start, or ends by itself."""
     lost, stopping = asyncio.Event(), asyncio.Event()
@@ -48,26 +68,11 @@ async def serve_api(settings: Settings, stop: asyncio.Event) -> None:
         if not stop.is_set():
             lost.set()
 
-    # what clients do wrong is told by `Refusals`, at most once a second for each
+    # what clients do wrong is reported by `Refusals`, and not in as many lines as they like
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     limits = limits_of(descriptors())
-    app = parts.api(settings, on_lost=on_lost, stopping=stopping, most_streams=max(1, limits.total // 2))
-    limiter: ConnectionLimiter[Connection] = ConnectionLimiter(limits)
-    config = uvicorn.Config(
-        app,
-        http=partial(Connection, limiter, app.state.refusals),  # type: ignore[arg-type]  # it makes one
-        ws="none",
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        backlog=limits.backlog,
-        timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=5,
-        lifespan="on",
-        server_header=False,
-    )
-    server = Server(config)
+    app = parts.api(settings, on_lost=on_lost, stopping=stopping, most_streams=limits.total // 2)
+    server = Server(config(app, limits, app.state.refusals, host=settings.host, port=settings.port))
     serving = asyncio.create_task(server.serve())
     waits = [serving, asyncio.create_task(stop.wait()), asyncio.create_task(lost.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
