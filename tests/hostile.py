@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote_from_bytes
 
+import httpx
 import msgspec
 
+from api import headers
 from schemas.base import Value
+from tests.made import scheduled
+from tests.running import Client
 
-PATIENCE = 30.0  # seconds for one response
+PATIENCE = 60.0  # seconds for one response: more than the server has for a body that does not come
 AT_ONCE = 8
 
 LONG = "x" * 5_000
@@ -275,6 +279,8 @@ def wrong(reply: Reply) -> str | None:
     """Return what is wrong with a reply to a hostile request, None when nothing is."""
     if reply.status >= 500:
         return f"it is a {reply.status}"
+    if reply.status and (missing := [name for name in headers.HEADERS if name.lower() not in reply.headers]):
+        return f"it has no {', '.join(missing)}"
     if reply.status >= 400:
         if reply.headers.get("content-type") != "application/problem+json":
             return f"it is {reply.headers.get('content-type')}, no problem"
@@ -286,9 +292,34 @@ def wrong(reply: Reply) -> str | None:
     return None
 
 
-async def attack(port: int, requests: Iterable[bytes]) -> list[str]:
-    """Send requests, and return those with a wrong reply, each with what is wrong."""
-    requests = iter(requests)
+def attack(api: Client, *, number: int, seed: int) -> list[str]:
+    """Send so many requests to an engine, and return those with a wrong reply, each with what is wrong."""
+    contract = api.http.get(f"{api.url}/schema/openapi.json").json()
+    requests = Hostile(contract, api.token, _made(api, seed), seed).requests(number)
+    port = httpx.URL(api.url).port
+    assert port is not None
+    return asyncio.run(_send_all(port, requests))
+
+
+def _made(api: Client, seed: int) -> dict[str, str]:
+    """Make something of each kind, and return its id by the beginning of its paths."""
+    flow = scheduled(api, f"there-{seed}", "*/5 * * * *")
+    execution = api.call("POST", f"/protection-flows/{flow['id']}/execute", status=202)
+    ids = {
+        "protection-flows": flow["id"],
+        "schedules": flow["schedule_id"],
+        "machine-groups": flow["target_id"],
+        "repositories": flow["repository_id"],
+        "vm-contexts": api.get(f"/machine-groups/{flow['target_id']}/vms")["vms"][0]["context_id"],
+        "policies": api.create("/policies", name=f"there-{seed}")["id"],
+        "executions": execution["id"],
+        "backups": api.get(f"/executions/{execution['id']}/jobs")["jobs"][0]["id"],
+        "commands": api.get("/audit")["commands"][0]["id"],
+    }
+    return {f"/api/v1/{kind}": id_ for kind, id_ in ids.items()}
+
+
+async def _send_all(port: int, requests: Iterator[bytes]) -> list[str]:
     found: list[str] = []
 
     async def one_after_the_other() -> None:
