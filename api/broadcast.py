@@ -11,7 +11,7 @@ from bus.log import Log
 from bus.reading import Page
 
 WAITING = 2_000  # messages that may wait for one subscriber
-WAITING_BYTES = 1 << 20  # and how large they may be together; of one message, whatever its size
+WAITING_BYTES = 4 << 20  # and how large they may be together; of one message, whatever its size
 PAGE = 25  # messages read at once by one who catches up: they stay in memory while that one does not take them
 HELD_BYTES = 64 << 20  # by all who catch up, together: who comes then waits until others have gone on, or were cut
 
