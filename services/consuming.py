@@ -71,8 +71,6 @@ class Delivery:
 
     async def extend(self) -> None:
         """Tell the server that the work goes on. Ask the log first whether it is still yours when it has `expired`."""
-        if self.abandoned:
-            return
         for message in list(self._messages.values()):
             await message.in_progress()
         self._extended = _loop_time()

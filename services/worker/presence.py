@@ -93,8 +93,8 @@ class Presence:
 
     async def _extend(self) -> None:
         if any(run.delivery.expired for run in self._held.values()):
-            await self._history.caught_up()  # what was lost meanwhile is abandoned by now
-        for run in list(self._held.values()):
+            await self._history.caught_up()  # what was lost meanwhile is known by now
+        for run in [run for run in self._held.values() if not run.lost]:
             await run.delivery.extend()
 
     async def _keep_status(self) -> None:

@@ -28,14 +28,10 @@ class Run:
         self.delivery = delivery
         self.attempt = 0  # 0 until one has begun
         self.engine: asyncio.Task[Result] | None = None
-
-    @property
-    def lost(self) -> bool:
-        """Whether the attempt is known not to count any more."""
-        return self.delivery.abandoned
+        self.lost = False  # no sign of life any more; whether its own end counts is found by reading that back
 
     def lost_by(self, worker: str, attempts: Attempts) -> bool:
-        """Tell whether the log says that a worker's attempt does not count any more."""
+        """Tell whether the log says that a worker's attempt is over: by its own end, or because it is lost."""
         return self.attempt > 0 and attempts.lost(self.request.backup_id, self.attempt, worker)
 
     def stop(self) -> None:

@@ -170,6 +170,23 @@ async def acknowledged(engine: Engine, sequence: int) -> None:
     await eventually(there, why=f"request {sequence} to be acknowledged")
 
 
+async def test_a_message_comes_once_when_its_backup_is_done(engine: Engine) -> None:
+    """It is acknowledged by whoever has done it, and does not come again to find that it has ended."""
+    gate = Gate()
+    gate.open.set()
+    worker = Observed(engines={"simulated": gate}, worker_id="one")
+    async with engine.running(worker):
+        last = 0
+        for number in range(12):
+            last = await say(engine.log, request(backup_id=f"backup-{number}"))
+        await engine.until("backup.completed.*", 12)
+        await eventually(lambda: not worker._held)
+        await acknowledged(engine, last)
+    assert [(delivery.entry.sequence, delivery.number) for delivery in worker.deliveries] == [
+        (entry.sequence, 1) for entry in await engine.log.read(["backup.requested.*"])
+    ]
+
+
 async def test_a_redelivery_to_the_worker_at_work_begins_no_second_attempt(engine: Engine) -> None:
     gate = Gate()
     worker = Observed(engines={"simulated": gate}, worker_id="one")
