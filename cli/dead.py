@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 from uuid import uuid4
 
-import click
 from rich.console import Console
 
 from bus.clock import now
 from bus.envelope import Stored, Unreadable, envelope
 from bus.log import Log
+from cli.actor import actor
 from cli.attach import attached
+from cli.printable import json_line
+from cli.terminal import print_line
 from schemas.events import DeadLettered, DeadSettled
 
 NAME = "flows-dead"
@@ -22,19 +23,18 @@ async def show(url: str, console: Console) -> None:
     async with attached(url, NAME) as log:
         found = await _open(log)
     for dead_letter in found.values():
-        text = f"{dead_letter.sequence:>7}  {dead_letter.service:<10}  {dead_letter.subject}: {dead_letter.error}"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{len(found)} messages could not be used" if found else "every message could be used")
+        place = f"{dead_letter.sequence:>7}  {dead_letter.service:<10}  {dead_letter.subject}"
+        print_line(console, f"{place}: {dead_letter.error}")
+    print_line(console, f"{len(found)} messages could not be used" if found else "every message could be used")
 
 
-async def show_one(url: str, sequence: int) -> None:
+async def show_one(url: str, sequence: int, console: Console) -> None:
     """Print one, whole. Raises `ValueError` when it is none of them."""
     async with attached(url, NAME) as log:
         dead_letter, entry = await _one(log, sequence)
-    click.echo(
-        f"{dead_letter.sequence} on {dead_letter.subject}, stored {entry.stored_at.isoformat()}: {dead_letter.error}"
-    )
-    click.echo(entry.body.decode(errors="backslashreplace"))
+    place = f"{dead_letter.sequence} on {dead_letter.subject}, stored {entry.stored_at.isoformat()}"
+    print_line(console, f"{place}: {dead_letter.error}")
+    print_line(console, json_line(entry.body))
 
 
 async def retry(url: str, sequence: int) -> int:
@@ -83,5 +83,5 @@ async def _one(log: Log, sequence: int) -> tuple[DeadLettered, Stored | Unreadab
 
 async def _settle(log: Log, dead_letter: DeadLettered, how: str) -> None:
     settled = DeadSettled(sequence=dead_letter.sequence, how=how)  # type: ignore[arg-type]
-    sent = envelope(settled, id=str(uuid4()), source="cli", time=now(), actor=getpass.getuser())
+    sent = envelope(settled, id=str(uuid4()), source="cli", time=now(), actor=actor())
     await log.append([sent], expect={})

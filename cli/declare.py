@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import yaml
 from rich.console import Console
-from rich.markup import escape
 
 from api import requests
 from cli.client import Api
+from cli.printable import is_printable
+from cli.terminal import print_line
 from schemas.base import Value
 from schemas.definitions import (
     FlowSpec,
@@ -168,8 +169,10 @@ def difference(there: Document, wanted: Document, *, prune: bool) -> list[Defini
 
 
 def export(api: Api) -> str:
-    """Return all definitions as a document."""
-    return yaml.safe_dump(System(api).document, sort_keys=False, allow_unicode=True)
+    """Return all definitions as a document. What a terminal would act on is escaped in it."""
+    document = System(api).document
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    return text if is_printable(text) else yaml.safe_dump(document, sort_keys=False, allow_unicode=False)
 
 
 def apply(api: Api, file: Path, *, prune: bool, dry_run: bool, console: Console) -> None:
@@ -185,7 +188,7 @@ def apply(api: Api, file: Path, *, prune: bool, dry_run: bool, console: Console)
     }
     for change in changes:
         _carry_out(system, change, entries.get((change.section.name, change.name), {}))
-    console.print(f"{len(changes)} changes made" if changes else "nothing to do")
+    print_line(console, f"{len(changes)} changes made" if changes else "nothing to do")
 
 
 def _carry_out(system: System, change: DefinitionChange, entry: dict[str, Any]) -> None:
@@ -228,7 +231,7 @@ def _show(changes: list[DefinitionChange], console: Console) -> None:
     marks = {"create": ("green", "+"), "update": ("yellow", "~"), "delete": ("red", "-")}
     for change in changes:
         colour, mark = marks[change.act]
-        console.print(f"[{colour}]{mark} {change.section.name}: {escape(change.name)}[/]", highlight=False)
+        print_line(console, (f"{mark} {change.section.name}: {change.name}", colour))
         if change.act == "update":
             for field, (before, after) in change.fields.items():
-                console.print(f"    {field}: {escape(repr(before))} → {escape(repr(after))}", highlight=False)
+                print_line(console, f"    {field}: {before!r} → {after!r}")

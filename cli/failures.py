@@ -68,5 +68,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _print_error(line: str, code: int) -> int:
-    click.echo(line, err=True)
+    from cli.printable import printable
+
+    click.echo(printable(line), err=True)
     return code

@@ -6,8 +6,6 @@ guarded, so that it is sent once, however many repair.
 
 from __future__ import annotations
 
-import getpass
-
 from rich.console import Console
 
 from bus.clock import now
@@ -15,9 +13,11 @@ from bus.envelope import Stored, envelope
 from bus.errors import Conflict
 from bus.log import Log
 from bus.subjects import subject_of
+from cli.actor import actor
 from cli.attach import attached
 from cli.doctor.checks import examine
 from cli.doctor.findings import Issue, Remedy
+from cli.terminal import print_line
 from schemas.events import DeadSettled
 from services import database
 
@@ -31,16 +31,16 @@ async def repair(nats_url: str, database_url: str, console: Console, *, sure: bo
         async with attached(nats_url, "flows-repair") as log:
             issues = [issue async for finding in examine(log, tables) for issue in finding.issues]
             if not issues:
-                _print(console, "There is nothing to repair.")
+                print_line(console, "There is nothing to repair.")
                 return True
             for issue in issues:
-                _print(console, f"✗ {issue.text}")
-                _print(console, f"  {await _done(log, issue.remedy) if sure else _planned(issue.remedy)}")
+                print_line(console, f"✗ {issue.text}")
+                print_line(console, f"  {await _done(log, issue.remedy) if sure else _planned(issue.remedy)}")
             if sure:
                 issues = [issue async for finding in examine(log, tables) for issue in finding.issues]
-                _print(console, _left(issues))
+                print_line(console, _left(issues))
             elif any(issue.remedy is not None for issue in issues):
-                _print(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
+                print_line(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
             return not issues
     finally:
         await tables.dispose()
@@ -52,10 +52,6 @@ def _planned(remedy: Remedy | None) -> str:
 
 async def _done(log: Log, remedy: Remedy | None) -> str:
     return NO_REMEDY if remedy is None else await _apply(log, remedy)
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _left(issues: list[Issue]) -> str:
@@ -78,7 +74,7 @@ async def _apply(log: Log, remedy: Remedy) -> str:
     subject = subject_of(remedy)
     kind = "settled" if isinstance(remedy, DeadSettled) else "abandoned"
     about = remedy.sequence if isinstance(remedy, DeadSettled) else remedy.request
-    sent = envelope(remedy, id=f"{kind}:{about}", source="cli", time=now(), actor=getpass.getuser())
+    sent = envelope(remedy, id=f"{kind}:{about}", source="cli", time=now(), actor=actor())
     while True:
         guard = await log.last_sequence(subject)
         emitted = await log.read([subject], after=about, until=guard)

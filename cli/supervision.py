@@ -19,6 +19,7 @@ from rich.console import Console
 from bus import process
 from bus.errors import LogError
 from bus.server import Server
+from cli.terminal import print_line
 
 STEADY = 5.0  # seconds: a child that lived longer is started again at once
 LONGEST_PAUSE = 30.0  # seconds between starts of a child that keeps failing
@@ -166,4 +167,4 @@ def check_all(server: LogServer, children: Sequence[Child], console: Console) ->
     """Check each once, and print what happened."""
     for part in (server, *children):
         if news := part.check():
-            console.print(news, style="red", markup=False, highlight=False)
+            print_line(console, (news, "red"))

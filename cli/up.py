@@ -20,6 +20,7 @@ from cli import demo
 from cli.parts import NAMES
 from cli.settings import Settings, as_environment
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
+from cli.terminal import print_line
 from services.database import bring_up_to_date, sqlite_url
 
 READY_TIMEOUT = 60.0  # seconds
@@ -33,13 +34,14 @@ def up(
     port: int,
     nats_port: int,
     worker_slots: int,
+    nats_server: str | None,
     with_demo: bool,
     console: Console,
 ) -> None:
     """Run everything until SIGINT or SIGTERM. Raises `OSError` or `LogError` when it cannot start."""
     with Signals() as signals:
         folder.mkdir(parents=True, exist_ok=True)
-        server = Server(folder, port=nats_port)
+        server = Server(folder, port=nats_port, program=nats_server)
         server.lock()
         children: list[Child] = []
         try:
@@ -139,8 +141,8 @@ def _url(settings: Settings) -> str:
 
 def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | None) -> None:
     url = _url(settings)
+    print_line(console, ("The Protection Flows Engine is running.", "bold green"))
     lines = [
-        "[bold green]The Protection Flows Engine is running.[/]",
         f"  API       {url}/api/v1",
         f"  Docs      {url}/schema",
         f"  Token     {folder / 'admin-token'}",
@@ -153,4 +155,4 @@ def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | No
             f"            {url}/api/v1/protection-flows/{flow_id}/executions",
         ]
     for line in [*lines, "Press Ctrl+C to stop."]:
-        console.print(line, soft_wrap=True, highlight=False)
+        print_line(console, line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,9 +16,10 @@ def fuzz(running: Running, examples: int, *options: str) -> subprocess.Completed
     command = [
         Path(sys.executable).with_name("schemathesis"),
         *("run", f"{running.url}/schema/openapi.json", "--checks", "all", "--max-examples", str(examples)),
-        *("--header", f"Authorization: Bearer {running.token}", "--no-color", *options),
+        *("--no-color", *options),
     ]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
+    env = {**os.environ, "FLOWS_TOKEN": running.token}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600)
 
 
 def main() -> int:

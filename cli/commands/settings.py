@@ -50,8 +50,10 @@ def set_(api: Api, **given: str | None) -> None:
 
 
 def _print(found: dict[str, Any]) -> None:
+    from cli import terminal
+
     for name, meaning in MEANINGS.items():
         value = options.NONE if found[name] is None else str(found[name])
-        click.echo(f"{name.replace('_', '-'):<20} {value:<6} {meaning}")
+        terminal.print_line(terminal.out, f"{name.replace('_', '-'):<20} {value:<6} {meaning}")
     at = f"set by {found['updated_by']} at {found['updated_at']}" if found["version"] else "nothing has been set yet"
-    click.echo(f"version {found['version']}: {at}")
+    terminal.print_line(terminal.out, f"version {found['version']}: {at}")

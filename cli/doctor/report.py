@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
 from cli.attach import attached
 from cli.doctor.checks import examine
+from cli.terminal import print_line
 from services import database
 
-MARKS = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "problem": "[red]✗[/]"}
+MARKS = {"ok": ("✓ ", "green"), "note": ("• ", "yellow"), "problem": ("✗ ", "red")}
 
 
 async def report(nats_url: str, database_url: str, console: Console) -> bool:
@@ -19,7 +19,7 @@ async def report(nats_url: str, database_url: str, console: Console) -> bool:
     try:
         async with attached(nats_url, "flows-doctor") as log:
             async for finding in examine(log, tables):
-                console.print(f"{MARKS[finding.level]} {escape(finding.text)}", highlight=False, soft_wrap=True)
+                print_line(console, MARKS[finding.level], finding.text)
                 well &= finding.level != "problem"
     finally:
         await tables.dispose()

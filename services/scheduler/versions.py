@@ -6,7 +6,7 @@ the event came to the log. Whoever reads the event finds out by its `decidedon`,
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from schemas.base import Value
@@ -16,7 +16,6 @@ from services.scheduler import calendar
 
 KEPT = 16  # versions of one definition
 _EVER = datetime.min.replace(tzinfo=UTC)
-_MINUTE = timedelta(minutes=1)
 
 D = TypeVar("D", Flow, Schedule)
 
@@ -97,4 +96,4 @@ class Versions:
         schedule = self._schedules.at(then.schedule_id, occurrence, schedules.get(then.schedule_id)).definition
         if schedule is None or not schedule.enabled or occurrence <= max(then.armed_at, schedule.armed_at):
             return True
-        return occurrence not in calendar.occurrences(schedule, occurrence - _MINUTE, occurrence)
+        return not calendar.of(schedule).fires(occurrence)

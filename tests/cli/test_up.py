@@ -10,6 +10,7 @@ import pytest
 
 from cli.parts import NAMES
 from cli.supervision import Child
+from tests.cli.support import flows
 from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Running
 
@@ -63,3 +64,12 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "flows: the database: file is not a database\n"
+
+
+@pytest.mark.server
+def test_the_nats_server_that_the_environment_names_is_the_one_that_runs(tmp_path: Path) -> None:
+    done = flows("up", "--data", str(tmp_path / "data"), env={"FLOWS_NATS_SERVER": "/nowhere/nats-server"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "flows: FLOWS_NATS_SERVER is /nowhere/nats-server: there is no program there that may be executed\n"
+    )
