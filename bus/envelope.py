@@ -6,19 +6,19 @@ Decoding is total: what cannot be read comes back as a value with the reason, ne
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, cast
 
 import msgspec
 from msgspec import Meta
 
-from bus.subjects import TABLE, key_of, subject_of, type_of
+from bus.subjects import LONGEST_ID, TABLE, key_of, subject_of, type_of
 from schemas.base import FIRST_YEAR, LAST_YEAR, Instant, Message, Value
 from schemas.bounds import beyond_bounds, out_of_bounds, timed_fields
 from schemas.commands import CreateSchedule, UpdateSchedule
 from schemas.events import ScheduleDefined
 from schemas.renamed import has_old_names, renamed_in
 
-_Context = Annotated[str, Meta(max_length=1024)]
+_Context = Annotated[str, Meta(max_length=LONGEST_ID)]
 _NUL, _BACKSLASH = b"\\u0000", ord("\\")  # as JSON has it, and the one byte of it that is fast to look for
 
 
@@ -154,15 +154,18 @@ def _fault(event: Envelope, body: bytes) -> str | None:
 
 def _has_nul(value: Any) -> bool:
     """Tell whether any text in a JSON value has a NUL in it, which databases refuse."""
-    match value:
-        case str():
-            return "\x00" in value
-        case dict():
-            return any(map(_has_nul, value)) or any(map(_has_nul, value.values()))
-        case list():
-            return any(map(_has_nul, value))
-        case _:
-            return False
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return any(map(_has_nul, (*fields, *fields.values())))
+    if isinstance(value, list):
+        return any(map(_has_nul, cast("list[Any]", value)))
+    return isinstance(value, str) and "\x00" in value
+
+
+def fault_of(event: Envelope) -> str | None:
+    """Return why a message could not be read if it were on the log, None when it could."""
+    read = decode(sequence=0, subject=subject_of(event.data), stored_at=event.time, body=encode(event))
+    return read.error if isinstance(read, Unreadable) else None
 
 
 def _upcast(body: bytes) -> Envelope:

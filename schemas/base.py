@@ -61,9 +61,10 @@ def tag_of(message: Message | type[Message]) -> str:
 
 
 def brief(text: str) -> str:
-    """Return a text that fits into a message: a long one without its end."""
+    """Return a text that fits into a message: a long one without its end, and none with a NUL."""
     longest = 60_000
-    return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+    shown = text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+    return shown.replace("\x00", "?")
 
 
 def after(at: datetime, interval: timedelta) -> datetime:

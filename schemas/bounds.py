@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct, inspect
 
@@ -24,7 +24,7 @@ def out_of_bounds(value: Any) -> datetime | None:
     if isinstance(value, Struct):
         parts = [getattr(value, field) for field in timed_fields(type(value))]
     elif isinstance(value, list | tuple):
-        parts = value  # pyright: ignore[reportUnknownVariableType]
+        parts = cast("Iterable[Any]", value)
     for part in parts:
         if (found := out_of_bounds(part)) is not None:
             return found

@@ -57,6 +57,7 @@ TimeZone = Annotated[
 ]
 LocalTime = Annotated[datetime, Meta(tz=False, description="a local time", examples=["2026-12-24T13:00:00"])]
 Tags = Annotated[list[Word], Meta(max_length=64)]
+Roots = Annotated[list[FilePath], Meta(min_length=1, max_length=64)]  # absolute paths of folders
 
 
 class Disk(Value, frozen=True, kw_only=True):
@@ -146,6 +147,8 @@ class Exclusion(Value, frozen=True, kw_only=True):
 Exclusions = Annotated[list[Exclusion], Meta(max_length=100)]
 Expressions = Annotated[list[CronExpression], Meta(max_length=20)]
 Inclusions = Annotated[list[LocalTime], Meta(max_length=1000)]
+RetryAttempts = Annotated[int, Meta(ge=0, le=20)]
+RetryDelay = Annotated[int, Meta(ge=1, le=86_400)]  # seconds
 JitterSeconds = Annotated[int, Meta(ge=0, le=86_400)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]  # a hundred years: what lies before is out of the calendar's reach
 
@@ -235,8 +238,8 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     keep_monthly: Count | None = None
     keep_yearly: Count | None = None
     backup_type: BackupType = "auto"
-    retry_attempts: Annotated[int, Meta(ge=0, le=20)] = 0
-    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 30
+    retry_attempts: RetryAttempts = 0
+    retry_delay_seconds: RetryDelay = 30
     timeout_seconds: Positive | None = None
     execution_timeout_seconds: Positive | None = None
     start_deadline_seconds: Positive | None = None
@@ -254,8 +257,8 @@ class PolicyPatch(Value, frozen=True, kw_only=True):
     keep_monthly: Count | UnsetType | None = UNSET
     keep_yearly: Count | UnsetType | None = UNSET
     backup_type: BackupType | UnsetType = UNSET
-    retry_attempts: Annotated[int, Meta(ge=0, le=20)] | UnsetType = UNSET
-    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] | UnsetType = UNSET
+    retry_attempts: RetryAttempts | UnsetType = UNSET
+    retry_delay_seconds: RetryDelay | UnsetType = UNSET
     timeout_seconds: Positive | UnsetType | None = UNSET
     execution_timeout_seconds: Positive | UnsetType | None = UNSET
     start_deadline_seconds: Positive | UnsetType | None = UNSET
@@ -376,11 +379,16 @@ class Settings(Value, frozen=True, kw_only=True):
     """What holds for the whole engine. As they are here at version 0, before anybody has set anything.
 
     `max_concurrent_jobs`: backups in flight over all flows; None: no limit. `keep_days`: how long history is kept in
-    the tables; None: for ever.
+    the tables; None: for ever. `disk_roots`, `repository_roots`: the folders under which disks may be read and
+    repositories be; None: anywhere but in the system's and the engine's own. `block_devices`: whether disks may be
+    block devices.
     """
 
     max_concurrent_jobs: Positive | None = None
     keep_days: Days | None = None
+    disk_roots: Roots | None = None
+    repository_roots: Roots | None = None
+    block_devices: bool = False
     version: Count = 0
     updated_at: Instant | None = None
     updated_by: Text | None = None
@@ -391,6 +399,9 @@ class SettingsPatch(Value, frozen=True, kw_only=True):
 
     max_concurrent_jobs: Positive | UnsetType | None = UNSET
     keep_days: Days | UnsetType | None = UNSET
+    disk_roots: Roots | UnsetType | None = UNSET
+    repository_roots: Roots | UnsetType | None = UNSET
+    block_devices: bool | UnsetType = UNSET
 
 
 Definition = Vm | Group | Schedule | Repository | Policy | Flow

@@ -18,6 +18,9 @@ from schemas.definitions import (
     OverlapPolicy,
     Policy,
     Repository,
+    RetryAttempts,
+    RetryDelay,
+    Roots,
     Schedule,
     Setting,
     Settings,
@@ -290,7 +293,10 @@ class BackupEvent(ExecutionEvent, frozen=True, kw_only=True):
 
 
 class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.requested"):
-    """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references."""
+    """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references.
+
+    `disk_roots`, `repository_roots` and `block_devices` are the engine's settings when it was requested.
+    """
 
     vm_name: Text
     disks: Disks
@@ -299,11 +305,14 @@ class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.reques
     location: Text
     config: Annotated[dict[Text, Setting], Meta(max_length=64)]
     backup_type: BackupType
-    retry_attempts: Count
-    retry_delay_seconds: Count
+    retry_attempts: RetryAttempts
+    retry_delay_seconds: RetryDelay
     timeout_seconds: Positive | None
     requested_at: Instant
     round: Positive = 1  # how many times it has been requested, with this one
+    disk_roots: Roots | None = None
+    repository_roots: Roots | None = None
+    block_devices: bool = False
 
 
 class BackupAbandoned(BackupEvent, frozen=True, kw_only=True, tag="backup.abandoned"):
@@ -321,7 +330,7 @@ class BackupSkipped(BackupEvent, frozen=True, kw_only=True, tag="backup.skipped"
 class BackupOrphaned(BackupEvent, frozen=True, kw_only=True, tag="backup.orphaned"):
     """What attempts at a backup left in its repository counts for nothing and cannot be removed: `error` says why."""
 
-    error: str
+    error: Text
 
 
 class AttemptEvent(BackupEvent, frozen=True, kw_only=True):

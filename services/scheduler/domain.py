@@ -9,7 +9,6 @@ nor doubles it.
 from __future__ import annotations
 
 import heapq
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +22,8 @@ from services.catalogue import Catalogue
 from services.scheduler import calendar, deadlines
 from services.scheduler.backlog import Known, Stretch, outcomes
 from services.scheduler.deadlines import Deadlines
-from services.scheduler.versions import Versions
+from services.scheduler.versions import Versions, position
+from services.unusable import SetAside, Unfoldable
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,6 +49,8 @@ class State:
         self.versions = Versions()
         self.deadlines = Deadlines()
         self.horizon = horizon
+        self.set_aside = SetAside()
+        self.defined: dict[str, int] = {}  # by flow: where its definition is on the log
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an outcome on the log
         self.skipped: dict[str, set[datetime]] = {}  # by flow: later ones with an outcome, due by replaced definitions
         self._left: dict[str, list[Span]] = {}  # by flow: spans that have ended, while occurrences of them are due
@@ -93,10 +95,16 @@ class State:
 
     def _plan(self, flow_id: str) -> None:
         self._next.pop(flow_id, None)
-        at = self._first(flow_id)
+        (at,) = self.set_aside.decide(
+            [flow_id], self._first, sequence=self.defined_at, instead=lambda _flow_id, _reason: None
+        )
         if at is not None:
             self._next[flow_id] = at
             heapq.heappush(self._due, (at, flow_id))
+
+    def defined_at(self, flow_id: str) -> int:
+        """Return where on the log a flow's definition is."""
+        return self.defined.get(flow_id, 0)
 
     def _first(self, flow_id: str) -> datetime | None:
         """Return when a flow's first due occurrence fires: at the occurrence, later by the flow's jitter.
@@ -159,7 +167,7 @@ class State:
 
     def since(self, flow_id: str, span: Span) -> datetime:
         """Return the instant after which occurrences of a span have no outcome."""
-        return max(span.after, self.accounted.get(flow_id, self.horizon))
+        return max(span.after, self.horizon, self.accounted.get(flow_id, self.horizon))
 
     def leave(self, flow_id: str, before: Span | None, until: datetime) -> None:
         """Keep the span that ends now, when another one begins."""
@@ -186,18 +194,21 @@ def evolve(state: State, entry: Stored) -> State:
     match sent.data:
         case FlowDefined() as event:
             before, span = state.catalogue.flows.get(event.id), state.current(event.id)
-            state.versions.evolve_flow(event, before, entry.sequence, sent.time)
             state.catalogue.evolve(event)
+            state.versions.evolve_flow(event, before, entry.sequence, sent.time)
+            state.defined[event.id] = entry.sequence
             now = event.definition
             state.move(event.id, before.schedule_id if before else None, now.schedule_id if now else None)
             state.leave(event.id, span, sent.time)
         case ScheduleDefined() as event:
             spans = {flow_id: state.current(flow_id) for flow_id in state.flows_on(event.id)}
             before = state.catalogue.schedules.get(event.id)
-            state.versions.evolve_schedule(event, before, entry.sequence, sent.time)
             state.catalogue.evolve(event)
+            state.versions.evolve_schedule(event, before, entry.sequence, sent.time)
             for flow_id, span in spans.items():
                 state.leave(flow_id, span, sent.time)
+            if event.definition is not None and (reason := calendar.unreadable(event.definition)):
+                raise Unfoldable(f"schedule {event.definition.name!r} never fires: {reason}")
         case FlowDue() as event:
             if outdated(state, event, sent.decidedon):
                 state.skipped.setdefault(event.flow_id, set()).add(event.occurrence)
@@ -206,7 +217,7 @@ def evolve(state: State, entry: Stored) -> State:
                 _account(state, event.flow_id, event.occurrence)
         case FlowMissed() as event:
             # what a scheduler decided on times after a change that it had not seen does not count
-            changed_at = state.versions.changed_at(event.flow_id, event.schedule_id, _position(sent.decidedon))
+            changed_at = state.versions.changed_at(event.flow_id, event.schedule_id, position(sent.decidedon))
             _account(state, event.flow_id, event.last if changed_at is None else min(event.last, changed_at))
         case event if isinstance(event, Defined):
             state.catalogue.evolve(event)
@@ -229,13 +240,8 @@ def outdated(state: State, event: FlowDue, decidedon: str | None) -> bool:
         flow_id=event.flow_id,
         schedule_id=event.schedule_id,
         occurrence=event.occurrence,
-        decidedon=_position(decidedon),
+        decidedon=position(decidedon),
     )
-
-
-def _position(decidedon: str | None) -> int:
-    """Return the position that a decision was taken on; decisions of older code have none, and count."""
-    return sys.maxsize if decidedon is None else int(decidedon)
 
 
 def _account(state: State, flow_id: str, occurrence: datetime) -> None:
@@ -249,9 +255,10 @@ def _account(state: State, flow_id: str, occurrence: datetime) -> None:
 
 def decide(state: State, now: datetime) -> list[Sequence[TimeEvent]]:
     """Return what is to be emitted now, together for each flow: what is missed and due, and which deadlines passed."""
-    due: list[Sequence[TimeEvent]] = [
-        events for flow_id in state.due_flows(now) if (events := _outcomes(state, flow_id, now))
-    ]
+    of_flows = state.set_aside.decide(
+        state.due_flows(now), lambda flow_id: _outcomes(state, flow_id, now), sequence=state.defined_at
+    )
+    due: list[Sequence[TimeEvent]] = [events for events in of_flows if events]
     overdue: dict[str, list[TimeEvent]] = {}
     for event in state.deadlines.passed(now):
         overdue.setdefault(event.flow_id, []).append(event)

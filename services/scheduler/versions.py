@@ -6,6 +6,7 @@ the event came to the log. Whoever reads the event finds out by its `decidedon`,
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -13,11 +14,24 @@ from schemas.base import Value
 from schemas.definitions import Flow, Schedule
 from schemas.events import FlowDefined, ScheduleDefined
 from services.scheduler import calendar
+from services.unusable import Unfoldable
 
 KEPT = 16  # versions of one definition
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 D = TypeVar("D", Flow, Schedule)
+
+
+def position(decidedon: str | None) -> int:
+    """Return the position that a decision was taken on; decisions of older code have none, and count.
+
+    Raises `Unfoldable`.
+    """
+    if decidedon is None:
+        return sys.maxsize
+    if not (decidedon.isascii() and decidedon.isdecimal()):
+        raise Unfoldable(f"decidedon is {decidedon!r}: it is no position on the log")
+    return int(decidedon)
 
 
 class Version(Value, Generic[D], frozen=True):
