@@ -28,7 +28,7 @@ from api.commands import CommandClient
 from api.context import RequestContext
 from api.listener import Listener
 from api.readmodel.audit import recorded
-from api.readmodel.reader import ReadModel
+from api.readmodel.reader import ReadModel, TooMuch
 from api.resources import AppResources, Resources
 from api.routes import (
     audit,
@@ -106,6 +106,7 @@ def create_app(
             problems.Pending: problems.handle_pending,
             LogError: problems.handle_log_error,
             SQLAlchemyError: problems.handle_database_error,
+            TooMuch: problems.handle_too_much,
             HTTPException: problems.handle_http_exception,
             Exception: problems.handle_bug,
         },

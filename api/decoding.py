@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from litestar.typing import FieldDefinition
 from api.problems import ApiError, invalid
 from api.validation import FieldError, errors_in
 from schemas import secrets
+from schemas.bounds import beyond_bounds, out_of_bounds
 from schemas.definitions import SchedulePatch, ScheduleSpec
 from schemas.renamed import renamed
 
@@ -55,9 +57,17 @@ def decode(body: bytes, shape: Any) -> Any:
         decoded = msgspec.convert(value, shape)
     except msgspec.ValidationError:
         raise invalid(422, errors_in(value, shape)) from None
+    if beyond := list(_times_out_of_bounds(decoded)):
+        raise invalid(422, beyond)
     if found := list(secrets.found(decoded)):
         raise invalid(422, (FieldError(field=path, message=advice) for path, advice in found))
     return decoded
+
+
+def _times_out_of_bounds(decoded: Any) -> Iterator[FieldError]:
+    for field in msgspec.structs.fields(decoded) if isinstance(decoded, msgspec.Struct) else ():
+        if (found := out_of_bounds(getattr(decoded, field.name))) is not None:
+            yield FieldError(field=field.encode_name, message=beyond_bounds(found))
 
 
 def known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 from schemas import commands as c
 from schemas import events as e
 from schemas.base import Message, Value, tag_of
-from schemas.ids import instant
+from schemas.ids import derived, instant
 
 STREAM = "FLOWS"
 FAMILIES = ("command", "rejected", "catalog", "flow", "backup", "dead")
@@ -23,6 +23,8 @@ REPUBLISH_FROM, REPUBLISH_TO = "flow.*.*", "flow.{{wildcard(1)}}"
 
 CATALOG = "catalog.*.*"
 REQUESTS = "backup.requested.*"
+
+LONGEST_ID = 1024  # characters of an envelope's id: one that is derived from a long one is shortened to a digest
 
 Lifetime = Literal["forever", "activity", "progress"]
 
@@ -202,7 +204,8 @@ def id_of(message: Message, cause: str = "") -> str:
     template = _IDS.get(tag_of(message))
     if template is None:
         raise ValueError(f"a {tag_of(message)} has no id of its own")
-    return template.filled(message, cause)
+    text = template.filled(message, cause)
+    return text if len(text) <= LONGEST_ID else derived("message", text)
 
 
 def guard_at(subject: str) -> str:

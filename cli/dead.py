@@ -22,10 +22,11 @@ async def show(url: str, console: Console) -> None:
     """Print what is neither retried nor dismissed."""
     async with attached(url, NAME) as log:
         found = await _open(log)
-    for dead_letter in found.values():
-        place = f"{dead_letter.sequence:>7}  {dead_letter.service:<10}  {dead_letter.subject}"
-        print_line(console, f"{place}: {dead_letter.error}")
-    print_line(console, f"{len(found)} messages could not be used" if found else "every message could be used")
+    for one in found:
+        place = f"{one.sequence:>7}  {one.service:<10}  {one.reason:<9}  {one.subject}"
+        print_line(console, f"{place}: {one.error}")
+    count = len({one.sequence for one in found})
+    print_line(console, f"{count} messages could not be used" if found else "every message could be used")
 
 
 async def show_one(url: str, sequence: int, console: Console) -> None:
@@ -60,19 +61,20 @@ async def dismiss(url: str, sequence: int) -> None:
         await _settle(log, dead_letter, "dismissed")
 
 
-async def _open(log: Log) -> dict[int, DeadLettered]:
-    found: dict[int, DeadLettered] = {}
+async def _open(log: Log) -> list[DeadLettered]:
+    """Return what is not settled: one for each service that could not use a message."""
+    found: dict[int, dict[str, DeadLettered]] = {}  # by message, and service
     for entry in await log.read(["dead.*.*"]):
         data = entry.envelope.data if isinstance(entry, Stored) else None
         if isinstance(data, DeadLettered):
-            found[data.sequence] = data
+            found.setdefault(data.sequence, {})[data.service] = data
         elif isinstance(data, DeadSettled):
             found.pop(data.sequence, None)
-    return found
+    return [one for of_message in found.values() for one in of_message.values()]
 
 
 async def _one(log: Log, sequence: int) -> tuple[DeadLettered, Stored | Unreadable]:
-    dead_letter = (await _open(log)).get(sequence)
+    dead_letter = next((one for one in await _open(log) if one.sequence == sequence), None)
     if dead_letter is None:
         raise ValueError(f"message {sequence} is none of those that `flows dead list` shows")
     entries = await log.read([dead_letter.subject], after=sequence - 1, until=sequence)

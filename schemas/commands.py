@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import cast
+from typing import Annotated, cast
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from schemas.base import Id, Message, Priority, Prose, tag_of
+from schemas.base import MOST, Id, Instant, Integer, Message, Positive, Priority, Prose, tag_of
 from schemas.definitions import (
     Entity,
     FlowPatch,
@@ -41,7 +40,7 @@ class Create(Command, frozen=True, kw_only=True):
 class Change(Command, frozen=True, kw_only=True):
     """Change what is there. `if_version`: only if that is still its version."""
 
-    if_version: int | None = None
+    if_version: Integer | None = None
 
 
 class Update(Change, frozen=True, kw_only=True):
@@ -190,7 +189,7 @@ class DisableFlow(Disable, frozen=True, kw_only=True, tag="command.flow.disable"
 class SetFreeze(Command, frozen=True, kw_only=True, tag="command.freeze.set"):
     """No scheduled start anywhere until then."""
 
-    until: datetime
+    until: Instant
     reason: Prose
 
 
@@ -205,7 +204,7 @@ class UpdateSettings(Update, frozen=True, kw_only=True, tag="command.settings.up
 class PruneHistory(Command, frozen=True, kw_only=True, tag="command.history.prune"):
     """Delete the history of executions that ended before an instant from the tables."""
 
-    before: datetime
+    before: Instant
 
 
 # The executor decides these, not the registry.
@@ -225,7 +224,7 @@ class RetryExecution(Command, frozen=True, kw_only=True, tag="command.execution.
     """Run the flow of an execution again, over the VMs that failed in it or never started."""
 
     flow_id: Id
-    context_ids: list[Id]
+    context_ids: Annotated[list[Id], Meta(max_length=MOST)]
 
 
 class BackupVm(Command, frozen=True, kw_only=True, tag="command.backup.create"):
@@ -240,8 +239,8 @@ class CreateBackfill(Command, frozen=True, kw_only=True, tag="command.backfill.c
     """Execute past occurrences of a flow now. `id` is the backfill's."""
 
     flow_id: Id
-    occurrences: list[datetime]
-    max_concurrent: int = 1
+    occurrences: Annotated[list[Instant], Meta(max_length=MOST)]
+    max_concurrent: Positive = 1
 
 
 class CancelBackfill(Command, frozen=True, kw_only=True, tag="command.backfill.cancel"):

@@ -11,7 +11,22 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from schemas.base import Count, FilePath, Id, Labels, Name, Positive, Priority, Prose, Value, Word
+from schemas.base import (
+    MOST,
+    Count,
+    FilePath,
+    Id,
+    Instant,
+    Integer,
+    Labels,
+    Name,
+    Positive,
+    Priority,
+    Prose,
+    Text,
+    Value,
+    Word,
+)
 
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
 
@@ -31,7 +46,7 @@ EngineName = Annotated[
     str,
     Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)", description="the name of a backup engine", examples=["directory"]),
 ]
-Setting = Annotated[str, Meta(max_length=1024)] | int | float | bool
+Setting = Annotated[str, Meta(max_length=1024, pattern=r"^[^\x00]*$")] | Integer | float | bool
 
 CronExpression = Annotated[
     str,
@@ -53,6 +68,9 @@ class Disk(Value, frozen=True, kw_only=True):
 
 
 Disks = Annotated[list[Disk], Meta(max_length=256)]
+
+
+MOST_MEMBERS = 10_000  # of a group that is defined from now on; those on the log may have more
 
 
 class Member(Value, frozen=True, kw_only=True):
@@ -99,7 +117,7 @@ class GroupSpec(Value, frozen=True, kw_only=True):
     name: Name
     description: Prose = ""
     enabled: bool = True
-    members: list[Member] = []
+    members: Annotated[list[Member], Meta(max_length=MOST)] = []
 
 
 class GroupPatch(Value, frozen=True, kw_only=True):
@@ -128,6 +146,8 @@ class Exclusion(Value, frozen=True, kw_only=True):
 Exclusions = Annotated[list[Exclusion], Meta(max_length=100)]
 Expressions = Annotated[list[CronExpression], Meta(max_length=20)]
 Inclusions = Annotated[list[LocalTime], Meta(max_length=1000)]
+RetryAttempts = Annotated[int, Meta(ge=0, le=20)]
+RetryDelay = Annotated[int, Meta(ge=1, le=86_400)]  # seconds
 JitterSeconds = Annotated[int, Meta(ge=0, le=86_400)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]  # a hundred years: what lies before is out of the calendar's reach
 
@@ -217,8 +237,8 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     keep_monthly: Count | None = None
     keep_yearly: Count | None = None
     backup_type: BackupType = "auto"
-    retry_attempts: Annotated[int, Meta(ge=0, le=20)] = 0
-    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 30
+    retry_attempts: RetryAttempts = 0
+    retry_delay_seconds: RetryDelay = 30
     timeout_seconds: Positive | None = None
     execution_timeout_seconds: Positive | None = None
     start_deadline_seconds: Positive | None = None
@@ -236,8 +256,8 @@ class PolicyPatch(Value, frozen=True, kw_only=True):
     keep_monthly: Count | UnsetType | None = UNSET
     keep_yearly: Count | UnsetType | None = UNSET
     backup_type: BackupType | UnsetType = UNSET
-    retry_attempts: Annotated[int, Meta(ge=0, le=20)] | UnsetType = UNSET
-    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] | UnsetType = UNSET
+    retry_attempts: RetryAttempts | UnsetType = UNSET
+    retry_delay_seconds: RetryDelay | UnsetType = UNSET
     timeout_seconds: Positive | UnsetType | None = UNSET
     execution_timeout_seconds: Positive | UnsetType | None = UNSET
     start_deadline_seconds: Positive | UnsetType | None = UNSET
@@ -287,71 +307,71 @@ class Vm(VmSpec, frozen=True, kw_only=True):
     """A VM as the log has it. `id` is its `context_id`."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
 
 
 class Group(GroupSpec, frozen=True, kw_only=True):
     """A protection group as the log has it."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
 
 
 class Schedule(ScheduleSpec, frozen=True, kw_only=True):
     """A schedule as the log has it. Only occurrences after `armed_at` count: when its times last changed."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
-    armed_at: datetime
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
+    armed_at: Instant
 
 
 class Repository(RepositorySpec, frozen=True, kw_only=True):
     """A repository as the log has it."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
 
 
 class Policy(PolicySpec, frozen=True, kw_only=True):
     """A policy as the log has it."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
 
 
 class Flow(FlowSpec, frozen=True, kw_only=True):
     """A flow as the log has it. Only occurrences after `armed_at` count: when it last began to be scheduled."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
-    armed_at: datetime
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
+    armed_at: Instant
 
 
 class Freeze(Value, frozen=True, kw_only=True):
     """No scheduled start anywhere, from `since` until `until`; what runs goes on."""
 
-    since: datetime
-    until: datetime
+    since: Instant
+    until: Instant
     reason: Prose
-    created_by: str
+    created_by: Text
 
 
 class Settings(Value, frozen=True, kw_only=True):
@@ -363,9 +383,9 @@ class Settings(Value, frozen=True, kw_only=True):
 
     max_concurrent_jobs: Positive | None = None
     keep_days: Days | None = None
-    version: int = 0
-    updated_at: datetime | None = None
-    updated_by: str | None = None
+    version: Count = 0
+    updated_at: Instant | None = None
+    updated_by: Text | None = None
 
 
 class SettingsPatch(Value, frozen=True, kw_only=True):

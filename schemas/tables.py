@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 metadata = MetaData(
@@ -263,6 +264,8 @@ backup_jobs = Table(
     Index("ix_backup_jobs_last_good", "context_id", "status", "completed_at"),
 )
 
+DEFINITIONS = text("subject LIKE 'catalog.%'")  # events that are definitions; to be given as it is, for the index
+
 commands = Table(
     "commands",
     metadata,
@@ -291,6 +294,8 @@ events = Table(
     _id("correlation", index=True),
     Column("body", Text, nullable=False),
     Index("ix_events_key", "key", "sequence"),
+    # of definitions alone, which are few: what a definition was before a change
+    Index("ix_events_definitions", "subject", "sequence", sqlite_where=DEFINITIONS, postgresql_where=DEFINITIONS),
 )
 
 # what is on the log, to recognise its repetitions; kept when the rows are gone

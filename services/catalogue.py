@@ -25,6 +25,7 @@ from schemas.events import (
     FlowDefined,
     FreezeDefined,
     GroupDefined,
+    OfEngine,
     OfKind,
     PolicyDefined,
     RepositoryDefined,
@@ -32,6 +33,7 @@ from schemas.events import (
     SettingsDefined,
     VmDefined,
 )
+from services.unusable import Unfoldable
 
 D = TypeVar("D", bound=Definition)
 
@@ -77,8 +79,11 @@ class Catalogue:
         return self._names.get((kind, name))
 
     def evolve(self, event: CatalogEvent) -> None:
-        """Take in one `catalog.*` event."""
+        """Take in one `catalog.*` event. Raises `Unfoldable`, and changes nothing, for a definition with another id."""
         assert isinstance(event, Defined)
+        named = None if isinstance(event, OfEngine) or event.definition is None else event.definition.id
+        if named is not None and named != event.id:
+            raise Unfoldable(f"the definition of {defined_kind(event)} {event.id} is one of {named}")
         if isinstance(event, FreezeDefined):
             self.freeze, self.freeze_version = event.definition, event.version
             return
@@ -88,8 +93,8 @@ class Catalogue:
         kind = defined_kind(event)
         table = self.of(kind)
         previous = table.pop(event.id, None)
-        if previous is not None and not isinstance(previous, VmSpec):
-            self._names.pop((kind, name_of(previous)), None)
+        if previous is not None and self._names.get((kind, name_of(previous))) == event.id:
+            del self._names[kind, name_of(previous)]
         if event.definition is not None:
             table[event.id] = event.definition
             if not isinstance(event.definition, VmSpec):

@@ -5,6 +5,7 @@ The domain folds entries and returns what is due; everything that can go wrong b
 - A decision is guarded on the sequences that it was taken on. The guards know only what has been read.
 - After an append, nothing is decided until the appended messages have been read back.
 - After a refusal or an unknown outcome, all that is on the log is read before anything is decided again.
+- A message that cannot be folded or decided on is set aside as a dead letter, and the others go on.
 - A message that has expired no longer counts for a guard; then the guard follows the log down, and only then.
 """
 
@@ -21,14 +22,16 @@ from msgspec import structs
 
 from bus.appending import BATCH_LIMIT
 from bus.clock import Clock, now
-from bus.envelope import Entry, Envelope, envelope
+from bus.envelope import Entry, Envelope, envelope, fault_of
 from bus.errors import Conflict, TooLarge, Unavailable, Unknown
 from bus.log import Log
 from bus.reading import Page
 from bus.subjects import guard_at
 from bus.tasks import cancel_and_wait
 from schemas.events import Event
+from services.dead_letters import DeadLetters
 from services.decision import Batch, Decision
+from services.unusable import SetAside
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +46,10 @@ class Domain(Protocol):
 
     name: str
     reads: Sequence[str]  # subject filters: all that it decides on, and all that its guards cover
+    set_aside: SetAside  # what could not be folded or decided on: it becomes dead letters
 
     def evolve(self, entry: Entry) -> None:
-        """Take in one message of the log."""
+        """Take in one message of the log. One for which it raises is set aside."""
         ...
 
     def decide(self, at: datetime) -> Sequence[Batch]:
@@ -75,6 +79,7 @@ class Decider:
     ) -> None:
         self._log = log
         self._domain = domain
+        self._dead_letters = DeadLetters(log, domain.name)
         self._clock = clock
         self._before = before
         self._position = start
@@ -121,13 +126,15 @@ class Decider:
                 self._position = entry.sequence
                 self._folded += 1
                 self._guards[guard_at(entry.subject)] = entry.sequence
-                self._domain.evolve(entry)
+                self._domain.set_aside.fold(self._domain.evolve, [entry])
 
     async def _advance(self) -> float | None:
         """Append what is due; return the seconds to wait when nothing happens, None for ever."""
         self._folded = 0
         at = self._clock()
-        decided = self._domain.decide(at)
+        decided = [batch for batch in self._domain.decide(at) if self._is_readable(batch)]
+        if not await self._published():
+            return RETRY_PAUSE
         hold = await self._before(bool(decided)) if self._before is not None else None
         if hold is not None:
             return hold
@@ -200,6 +207,28 @@ class Decider:
                 await asyncio.sleep(RETRY_PAUSE)
             else:
                 return
+
+    async def _published(self) -> bool:
+        """Publish what was set aside; return whether all of it is on the log."""
+        try:
+            await self._dead_letters.publish_set_aside(self._domain.set_aside)
+        except (Unavailable, Unknown) as error:
+            log.warning("%s", error, extra={"action": "append_retry", "part": self._domain.name})
+            return False
+        return True
+
+    def _is_readable(self, batch: Batch) -> bool:
+        """Tell whether a batch can be read once it is on the log. One that cannot would be decided again for ever."""
+        for decision in batch:
+            if (fault := fault_of(self._envelope(decision))) is not None:
+                log.error(
+                    "%s would be unreadable: %s",
+                    decision.id,
+                    fault,
+                    extra={"action": "append_refused", "part": self._domain.name},
+                )
+                return False
+        return True
 
     def _envelope(self, decision: Decision) -> Envelope:
         return envelope(

@@ -44,7 +44,11 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     )
     yield finding(_settleable(folded, folded.wrong), "nothing ran while it was disabled")
     yield finding(
-        (f"no service can take in message {sequence:,}: {error}" for sequence, error in folded.unfolded.items()),
+        (
+            f"no service can take in message {sequence:,}: {error}"
+            for sequence, error in folded.unfolded.items()
+            if sequence not in folded.dead  # else it is set aside
+        ),
         "every message can be taken in",
     )
     yield await _checkpoint(log, folded)

@@ -30,6 +30,7 @@ class Executor:
 
     def __init__(self) -> None:
         self._state = State()
+        self.set_aside = self._state.set_aside
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the executor follows
@@ -41,8 +42,7 @@ class Executor:
             versions = await log.read(CALENDARS, until=start)
             known = {entry.sequence for entry in versions}
             others = [entry for entry in await log.latest([CATALOG], until=start) if entry.sequence not in known]
-            for entry in sorted([*versions, *others], key=lambda entry: entry.sequence):
-                self.evolve(entry)
+            self.set_aside.fold(self.evolve, sorted([*versions, *others], key=lambda entry: entry.sequence))
         self._decider = Decider(log, self, start=start, before=self._save)
 
     async def run(self) -> None:

@@ -95,7 +95,8 @@ class Execution:
         """Take in a part of the plan."""
         if planned.part not in self.parts:
             self.parts.add(planned.part)
-            self.waiting.update({backup.backup_id: backup for backup in planned.backups})
+            known = self.in_flight.keys() | self.ended.keys()
+            self.waiting.update({one.backup_id: one for one in planned.backups if one.backup_id not in known})
 
     def cancel(self, event: FlowCancelling, sent: Envelope) -> None:
         """Take in that it, or one VM of it, is to stop. The first stop counts."""

@@ -7,7 +7,7 @@ the state folded up to that position must give the same decision.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from bus.envelope import Stored
 from bus.subjects import matches
@@ -62,7 +62,7 @@ def replay(entries: Sequence[Stored], *, complete: bool = True) -> Iterator[Repl
             position = positions.pop()
             yield from _compare(state, position, taken_on[position], limited)
         if _is_read(entry.subject):
-            evolve(state, entry)
+            state.set_aside.fold(partial(evolve, state), [entry])
     while positions:
         position = positions.pop()
         yield from _compare(state, position, taken_on[position], limited)

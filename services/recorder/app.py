@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Sequence
 
 from sqlalchemy.exc import DBAPIError
 
-from bus.envelope import Entry, Envelope, Stored, envelope
-from bus.errors import Conflict
+from bus.envelope import Entry
 from bus.log import Log
-from bus.subjects import id_of
-from schemas.events import DeadLettered
+from services.dead_letters import DeadLetters
 from services.hosting import Subscribe
-from services.recorder.changes import DeadLetter
 from services.recorder.store import Store
-
-log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -30,7 +23,7 @@ class Recorder:
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the recorder follows
-        self._dead_letters = DeadLetters(log)
+        self._dead_letters = DeadLetters(log, self.name)
         self._log = log
         self._stream = await log.identity()
         try:
@@ -58,66 +51,6 @@ class Recorder:
                 "is missing: see to the database (is its disk full?), and start the recorder again"
             ) from error
         self._position = position
-
-
-class DeadLetters:
-    """Publishes dead letters: each is on the log once, however many recorders there are and wherever they end.
-
-    Those that are on the log are read, and each further one is appended with the sequence that they were read up to.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._published: dict[str, set[int]] = {}  # by subject: the messages that have one
-        self._guards: dict[str, int] = {}
-
-    async def publish(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Append dead letters. A dead letter that cannot be used has none of its own: that would never end."""
-        for one in dead_letters:
-            if one.entry.subject.startswith("dead."):
-                continue
-            event = _event(one)
-            subject = event.type
-            if subject not in self._published:
-                self._published[subject] = set()
-                await self._read(subject)
-            while one.entry.sequence not in self._published[subject]:
-                await self._append(subject, event, one)
-
-    async def _append(self, subject: str, event: Envelope, one: DeadLetter) -> None:
-        try:
-            self._guards[subject] = await self._log.append([event], expect={subject: self._guards[subject]})
-        except Conflict:  # another recorder has appended one, or what was there has expired
-            await self._read(subject)
-            return
-        self._published[subject].add(one.entry.sequence)
-        log.warning(
-            "message %d on %s is %s: %s",
-            one.entry.sequence,
-            one.entry.subject,
-            one.reason,
-            one.error,
-            extra={"action": "dead_letter", "sequence": one.entry.sequence},
-        )
-
-    async def _read(self, subject: str) -> None:
-        """Read the dead letters that have been appended since the last read."""
-        guard = await self._log.last_sequence(subject)
-        for entry in await self._log.read([subject], after=self._guards.get(subject, 0), until=guard):
-            if isinstance(entry, Stored) and isinstance(entry.envelope.data, DeadLettered):
-                self._published[subject].add(entry.envelope.data.sequence)
-        self._guards[subject] = guard
-
-
-def _event(one: DeadLetter) -> Envelope:
-    dead = DeadLettered(
-        service=Recorder.name,
-        reason=one.reason,
-        sequence=one.entry.sequence,
-        subject=one.entry.subject,
-        error=one.error,
-    )
-    return envelope(dead, id=id_of(dead), source=Recorder.name, time=one.entry.stored_at)
 
 
 async def _uncancelled(work: object) -> None:

@@ -6,18 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Table
 
-from bus.envelope import Entry
-from schemas.base import Value
 from schemas.events import DeadReason, ExecutionEvent
 from services.recorder.known import KnownExecution, KnownRows, Row, misfit
-
-
-class DeadLetter(Value, frozen=True, kw_only=True):
-    """A message that changes no row but its own in `events`, and why."""
-
-    entry: Entry
-    reason: DeadReason
-    error: str
+from services.unusable import DeadLetter
 
 
 class Unprojectable(Exception):

@@ -26,11 +26,12 @@ from schemas.events import (
     Rejected,
 )
 from services.recorder.backups import project_backup
-from services.recorder.changes import Changes, DeadLetter, Unprojectable
+from services.recorder.changes import Changes, Unprojectable
 from services.recorder.commands import project_command, record_outcome
 from services.recorder.definitions import project_definition
 from services.recorder.executions import project_completion, project_plan, project_skip, project_start
 from services.recorder.known import KnownRows, Row, bounded, clipped
+from services.unusable import DeadLetter
 
 
 def batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:

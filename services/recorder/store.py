@@ -20,9 +20,10 @@ from bus.subjects import STREAM
 from schemas import tables as t
 from schemas.ids import AD_HOC
 from services import database
-from services.recorder.changes import Changes, DeadLetter
+from services.recorder.changes import Changes
 from services.recorder.known import KnownExecution, KnownRows, Row, Subjects
 from services.recorder.projection import batches, project, refuse
+from services.unusable import DeadLetter, reason_of
 
 MOST_KEYS = 500  # ids in one IN (…)
 
@@ -99,7 +100,7 @@ class Tables:
                 return  # another recorder on these tables was faster
             try:
                 if refused is None:
-                    changes = project(entries, await _known(connection, Subjects(entries)))
+                    changes = _projected(entries, await _known(connection, Subjects(entries)))
                 else:
                     changes = refuse(entries[0], refused)
                 await _write(connection, changes)
@@ -118,6 +119,14 @@ class Tables:
 
 class _Refused(Exception):
     """The database refuses some message of a batch."""
+
+
+def _projected(entries: Sequence[Entry], known: KnownRows) -> Changes:
+    """Return what entries change. Raises `_Refused` when one of them cannot be projected, for whatever reason."""
+    try:
+        return project(entries, known)
+    except Exception as error:
+        raise _Refused(f"it cannot be projected: {reason_of(error)}") from error
 
 
 def _of_message(error: Exception) -> bool:

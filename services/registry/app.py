@@ -23,14 +23,14 @@ class Registry:
 
     def __init__(self) -> None:
         self._state = State()
+        self.set_aside = self._state.set_aside
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the registry follows
         self._checkpoints = Checkpoints(log, self.name)
         start, self._state.processed = await self._checkpoints.load()
         if start:
-            for entry in await log.latest([CATALOG], until=start):
-                evolve(self._state, entry)
+            self.set_aside.fold(self.evolve, await log.latest([CATALOG], until=start))
         self._decider = Decider(log, self, start=start, before=self._save)
 
     async def run(self) -> None:

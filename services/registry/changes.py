@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import UNSET, UnsetType, structs
 from schemas import commands as c
 from schemas.definitions import (
     CALENDAR_FIELDS,
+    MOST_MEMBERS,
     Definition,
     Flow,
     FlowSpec,
@@ -43,10 +45,12 @@ from schemas.events import (
 from schemas.ids import ENGINE, instant
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
-from services.scheduler import calendar
+from services.scheduler import validation
 from services.worker.engines import registration
 
+LONGEST_FREEZE = timedelta(days=366)
 LARGEST = 7 * 1024 * 1024  # bytes of one definition: it has to fit into one message of the log
+LAST_VERSION = 2_147_483_647
 
 D = TypeVar("D", bound=Definition)
 
@@ -80,11 +84,13 @@ def changes(catalogue: Catalogue, command: c.Command, *, actor: str, time: datet
 
 
 def _check_size(events: Sequence[Defined]) -> None:
-    """Raise when a change does not fit into one atomic batch of messages."""
+    """Raise when a change does not fit into one atomic batch of messages, or a definition into its message."""
     if len(events) > LIMIT:
         reason = f"it would change {len(events)} definitions at once; at most {LIMIT} can change together"
         raise _Refusal("invalid", reason)
     for event in events:
+        if event.version > LAST_VERSION:
+            raise _Refusal("conflict", f"{event.id!r} is at its last version: nothing can come after it")
         if (size := len(_encoder.encode(event))) > LARGEST:
             raise _Refusal("invalid", f"the definition has {size:,} bytes; at most {LARGEST:,} fit into one")
 
@@ -113,6 +119,9 @@ def _frozen(catalogue: Catalogue, command: c.SetFreeze | c.LiftFreeze, actor: st
         return FreezeDefined(id=ENGINE, version=version, definition=None)
     if command.until <= time:
         raise _Refusal("invalid", f"{instant(command.until)} has passed already", "until")
+    if command.until - time > LONGEST_FREEZE:
+        last = instant(time + LONGEST_FREEZE)
+        raise _Refusal("invalid", f"a freeze is at most {LONGEST_FREEZE.days} days long: until {last}", "until")
     freeze = Freeze(since=time, until=command.until, reason=command.reason, created_by=actor)
     return FreezeDefined(id=ENGINE, version=version, definition=freeze)
 
@@ -138,7 +147,7 @@ def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, tim
         command, c.CreateVm | c.CreateGroup | c.CreateSchedule | c.CreateRepository | c.CreatePolicy | c.CreateFlow
     )
     born = _born(command.spec, command.id, actor, time)
-    _check(catalogue, kind, born)
+    _check(catalogue, kind, born, None, time)
     return defined(born)
 
 
@@ -201,7 +210,7 @@ def _change(
             raise TypeError(f"{command!r} is not about a definition")
     if changed == current:
         return [defined(current)]  # emitted again, so that the command has its outcome on the log
-    _check(catalogue, kind, changed)
+    _check(catalogue, kind, changed, current, time)
     return [defined(_revised(current, changed, time))]
 
 
@@ -272,8 +281,13 @@ def _delete(
     return [*events, tombstone(kind, current.id, current.version + 1)]
 
 
-def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
-    """Raise when a definition contradicts the catalogue or itself."""
+def _check(
+    catalogue: Catalogue, kind: Kind, definition: Definition, current: Definition | None, time: datetime
+) -> None:
+    """Raise when a definition contradicts the catalogue or itself. `current`: as it is now, None when it is new.
+
+    What is as it is now from before a rule may stay so: it can still be renamed or disabled.
+    """
     holder = catalogue.named(kind, name_of(definition))
     if holder is not None and holder != definition.id:
         raise _Refusal("conflict", f"the name {name_of(definition)!r} is taken by another {kind}", "name")
@@ -286,18 +300,34 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
                         "invalid", f"the path {disk.path!r} of disk {disk.disk_id!r} is not absolute", "disks"
                     )
         case Group():
-            _unique([member.context_id for member in definition.members], "members", "VM")
-            for member in definition.members:
-                _known(catalogue, "vm", member.context_id, "context_id")
+            _check_group(catalogue, definition, current)
         case Schedule():
-            if error := calendar.validate(definition):
-                raise _Refusal("invalid", error.reason, error.field)
+            _check_schedule(definition, current, time)
         case Repository():
             _check_repository(catalogue, definition)
         case Flow():
             _check_flow(catalogue, definition)
         case Policy():
             pass
+
+
+def _check_group(catalogue: Catalogue, group: Group, current: Definition | None) -> None:
+    before = len(current.members) if isinstance(current, Group) else 0
+    if len(group.members) > max(before, MOST_MEMBERS):
+        reason = f"it would have {len(group.members):,} members; a group has at most {MOST_MEMBERS:,}"
+        raise _Refusal("invalid", reason, "members")
+    _unique([member.context_id for member in group.members], "members", "VM")
+    for member in group.members:
+        _known(catalogue, "vm", member.context_id, "context_id")
+
+
+def _check_schedule(schedule: Schedule, current: Definition | None, time: datetime) -> None:
+    if current is not None and all(getattr(current, field) == getattr(schedule, field) for field in CALENDAR_FIELDS):
+        return
+    if error := validation.validate(schedule):
+        raise _Refusal("invalid", error.reason, error.field)
+    if error := validation.never_fires(schedule, time):
+        raise _Refusal("invalid", f"it would never fire: {error.reason}", error.field)
 
 
 def _check_repository(catalogue: Catalogue, repository: Repository) -> None:
@@ -331,5 +361,5 @@ def _known(catalogue: Catalogue, kind: Kind, id: str, field: str) -> None:  # no
 
 
 def _unique(ids: list[str], field: str, what: str) -> None:
-    if twice := {id_ for id_ in ids if ids.count(id_) > 1} if len(set(ids)) < len(ids) else set[str]():
+    if twice := [id_ for id_, times in Counter(ids).items() if times > 1]:
         raise _Refusal("invalid", f"{what} {min(twice)!r} is named twice", field)

@@ -6,18 +6,21 @@ same command, whichever is first, and a command that is repeated, whatever its a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import cast, get_args
 
 from bus.envelope import Entry, Envelope, Stored
 from bus.subjects import CATALOG
 from schemas.base import Value, tag_of
-from schemas.commands import DEFINITION_COMMANDS, Command
+from schemas.commands import DEFINITION_COMMANDS, Command, entity_of, verb_of
 from schemas.definitions import Kind
 from schemas.events import Defined, Rejected
 from services.catalogue import Catalogue
 from services.decision import Batch, Decision
 from services.processed import ProcessedIds
 from services.registry.changes import changes
+from services.unusable import SetAside
 
 READS = (
     CATALOG,
@@ -40,6 +43,7 @@ class State:
         self.catalogue = Catalogue()
         self.pending: dict[str, PendingCommand] = {}  # by command, in the order of the log
         self.processed = ProcessedIds()
+        self.set_aside = SetAside()
 
     @property
     def oldest(self) -> int | None:
@@ -56,12 +60,25 @@ def evolve(state: State, entry: Entry) -> State:
         if sent.id not in state.processed and sent.id not in state.pending:
             state.pending[sent.id] = PendingCommand(sequence=entry.sequence, sent=sent)
     elif isinstance(sent.data, Defined | Rejected):
-        if isinstance(sent.data, Defined):
-            state.catalogue.evolve(sent.data)
         if sent.causationid is not None:
             state.pending.pop(sent.causationid, None)
             state.processed.add(sent.causationid, entry.sequence)
+        if isinstance(sent.data, Defined):
+            state.catalogue.evolve(sent.data)
     return state
+
+
+def _events(catalogue: Catalogue, pending: PendingCommand) -> Sequence[Defined | Rejected]:
+    sent = pending.sent
+    command = cast("Command", sent.data)
+    outcome = changes(catalogue, command, actor=sent.actor or "unknown", time=sent.time)
+    return [outcome] if isinstance(outcome, Rejected) else outcome
+
+
+def _undecidable(pending: PendingCommand, reason: str) -> Sequence[Defined | Rejected]:
+    command = cast("Command", pending.sent.data)
+    reason = f"it cannot be decided: {reason}"
+    return [Rejected(entity=entity_of(command), verb=verb_of(command), id=command.id, code="invalid", reason=reason)]
 
 
 def decide(state: State) -> list[Batch]:
@@ -70,9 +87,9 @@ def decide(state: State) -> list[Batch]:
     undo: list[Defined] = []
     for id_, pending in state.pending.items():
         sent = pending.sent
-        actor = sent.actor or "unknown"
-        outcome = changes(state.catalogue, cast("Command", sent.data), actor=actor, time=sent.time)
-        events = [outcome] if isinstance(outcome, Rejected) else outcome
+        (events,) = state.set_aside.decide(
+            [pending], partial(_events, state.catalogue), sequence=lambda one: one.sequence, instead=_undecidable
+        )
         for event in events:
             if isinstance(event, Defined):
                 undo.append(state.catalogue.undoing(event))

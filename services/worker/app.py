@@ -79,7 +79,7 @@ class Worker:
 
     async def run(self) -> None:
         """Follow what all workers report, and let them know that this one lives."""
-        parts = (self._history.follow(self._heed), *self._presence.parts())
+        parts = (self._history.follow(self._stop_runs), *self._presence.parts())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -92,8 +92,8 @@ class Worker:
                 run.stop()
             await cancel_and_wait(*tasks)
 
-    def _heed(self) -> None:
-        """Stop what the log says is lost, or is to stop."""
+    def _stop_runs(self) -> None:
+        """Stop the runs that are lost or are to stop, by what was just read of the log."""
         attempts = self._history.attempts
         for run in self._held.values():
             run.lost = run.lost or run.lost_by(self._id, attempts)

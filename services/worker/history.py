@@ -43,7 +43,7 @@ class History:
             self.wake()
 
     def wake(self) -> None:
-        """Have those who wait look again."""
+        """Wake those who wait for the position to move."""
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 

@@ -7,7 +7,9 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 
+from bus.envelope import fault_of
 from bus.errors import Unavailable, Unknown
+from schemas.base import brief
 from schemas.events import (
     AttemptEvent,
     BackupCancelled,
@@ -112,13 +114,16 @@ class Runner:
         except Exception as error:
             log.exception("engine %s failed", request.engine, extra={"action": "engine_bug"})
             return _failure(run, f"the engine {request.engine!r} failed: {type(error).__name__}: {error}")
-        return BackupCompleted.of(
+        completed = BackupCompleted.of(
             request,
             attempt=run.attempt,
             bytes_read=result.bytes_read,
             bytes_transferred=result.bytes_transferred,
             snapshot_ref=result.snapshot_ref,
         )
+        if fault := fault_of(self._reports.envelope(run, completed)):  # it would be nobody's end
+            return _failure(run, f"the engine {request.engine!r} returned what cannot be reported: {fault}")
+        return completed
 
     async def _backup(self, run: Run, queue: asyncio.Queue[Progress]) -> Result:
         request = run.request
@@ -166,12 +171,12 @@ class Runner:
                 extra={"action": "discard_failed", "backup_id": request.backup_id},
             )
             with suppress(Unavailable, Unknown):
-                await self._reports.report(run, BackupOrphaned.of(request, error=str(error)))
+                await self._reports.report(run, BackupOrphaned.of(request, error=brief(str(error))))
 
 
 def _failure(run: Run, error: str) -> BackupRetrying | BackupFailed:
     """Return what a failed attempt is: one of several, or the last."""
-    request, attempt = run.request, run.attempt
+    request, attempt, error = run.request, run.attempt, brief(error)
     if attempt <= request.retry_attempts:
         return BackupRetrying.of(request, attempt=attempt, error=error, delay_seconds=request.retry_delay_seconds)
     return BackupFailed.of(request, attempt=attempt, error=error)

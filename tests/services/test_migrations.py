@@ -28,7 +28,7 @@ from tests.services.recorder.test_projection import (
 )
 from tests.support import engine_settings, history, schedule, vm
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
 
 
 def run(url: str, *statements: str) -> list[Any]:

@@ -15,10 +15,11 @@ from bus.errors import ForeignStream
 from bus.log import Identity
 from schemas import tables as t
 from schemas.ids import AD_HOC
-from services.recorder.changes import Changes, DeadLetter
+from services.recorder.changes import Changes
 from services.recorder.known import KnownExecution, KnownRows, Row, Subjects
 from services.recorder.projection import project, refuse
 from services.recorder.store import Publish, publish_nothing
+from services.unusable import DeadLetter
 
 Key = tuple[Any, ...]
 DEFAULTS: dict[str, Row] = {

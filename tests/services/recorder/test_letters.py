@@ -17,8 +17,8 @@ from bus.log import Identity
 from schemas import tables as t
 from schemas.events import DeadLettered
 from services.recorder.app import Recorder
-from services.recorder.changes import DeadLetter
 from services.recorder.store import Publish, Tables
+from services.unusable import DeadLetter
 from tests.services.conftest import Engine
 from tests.services.recorder.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, STARTED
 from tests.support import sent

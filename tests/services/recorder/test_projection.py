@@ -38,8 +38,8 @@ from schemas.events import (
 )
 from schemas.ids import ENGINE
 from services import database
-from services.recorder.changes import DeadLetter
 from services.recorder.store import Tables as Store
+from services.unusable import DeadLetter
 from tests.support import T0, due, engine_settings, flow, group, history, repository, sent, stored, vm
 
 STREAM = Identity(created="then", last_sequence=1_000_000)

@@ -14,9 +14,9 @@ from bus.envelope import Stored
 from bus.log import Identity
 from schemas import tables as t
 from services import database
-from services.recorder.changes import DeadLetter
 from services.recorder.comparison import differences
 from services.recorder.store import Publish, Tables, publish_nothing
+from services.unusable import DeadLetter
 from tests.databases import new_database
 from tests.services.story import story
 

@@ -16,7 +16,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from schemas.definitions import ScheduleSpec
-from services.scheduler.calendar import annotated, occurrences, validate
+from services.scheduler.calendar import annotated, occurrences
+from services.scheduler.validation import validate
 
 ZONES = [
     *("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Africa/Cairo"),
