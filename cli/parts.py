@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from cli.settings import own_files
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
     from services.hosting import Service
 
 
-def registry(_: Settings) -> Service:
+def registry(settings: Settings) -> Service:
     from services.registry.app import Registry
 
-    return Registry()
+    return Registry(own=own_files(settings))
 
 
 def scheduler(_: Settings) -> Service:
@@ -38,7 +40,7 @@ def executor(_: Settings) -> Service:
 def worker(settings: Settings) -> Service:
     from services.worker.app import Worker
 
-    return Worker(slots=settings.worker_slots)
+    return Worker(slots=settings.worker_slots, own=own_files(settings))
 
 
 def recorder(settings: Settings) -> Service:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bus import process
 from bus.server import Server
-from cli import demo
+from cli import demo, privacy
 from cli.parts import NAMES
 from cli.settings import Settings, as_environment
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
@@ -43,6 +43,7 @@ def up(
         folder.mkdir(parents=True, exist_ok=True)
         server = Server(folder, port=nats_port, program=nats_server)
         server.lock()
+        privacy.tighten(folder)
         children: list[Child] = []
         try:
             check_port(host, port)
@@ -55,6 +56,7 @@ def up(
                 host=host,
                 port=port,
                 worker_slots=worker_slots,
+                data_folder=folder,
             )
             bring_up_to_date(settings.database_url)
             log_server = LogServer(server)

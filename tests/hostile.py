@@ -71,7 +71,7 @@ class Generator:
     def _subject(self, template: str, data: dict[str, Any]) -> str:
         subject = re.sub(r"\{(\w+)\}", lambda field: str(data[field[1]]), template)
         subject = subject if subject.count(".") == 2 else f"{subject}.{data.get('id', 'nowhere')}"
-        return ".".join(re.sub(r"[^A-Za-z0-9_-]", "_", token) or "_" for token in subject.split(".")[:3])
+        return ".".join(re.sub(r"[^A-Za-z0-9_-]", "_", token)[:64] or "_" for token in subject.split(".")[:3])
 
     def _one(self, values: Sequence[Any]) -> Any:
         return self._random.choice(values)

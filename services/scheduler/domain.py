@@ -255,10 +255,10 @@ def _account(state: State, flow_id: str, occurrence: datetime) -> None:
 
 def decide(state: State, now: datetime) -> list[Sequence[TimeEvent]]:
     """Return what is to be emitted now, together for each flow: what is missed and due, and which deadlines passed."""
-    outcomes = state.set_aside.decide(
+    of_flows = state.set_aside.decide(
         state.due_flows(now), lambda flow_id: _outcomes(state, flow_id, now), sequence=state.defined_at
     )
-    due: list[Sequence[TimeEvent]] = [events for events in outcomes if events]
+    due: list[Sequence[TimeEvent]] = [events for events in of_flows if events]
     overdue: dict[str, list[TimeEvent]] = {}
     for event in state.deadlines.passed(now):
         overdue.setdefault(event.flow_id, []).append(event)

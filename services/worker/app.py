@@ -12,7 +12,7 @@ certain by reading back what it has reported.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from bus.clock import Clock, now
@@ -35,7 +35,10 @@ from services.worker.runner import Runner
 
 
 class Worker:
-    """Runs one backup engine for each VM, `slots` at a time. `worker_id` is its own among all that run at once."""
+    """Runs one backup engine for each VM, `slots` at a time. `worker_id` is its own among all that run at once.
+
+    `own`: folders and files of the engine, which are nobody's disk.
+    """
 
     name = "worker"
 
@@ -46,9 +49,10 @@ class Worker:
         engines: Mapping[str, Engine] | None = None,
         clock: Clock = now,
         worker_id: str | None = None,
+        own: Sequence[str] = (),
     ) -> None:
         self._slots = slots
-        self._engines = load() if engines is None else engines
+        self._engines = load(own) if engines is None else engines
         self._clock = clock
         self._id = worker_id or worker_name()
         self._held: dict[str, Run] = {}  # by backup
