@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from litestar import Litestar
 
     from cli.settings import Settings
+    from services.heartbeat import Process
     from services.hosting import Service
 
 
@@ -60,7 +61,9 @@ SERVICES: dict[str, Callable[[Settings], Service]] = {
 NAMES = ("api", *SERVICES)
 
 
-def api(settings: Settings, *, on_lost: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> Litestar:
+def api(
+    settings: Settings, process: Process, *, on_lost: Callable[[], Awaitable[None]], stopping: asyncio.Event
+) -> Litestar:
     """Build the HTTP API. `on_lost`: its connection to the log has ended; `stopping` ends its endless responses."""
     from api.app import create_app
     from api.auth import Tokens
@@ -71,6 +74,7 @@ def api(settings: Settings, *, on_lost: Callable[[], Awaitable[None]], stopping:
         nats_url=settings.nats_url,
         database_url=_database(settings),
         tokens=Tokens.from_file(settings.admin_token_file),
+        process=process,
         on_lost=on_lost,
         stopping=stopping,
     )

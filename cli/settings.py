@@ -11,6 +11,8 @@ import msgspec
 from schemas.base import Value
 from schemas.definitions import SettingsPatch
 
+# systemd's, for one process alone: empty for those that it starts
+NOBODY = {"NOTIFY_SOCKET": "", "WATCHDOG_USEC": "", "WATCHDOG_PID": ""}
 # of the engine's settings, which are on the log: these seed them
 VARIABLES = {
     "max_concurrent_jobs": "FLOWS_MAX_CONCURRENT_JOBS",
@@ -23,11 +25,19 @@ ROOTS = ("disk_roots", "repository_roots")
 Seed = int | list[str]
 
 
+class Watchdog(Value, frozen=True, kw_only=True):
+    """What a supervisor expects: signs of life at the socket `address`, every few of `seconds` (None: no limit)."""
+
+    address: str = ""
+    seconds: float | None = None
+
+
 class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
-    `seeds`: what the environment says of the engine's own settings, which are on the log.
+    `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
+    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -40,6 +50,9 @@ class Settings(Value, frozen=True, kw_only=True):
     seeds: Mapping[str, Seed] = {}
     replicas: int | None = None
     placement_tags: tuple[str, ...] = ()
+    instance: str | None = None
+    restarts: int = 0
+    watchdog: Watchdog = Watchdog()
 
 
 def from_environment() -> Settings:
@@ -57,7 +70,15 @@ def from_environment() -> Settings:
         seeds={name: value for name, variable in VARIABLES.items() if (value := _seed(name, variable)) is not None},
         replicas=_number("FLOWS_REPLICAS", None),
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
+        instance=os.environ.get("FLOWS_INSTANCE") or None,
+        restarts=_number("FLOWS_RESTARTS", None) or 0,
+        watchdog=_watchdog(),
     )
+
+
+def as_environment_of_child(instance: str, restarts: int, watchdog: dict[str, str]) -> dict[str, str]:
+    """Return the variables that tell a child what its supervisor calls it, knows of it, and expects of it."""
+    return {"FLOWS_INSTANCE": instance, "FLOWS_RESTARTS": str(restarts) if restarts else "", **NOBODY, **watchdog}
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
@@ -80,6 +101,13 @@ def own_files(settings: Settings) -> list[str]:
     if scheme.startswith("sqlite") and database:
         own += [f"{database}{suffix}" for suffix in ("", "-wal", "-shm")]
     return own
+
+
+def _watchdog() -> Watchdog:
+    """Return what the process that has started this one expects, if it expects anything."""
+    limit, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    meant = limit.isdigit() and process in {"", str(os.getpid())}
+    return Watchdog(address=os.environ.get("NOTIFY_SOCKET", ""), seconds=int(limit) / 1e6 if meant else None)
 
 
 def _seed(name: str, variable: str) -> Seed | None:

@@ -34,6 +34,10 @@ class Registry:
             self.set_aside.fold(self.evolve, await log.latest([CATALOG], until=start))
         self._decider = Decider(log, self, start=start, before=self._save)
 
+    @property
+    def position(self) -> int:
+        return self._decider.position
+
     async def run(self) -> None:
         await self._decider.run()
 

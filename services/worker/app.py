@@ -27,7 +27,7 @@ from services.consuming import Ack, Delivery, Nack, Outcome
 from services.hosting import Subscribe
 from services.worker.engines.engine import Engine
 from services.worker.engines.loading import load
-from services.worker.history import History
+from services.worker.history import READS, History
 from services.worker.presence import Presence
 from services.worker.reports import Reports
 from services.worker.run import Run, Stopping
@@ -41,6 +41,7 @@ class Worker:
     """
 
     name = "worker"
+    reads: Sequence[str] = READS
 
     def __init__(
         self,
@@ -80,6 +81,10 @@ class Worker:
             stopping=self._stopping,
         )
         subscribe(WORKER_QUEUE, self.handle, slots=self._slots)
+
+    @property
+    def position(self) -> int:
+        return self._history.position
 
     async def run(self) -> None:
         """Follow what all workers report, and let them know that this one lives."""
