@@ -10,9 +10,9 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.problems import ApiError, errors
 from api.readmodel.reader import Page
-from api.validation import FieldError, bounded
+from api.validation import FieldError
 from schemas.base import Value
-from schemas.bounds import beyond_bounds
+from schemas.bounds import beyond_bounds, out_of_bounds
 
 Limit = FromQuery[Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]]
 Offset = FromQuery[Annotated[int, QueryParameter(ge=0, le=2_147_483_647, description="how many to pass over")]]
@@ -49,8 +49,11 @@ def tagged(body: T, version: int, status_code: int = 200, headers: dict[str, str
     return Response(body, status_code=status_code, headers={"ETag": f'"{version}"', **(headers or {})})
 
 
-def moment(name: str, text: str | None) -> datetime | None:
-    """Return the instant that a parameter names; without a zone it is UTC. Raises 422."""
+def moment(name: str, text: str | None, *, bounded: bool = False) -> datetime | None:
+    """Return the instant that a parameter names; without a zone it is UTC. Raises 422.
+
+    `bounded`: it is one to reckon with, so its year has bounds; what a list is filtered by needs none.
+    """
     if text is None:
         return None
     try:
@@ -58,8 +61,7 @@ def moment(name: str, text: str | None) -> datetime | None:
         at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         message = f"{text!r} is no date and time"
-    else:
-        if bounded(at):
-            return at
-        message = beyond_bounds(at)
-    raise ApiError(422, message, errors=[FieldError(field=name, message=message)])
+        raise ApiError(422, message, errors=[FieldError(field=name, message=message)]) from None
+    if bounded and out_of_bounds(at) is not None:
+        raise ApiError(422, beyond_bounds(at), errors=[FieldError(field=name, message=beyond_bounds(at))])
+    return at
