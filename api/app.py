@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -53,6 +53,7 @@ from bus.errors import LogError
 from bus.log import Log
 from bus.tasks import cancel_and_wait
 from services import database
+from services.heartbeat import UNSUPERVISED, Heartbeats, Process
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +67,15 @@ def create_app(
     nats_url: str,
     database_url: str,
     tokens: Tokens,
+    process: Process = UNSUPERVISED,
     on_lost: Callable[[], Awaitable[None]] | None = None,
     stopping: asyncio.Event | None = None,
 ) -> Litestar:
     """Return the application.
 
-    `on_lost` is awaited when the connection to the log is closed for good. `stopping` is set by the server
-    when the process is to end: live streams end at once, and requests that still wait after `GRACE` seconds are told
-    where their command's outcome will be.
+    `process`: what a supervisor says of this process. `on_lost` is awaited when the connection to the log is closed for
+    good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
+    wait after `GRACE` seconds are told where their command's outcome will be.
     """
 
     @asynccontextmanager
@@ -86,13 +88,19 @@ def create_app(
         broadcaster = Broadcaster(flows_log, since=end)
         app.state.resources = Resources(flows_log, commands, read_model, broadcaster)
         app.state.tokens = tokens
-        tasks = [await _listening(Listener(flows_log, [commands.hear, broadcaster.hear], after=end), on_lost)]
+        listener = Listener(flows_log, [commands.hear, broadcaster.hear], after=end)
+        heartbeats = Heartbeats(flows_log, "api", listener.reads, lambda: listener.position, process)
+        tasks = [await _listening(listener, on_lost)]
+        heartbeats.start()
+        tasks.append(asyncio.create_task(heartbeats.run()))
         if stopping is not None:
             tasks.append(asyncio.create_task(_stop(stopping, app.state.resources)))
         try:
             yield
         finally:
             await cancel_and_wait(*tasks)
+            with suppress(LogError):
+                await heartbeats.leave()
             await read_model.close()
             await client.close()
 

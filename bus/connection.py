@@ -11,7 +11,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import ServiceUnavailableError
 
 from bus.errors import Unavailable
 from schemas.base import Value
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 REFUSALS = 3  # in a row, until the credentials count as wrong: a cluster may have one server that is set up wrongly
 CHECK_EVERY = 1.0  # seconds between checks whether the client still tries
 CLOSED_PAUSE = 0.1  # seconds before a publish on a closed connection fails
+FETCH_PAUSE = 0.5  # seconds before a fetch fails that nobody in the server replies to
 
 _FORM = "write nats://user:password@host:port, or several with commas; in a password, @ : / , as %40 %3A %2F %2C"
 _SCHEMES = {"nats", "tls", "ws", "wss"}
@@ -32,6 +36,28 @@ class Address(Value, frozen=True, kw_only=True):
 
     servers: list[str]
     credentials: dict[str, Any]
+
+
+class _Fetching(JetStreamContext):
+    """nats-py's JetStream, with subscriptions that do not fail at once, again and again."""
+
+    async def pull_subscribe(self, *args: Any, **options: Any) -> JetStreamContext.PullSubscription:
+        """Subscribe, with a pause before the error when the consumer is gone, or the server has no JetStream now.
+
+        FastStream fetches in a loop that goes on after this error: thousands of times a second.
+        """
+        subscription = await super().pull_subscribe(*args, **options)
+        fetch = subscription.fetch
+
+        async def patiently(*args: Any, **options: Any) -> list[Msg]:
+            try:
+                return await fetch(*args, **options)
+            except ServiceUnavailableError:
+                await asyncio.sleep(FETCH_PAUSE)
+                raise
+
+        subscription.fetch = patiently  # the client makes the subscription, of a class that cannot be chosen
+        return subscription
 
 
 class Connection(Client):
@@ -51,6 +77,9 @@ class Connection(Client):
         if self.is_closed:
             await asyncio.sleep(CLOSED_PAUSE)
         await super().publish(*args, **options)
+
+    def jetstream(self, **options: Any) -> JetStreamContext:
+        return _Fetching(self, **options)
 
     async def close(self) -> None:
         self.leaving = True

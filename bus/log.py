@@ -16,7 +16,7 @@ from bus.appending import Appender
 from bus.errors import Unavailable
 from bus.reading import LogReader
 from bus.refusals import SILENCE, unavailable
-from bus.stream import Queue, declare
+from bus.stream import Queue, declare, redeclare
 from bus.subjects import STREAM
 from schemas.base import Value
 
@@ -104,6 +104,11 @@ class Log(Appender, LogReader):
             pending=info.num_pending or 0,
             listeners=info.num_waiting or 0,
         )
+
+    async def redeclare(self, queue: Queue) -> bool:
+        """Make a queue again that somebody has deleted; return whether that was so. Raises `Unavailable`."""
+        with unavailable(f"the queue {queue.name!r}"):
+            return await redeclare(self._js, queue)
 
     async def acknowledged(self, queue: Queue) -> int:
         """Return the sequence up to which a queue's messages are all acknowledged."""

@@ -73,13 +73,27 @@ async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> api.
             info = await js.update_stream(wanted)  # pyright: ignore[reportUnknownMemberType]
     except NotFoundError:
         info = await js.add_stream(placement.of(config))  # pyright: ignore[reportUnknownMemberType]
-    await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
-        STREAM, consumer_config(WORKER_QUEUE)
-    )
+    await _add(js, WORKER_QUEUE)
     for name in _RETIRED:
         with suppress(NotFoundError):
             await js.delete_consumer(STREAM, name)
     return info
+
+
+async def redeclare(js: JetStreamContext, queue: Queue) -> bool:
+    """Make a queue again that is not there; return whether that was so."""
+    try:
+        await js.consumer_info(STREAM, queue.name)
+    except NotFoundError:
+        await _add(js, queue)
+        return True
+    return False
+
+
+async def _add(js: JetStreamContext, queue: Queue) -> None:
+    await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
+        STREAM, consumer_config(queue)
+    )
 
 
 _RETIRED = ("registry",)  # durable consumers of older versions, which nothing reads any more

@@ -30,5 +30,8 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
             cancelled, patience = error, patience - 1
             if not patience:
                 raise
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # asked for, or asyncio logs that nobody has, over the reason for which all ends
     if cancelled is not None:
         raise cancelled

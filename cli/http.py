@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 
 from cli import parts
 from cli.settings import Settings
+from services.heartbeat import Process
 
 log = logging.getLogger(__name__)
 
 
 class ApiServer(uvicorn.Server):
-    """Uvicorn, with signals left to the process, and our own line when it listens."""
+    """Uvicorn, with signals left to the process, and our own line when it listens; `on_start` is called then."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = on_start
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -28,10 +34,14 @@ class ApiServer(uvicorn.Server):
         if self.started:
             about = {"action": "api_started", "host": self.config.host, "port": self.config.port}
             log.info("the API listens on %s port %d", self.config.host, self.config.port, extra=about)
+            self._on_start()
 
 
-async def serve_api(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve the API until `stop` is set. Raises `RuntimeError` when it does not start, or ends by itself."""
+async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, on_start: Callable[[str], None]) -> None:
+    """Serve the API until `stop` is set. Raises `RuntimeError` when it does not start, or ends by itself.
+
+    `on_start` is called with "api" when it listens.
+    """
     lost, stopping = asyncio.Event(), asyncio.Event()
 
     async def on_lost() -> None:
@@ -39,7 +49,7 @@ async def serve_api(settings: Settings, stop: asyncio.Event) -> None:
             lost.set()
 
     config = uvicorn.Config(
-        parts.api(settings, on_lost=on_lost, stopping=stopping),
+        parts.api(settings, process, on_lost=on_lost, stopping=stopping),
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -48,7 +58,7 @@ async def serve_api(settings: Settings, stop: asyncio.Event) -> None:
         lifespan="on",
         server_header=False,
     )
-    server = ApiServer(config)
+    server = ApiServer(config, partial(on_start, "api"))
     serving = asyncio.create_task(server.serve())
     waits = [serving, asyncio.create_task(stop.wait()), asyncio.create_task(lost.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -56,17 +56,31 @@ class PastTime(click.ParamType):
 
 
 class Limit(click.ParamType):
-    """A whole number from 1 to `most`, or `none`: then there is no limit. Its value is text."""
+    """A whole number from 1 to `most`, or `none`: then there is no limit."""
 
     name = "limit"
 
     def __init__(self, most: int) -> None:
         self.most = most
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value == NONE or (value.isascii() and value.isdecimal() and 1 <= int(value) <= self.most):
-            return str(value)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == NONE:
+            return NONE
+        if value.isascii() and value.isdecimal() and 1 <= int(value) <= self.most:
+            return int(value)
         return self.fail(f"{value!r}: a whole number from 1 to {self.most:,} is needed, or none", param, ctx)
+
+
+class Folders(click.ParamType):
+    """Absolute paths of folders with a colon between them, or `none`."""
+
+    name = "folders"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str] | str:
+        folders = [folder for folder in value.split(":") if folder]
+        if value == NONE or (folders and all(folder.startswith("/") for folder in folders)):
+            return NONE if value == NONE else folders
+        return self.fail(f"{value!r}: absolute paths are needed, such as /srv/vms:/mnt/images, or none", param, ctx)
 
 
 class Database(click.ParamType):

@@ -11,14 +11,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from msgspec import UNSET
+from msgspec import UNSET, convert
 
 from bus.clock import now
 from bus.connection import connect
 from bus.envelope import Entry, Envelope, Stored, envelope
 from bus.errors import Conflict, Unknown
 from bus.log import Log
-from cli.settings import VARIABLES
+from cli.settings import VARIABLES, Seed
 from schemas.commands import UpdateSettings
 from schemas.definitions import Settings, SettingsPatch
 from schemas.events import Rejected, SettingsDefined
@@ -70,13 +70,13 @@ class LoggedSettings:
             return []
         return [name for name in given if name not in self.named and getattr(self.settings, name) is None]
 
-    def value(self, name: str) -> int | None:
+    def value(self, name: str) -> Seed | None:
         """Return a setting as it will be when all commands have their outcome."""
         patches = [getattr(command.patch, name) for command in self.pending.values()]
         return next((value for value in reversed(patches) if value is not UNSET), getattr(self.settings, name))
 
 
-async def seed(url: str, given: Mapping[str, int]) -> None:
+async def seed(url: str, given: Mapping[str, Seed]) -> None:
     """Put the environment's settings on the log where it may, and wait for the registry; log where they differ.
 
     `given`: values by setting. Raises `Unavailable` when the log cannot be reached.
@@ -108,7 +108,7 @@ async def seed(url: str, given: Mapping[str, int]) -> None:
             )
 
 
-async def _append(flows_log: Log, given: Mapping[str, int]) -> None:
+async def _append(flows_log: Log, given: Mapping[str, Seed]) -> None:
     """Append the commands that are missing, all at once, and guarded by all commands on settings."""
     while True:
         guard = await flows_log.last_sequence(COMMANDS)
@@ -120,8 +120,8 @@ async def _append(flows_log: Log, given: Mapping[str, int]) -> None:
             log.info("the environment seeds %s", ", ".join(missing), extra={"action": "settings_seeded"})
 
 
-def _command(name: str, value: int) -> Envelope:
-    command = UpdateSettings(id=ENGINE, patch=SettingsPatch(**{name: value}))
+def _command(name: str, value: Seed) -> Envelope:
+    command = UpdateSettings(id=ENGINE, patch=convert({name: value}, SettingsPatch))
     id_ = f"settings:seed:{name}"
     return envelope(command, id=id_, source="environment", time=now(), actor=ACTOR, correlationid=id_)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import shutil
 import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +21,10 @@ from rich.console import Console
 from bus import process
 from bus.errors import LogError
 from bus.server import Server
+from cli.settings import as_environment_of_child
 from cli.terminal import print_line
+from cli.watchdog import Watchdog
+from services.health import WINDOW
 
 STEADY = 5.0  # seconds: a child that lived longer is started again at once
 LONGEST_PAUSE = 30.0  # seconds between starts of a child that keeps failing
@@ -49,10 +54,10 @@ class Signals:
         self._reader.close()
         self._writer.close()
 
-    def wait(self, timeout: float | None) -> None:
-        """Return when a signal has come, or `timeout` seconds have passed."""
+    def wait(self, timeout: float | None, sockets: Sequence[socket.socket] = ()) -> None:
+        """Return when a signal or something at one of the sockets has come, or `timeout` seconds have passed."""
         if not self.stop:
-            select.select([self._reader], [], [], timeout)
+            select.select([self._reader, *sockets], [], [], timeout)
             with suppress(BlockingIOError):
                 self._reader.recv(4096)
 
@@ -61,7 +66,7 @@ class Signals:
 
 
 class Child:
-    """A service's process, and when it is to be started again after it has ended."""
+    """A service's process, and when it is to be started again after it has ended. One that hangs is killed."""
 
     def __init__(self, name: str, folder: Path, env: dict[str, str]) -> None:
         self.name = name
@@ -69,20 +74,40 @@ class Child:
         self.restart_at: float | None = None  # on the monotonic clock
         self._env = env
         self._pause = 0.0
+        self._instance = f"{os.uname().nodename}-up"  # one for each data folder: the same after any restart
+        self._restarts: deque[float] = deque()  # when it was started again
+        self.watchdog = Watchdog()
         self._start()
 
     def _start(self) -> None:
         with self.log_file.open("ab") as output:
             command = [sys.executable, "-m", "cli.main", "serve", self.name]
-            self.process = process.spawn(command, output=output, env=self._env)
+            about = as_environment_of_child(self._instance, len(self._restarts), self.watchdog.environment)
+            self.process = process.spawn(command, output=output, env={**self._env, **about})
         self._started = time.monotonic()
+        self.watchdog.begin(self._started)
         self.restart_at = None
 
+    def _restart(self, now: float) -> None:
+        self._restarts.append(now)
+        while now - self._restarts[0] > WINDOW.total_seconds():
+            self._restarts.popleft()
+        self._start()
+
     def check(self) -> str | None:
-        """Start the process again when it has ended, at once at first, later with pauses; return what to print."""
-        if self.process.poll() is None:
-            return None
+        """Start the process again when it has ended, at once at first, later with pauses; return what to print.
+
+        One that gives no sign of life for too long is killed before.
+        """
         now = time.monotonic()
+        if self.process.poll() is None:
+            if not self.watchdog.silent(now):
+                return None
+            limit = self.watchdog.limit
+            self.process.kill()
+            self.process.wait()
+            self._restart(now)
+            return f"{self.name} gave no sign of life for {limit:.0f} s: killed, and started again"
         if self.restart_at is None:
             self._pause = 0.0 if now - self._started > STEADY else min(2 * self._pause + 1, LONGEST_PAUSE)
             self.restart_at = now + self._pause
@@ -91,8 +116,23 @@ class Child:
         if now < self.restart_at:
             return None
         code = self.process.returncode
-        self._start()
+        self._restart(now)
         return f"{self.name} started again after exit code {code}"
+
+    @property
+    def started(self) -> bool:
+        """Whether all parts of the process have said that they have started, where that can be heard."""
+        return self.watchdog.started or self.watchdog.socket is None
+
+    @property
+    def check_at(self) -> float:
+        """When it is to be checked again, on the monotonic clock, when nothing comes from it before."""
+        return self.watchdog.due if self.restart_at is None else self.restart_at
+
+    def stop(self, *, patience: float) -> None:
+        """Ask the process to end, and kill it when it has not within `patience` seconds."""
+        process.stop(self.process, patience=patience)
+        self.watchdog.close()
 
     @property
     def last_line(self) -> str:
@@ -156,11 +196,12 @@ class LogServer:
 
 
 def supervise(server: LogServer, children: Sequence[Child], signals: Signals, console: Console) -> None:
-    """Start again what ends, until a signal to stop."""
+    """Start again what ends or hangs, until a signal to stop."""
+    heard = [child.watchdog.socket for child in children if child.watchdog.socket is not None]
     while not signals.stop:
         check_all(server, children, console)
-        checks = [server.check_at, *(child.restart_at for child in children if child.restart_at is not None)]
-        signals.wait(max(0.0, min(checks) - time.monotonic()))
+        checks = [server.check_at, *(child.check_at for child in children)]
+        signals.wait(max(0.0, min(checks) - time.monotonic()), heard)
 
 
 def check_all(server: LogServer, children: Sequence[Child], console: Console) -> None:

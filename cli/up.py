@@ -14,9 +14,8 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from bus import process
 from bus.server import Server
-from cli import demo
+from cli import demo, privacy
 from cli.parts import NAMES
 from cli.settings import Settings, as_environment
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
@@ -43,6 +42,7 @@ def up(
         folder.mkdir(parents=True, exist_ok=True)
         server = Server(folder, port=nats_port, program=nats_server)
         server.lock()
+        privacy.tighten(folder)
         children: list[Child] = []
         try:
             check_port(host, port)
@@ -55,6 +55,7 @@ def up(
                 host=host,
                 port=port,
                 worker_slots=worker_slots,
+                data_folder=folder,
             )
             bring_up_to_date(settings.database_url)
             log_server = LogServer(server)
@@ -81,7 +82,7 @@ def _stop(children: list[Child]) -> None:
     for child in children:
         child.process.terminate()
     for child in children:
-        process.stop(child.process, patience=STOP_PATIENCE)
+        child.stop(patience=STOP_PATIENCE)
 
 
 def _demo(folder: Path, settings: Settings, console: Console) -> str:
@@ -92,20 +93,26 @@ def _demo(folder: Path, settings: Settings, console: Console) -> str:
 
 
 def _wait_until_ready(server: LogServer, children: list[Child], url: str, signals: Signals, console: Console) -> None:
-    """Wait until the API reports that all parts run, or a signal to stop. Raises `TimeoutError` with the reason."""
+    """Wait until the API reports that all parts run, or a signal to stop.
+
+    After `READY_TIMEOUT` it is enough that requests are served. Raises `TimeoutError` with the reason.
+    """
     deadline = time.monotonic() + READY_TIMEOUT
-    reason = "the API does not respond"
+    reason, served = "the API does not respond", False
     while not signals.stop and time.monotonic() < deadline:
         try:
             response = httpx.get(f"{url}/health/ready", timeout=2)
-            if response.status_code == httpx.codes.OK:
+            served, reason = response.status_code == httpx.codes.OK, response.text
+            # what the services have published may be from before a restart of all
+            if served and response.json()["status"] == "ok" and all(child.started for child in children):
                 return
-            reason = response.text
         except httpx.HTTPError:
-            pass
+            served = False
         check_all(server, children, console)
         signals.wait(0.05)
-    if not signals.stop:
+    if served:
+        print_line(console, (f"not all services run: {reason}", "red"))
+    elif not signals.stop:
         raise TimeoutError(f"the services did not become ready within {READY_TIMEOUT:.0f} s: {reason}")
 
 

@@ -57,6 +57,7 @@ TimeZone = Annotated[
 ]
 LocalTime = Annotated[datetime, Meta(tz=False, description="a local time", examples=["2026-12-24T13:00:00"])]
 Tags = Annotated[list[Word], Meta(max_length=64)]
+Roots = Annotated[list[FilePath], Meta(min_length=1, max_length=64)]  # absolute paths of folders
 
 
 class Disk(Value, frozen=True, kw_only=True):
@@ -378,11 +379,16 @@ class Settings(Value, frozen=True, kw_only=True):
     """What holds for the whole engine. As they are here at version 0, before anybody has set anything.
 
     `max_concurrent_jobs`: backups in flight over all flows; None: no limit. `keep_days`: how long history is kept in
-    the tables; None: for ever.
+    the tables; None: for ever. `disk_roots`, `repository_roots`: the folders under which disks may be read and
+    repositories be; None: anywhere but in the system's and the engine's own. `block_devices`: whether disks may be
+    block devices.
     """
 
     max_concurrent_jobs: Positive | None = None
     keep_days: Days | None = None
+    disk_roots: Roots | None = None
+    repository_roots: Roots | None = None
+    block_devices: bool = False
     version: Count = 0
     updated_at: Instant | None = None
     updated_by: Text | None = None
@@ -393,6 +399,9 @@ class SettingsPatch(Value, frozen=True, kw_only=True):
 
     max_concurrent_jobs: Positive | UnsetType | None = UNSET
     keep_days: Days | UnsetType | None = UNSET
+    disk_roots: Roots | UnsetType | None = UNSET
+    repository_roots: Roots | UnsetType | None = UNSET
+    block_devices: bool | UnsetType = UNSET
 
 
 Definition = Vm | Group | Schedule | Repository | Policy | Flow

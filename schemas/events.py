@@ -20,6 +20,7 @@ from schemas.definitions import (
     Repository,
     RetryAttempts,
     RetryDelay,
+    Roots,
     Schedule,
     Setting,
     Settings,
@@ -292,7 +293,10 @@ class BackupEvent(ExecutionEvent, frozen=True, kw_only=True):
 
 
 class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.requested"):
-    """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references."""
+    """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references.
+
+    `disk_roots`, `repository_roots` and `block_devices` are the engine's settings when it was requested.
+    """
 
     vm_name: Text
     disks: Disks
@@ -306,6 +310,9 @@ class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.reques
     timeout_seconds: Positive | None
     requested_at: Instant
     round: Positive = 1  # how many times it has been requested, with this one
+    disk_roots: Roots | None = None
+    repository_roots: Roots | None = None
+    block_devices: bool = False
 
 
 class BackupAbandoned(BackupEvent, frozen=True, kw_only=True, tag="backup.abandoned"):

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 
@@ -119,6 +120,9 @@ settings = Table(
     Column("version", Integer, nullable=False),
     Column("updated_at", Moment),
     Column("updated_by", String(255)),
+    Column("disk_roots", JSON(none_as_null=True)),
+    Column("repository_roots", JSON(none_as_null=True)),
+    Column("block_devices", Boolean, nullable=False, server_default=false()),
 )
 
 machine_groups = _definition("machine_groups")

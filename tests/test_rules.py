@@ -79,7 +79,7 @@ def not_for_others(parts: list[str]) -> Iterator[str]:
 def pure(place: Path) -> bool:
     """Tell whether a file is to depend on nothing but its arguments."""
     match place.parts:
-        case ("schemas", *_) | (*_, "catalogue.py"):
+        case ("schemas", *_) | (*_, "catalogue.py" | "roots.py" | "health.py") if place.parts[0] != "api":
             return True
         case ("services", "worker", "engines", *_, name):
             return name in PURE_IN_ENGINES

@@ -45,6 +45,10 @@ class Executor:
             self.set_aside.fold(self.evolve, sorted([*versions, *others], key=lambda entry: entry.sequence))
         self._decider = Decider(log, self, start=start, before=self._save)
 
+    @property
+    def position(self) -> int:
+        return self._decider.position
+
     async def run(self) -> None:
         parts = (self._decider.run(), watch(self._log, self._outstanding, self._abandon))
         tasks = [asyncio.create_task(part) for part in parts]

@@ -147,6 +147,9 @@ def _request(
         timeout_seconds=policy.timeout_seconds if policy else None,
         requested_at=last.requested_at if last else time,  # all attempts at a backup bear the same time
         round=last.round + 1 if last else 1,
+        disk_roots=catalogue.settings.disk_roots,
+        repository_roots=catalogue.settings.repository_roots,
+        block_devices=catalogue.settings.block_devices,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from sqlalchemy.exc import DBAPIError
 
@@ -17,6 +18,7 @@ class Recorder:
     """Projects all events into the tables. What cannot be projected becomes a dead letter on the log."""
 
     name = "recorder"
+    reads: Sequence[str] = (">",)
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -32,9 +34,13 @@ class Recorder:
             await self._store.close()
             raise
 
+    @property
+    def position(self) -> int:
+        return self._position
+
     async def run(self) -> None:
         try:
-            async for batch in self._log.follow([">"], after=self._position):
+            async for batch in self._log.follow(self.reads, after=self._position):
                 if batch.entries:
                     # a statement that is cancelled keeps the write lock until it ends: writing is never cancelled
                     await _uncancelled(self._record(batch.entries, batch.position))

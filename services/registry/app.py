@@ -16,13 +16,14 @@ from services.registry.domain import READS, State, decide, evolve
 
 
 class Registry:
-    """Decides every command on definitions."""
+    """Decides every command on definitions. `own`: folders and files of the engine, which are nobody's disk."""
 
     name = "registry"
     reads: Sequence[str] = READS
 
-    def __init__(self) -> None:
+    def __init__(self, *, own: Sequence[str] = ()) -> None:
         self._state = State()
+        self._own = own
         self.set_aside = self._state.set_aside
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
@@ -33,6 +34,10 @@ class Registry:
             self.set_aside.fold(self.evolve, await log.latest([CATALOG], until=start))
         self._decider = Decider(log, self, start=start, before=self._save)
 
+    @property
+    def position(self) -> int:
+        return self._decider.position
+
     async def run(self) -> None:
         await self._decider.run()
 
@@ -41,7 +46,7 @@ class Registry:
 
     def decide(self, at: datetime) -> Sequence[Batch]:
         del at  # a command's outcome carries the time of the command
-        return decide(self._state)
+        return decide(self._state, self._own)
 
     def wake_at(self, at: datetime) -> datetime | None:
         del at

@@ -29,6 +29,7 @@ from schemas.definitions import (
     RepositorySpec,
     Schedule,
     ScheduleSpec,
+    Settings,
     SettingsPatch,
     Spec,
     Vm,
@@ -43,6 +44,7 @@ from schemas.events import (
     SettingsDefined,
 )
 from schemas.ids import ENGINE, instant
+from services import roots
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
 from services.scheduler import validation
@@ -67,13 +69,16 @@ class _Refusal(Exception):
         self.field = field
 
 
-def changes(catalogue: Catalogue, command: c.Command, *, actor: str, time: datetime) -> Sequence[Defined] | Rejected:
+def changes(
+    catalogue: Catalogue, command: c.Command, *, actor: str, time: datetime, own: Sequence[str] = ()
+) -> Sequence[Defined] | Rejected:
     """Return what a command changes (the same definition again when nothing differs), or why it is rejected.
 
-    `actor` and `time` are the command's own.
+    `actor` and `time` are the command's own. `own`: folders and files of the engine, which are nobody's disk.
     """
     try:
         events = _events(catalogue, command, actor, time)
+        _check_places(catalogue, events, own)
         _check_size(events)
     except _Refusal as refusal:
         entity, verb = c.entity_of(command), c.verb_of(command)
@@ -134,9 +139,16 @@ def _settings(catalogue: Catalogue, command: c.UpdateSettings, actor: str, time:
     if command.if_version is not None and command.if_version != current.version:
         raise _Refusal("version", f"the settings are at version {current.version}, not {command.if_version}")
     changed = structs.replace(current, **_given(command.patch))
+    _check_roots(changed)
     if changed != current or not current.version:
         changed = structs.replace(changed, version=current.version + 1, updated_at=time, updated_by=actor)
     return SettingsDefined(id=ENGINE, version=changed.version, definition=changed)
+
+
+def _check_roots(settings: Settings) -> None:
+    for field in ("disk_roots", "repository_roots"):
+        if reason := roots.invalid(getattr(settings, field) or ()):
+            raise _Refusal("invalid", reason, field)
 
 
 def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, time: datetime) -> Defined:
@@ -337,6 +349,30 @@ def _check_repository(catalogue: Catalogue, repository: Repository) -> None:
         return
     if invalid := registration.validate(repository.type, repository.location, repository.config):
         raise _Refusal("invalid", invalid.reason, invalid.field)
+
+
+def _check_places(catalogue: Catalogue, events: Sequence[Defined], own: Sequence[str]) -> None:
+    """Raise when a disk or a repository is where none may be, unless it was there: a setting may be newer than it."""
+    settings = catalogue.settings
+    for definition in (event.definition for event in events):
+        match definition:
+            case Vm():
+                before = catalogue.vms.get(definition.id)
+                there = {disk.path for disk in before.disks} if before else set[str]()
+                for disk in definition.disks:
+                    reason = disk.path not in there and roots.refusal(
+                        disk.path, "disk_roots", settings.disk_roots, own, block_devices=settings.block_devices
+                    )
+                    if reason:
+                        raise _Refusal("invalid", f"disk {disk.disk_id!r}: {reason}", "disks")
+            case Repository() if registration.on_disk(definition.type):
+                known = catalogue.repositories.get(definition.id)
+                if known is None or known.location != definition.location:
+                    reason = roots.refusal(definition.location, "repository_roots", settings.repository_roots, own)
+                    if reason:
+                        raise _Refusal("invalid", reason, "location")
+            case _:
+                pass
 
 
 def _check_flow(catalogue: Catalogue, flow: Flow) -> None:

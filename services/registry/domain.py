@@ -1,7 +1,8 @@
 """The registry's decisions: every command on definitions has one outcome, in the order of the log. Pure.
 
 An outcome follows from the catalogue that all commands before it have made. So all registries decide the same about the
-same command, whichever is first, and a command that is repeated, whatever its age, is not decided again.
+same command, whichever is first, and a command that is repeated, whatever its age, is not decided again. Only where the
+engine's own files are, each process knows for itself: the first one's word on such a path counts.
 """
 
 from __future__ import annotations
@@ -68,10 +69,10 @@ def evolve(state: State, entry: Entry) -> State:
     return state
 
 
-def _events(catalogue: Catalogue, pending: PendingCommand) -> Sequence[Defined | Rejected]:
+def _events(catalogue: Catalogue, own: Sequence[str], pending: PendingCommand) -> Sequence[Defined | Rejected]:
     sent = pending.sent
     command = cast("Command", sent.data)
-    outcome = changes(catalogue, command, actor=sent.actor or "unknown", time=sent.time)
+    outcome = changes(catalogue, command, actor=sent.actor or "unknown", time=sent.time, own=own)
     return [outcome] if isinstance(outcome, Rejected) else outcome
 
 
@@ -81,14 +82,17 @@ def _undecidable(pending: PendingCommand, reason: str) -> Sequence[Defined | Rej
     return [Rejected(entity=entity_of(command), verb=verb_of(command), id=command.id, code="invalid", reason=reason)]
 
 
-def decide(state: State) -> list[Batch]:
-    """Return the outcomes that are due, in order; each rests on those before it."""
+def decide(state: State, own: Sequence[str] = ()) -> list[Batch]:
+    """Return the outcomes that are due, in order; each rests on those before it.
+
+    `own`: folders and files of the engine, which are nobody's disk.
+    """
     batches: list[Batch] = []
     undo: list[Defined] = []
     for id_, pending in state.pending.items():
         sent = pending.sent
         (events,) = state.set_aside.decide(
-            [pending], partial(_events, state.catalogue), sequence=lambda one: one.sequence, instead=_undecidable
+            [pending], partial(_events, state.catalogue, own), sequence=lambda one: one.sequence, instead=_undecidable
         )
         for event in events:
             if isinstance(event, Defined):

@@ -107,6 +107,10 @@ class Scheduler:
                 evolve(self._state, entry)  # one that is not a flow's last may have been skipped as outdated
             evolve_deadlines(self._state, entry)
 
+    @property
+    def position(self) -> int:
+        return self._decider.position
+
     async def run(self) -> None:
         await self._decider.run()
 

@@ -381,6 +381,17 @@ def of(schedule: ScheduleSpec) -> Calendar:
     return _calendar(_Times(schedule, (*clocks_, expressions, tuple(exclusions), tuple(schedule.inclusions))))
 
 
+def unreadable(schedule: ScheduleSpec) -> str | None:
+    """Return why a schedule cannot be read at all, None when it can. It was valid once, or never: it does not fire."""
+    try:
+        clocks.zone(schedule.timezone)
+        for one in (schedule.cron_expression, *schedule.more_expressions):
+            expression(one)
+    except (OSError, *UNREADABLE) as error:
+        return f"time zone {schedule.timezone!r}, expression {schedule.cron_expression!r}: {error}"
+    return None
+
+
 def annotated(schedule: ScheduleSpec, after: datetime, until: datetime | None = None) -> Iterator[Occurrence]:
     """Yield the instants strictly after `after`, up to `until`, with the effect of the clocks or an exclusion.
 

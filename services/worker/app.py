@@ -12,7 +12,7 @@ certain by reading back what it has reported.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from bus.clock import Clock, now
@@ -27,7 +27,7 @@ from services.consuming import Ack, Delivery, Nack, Outcome
 from services.hosting import Subscribe
 from services.worker.engines.engine import Engine
 from services.worker.engines.loading import load
-from services.worker.history import History
+from services.worker.history import READS, History
 from services.worker.presence import Presence
 from services.worker.reports import Reports
 from services.worker.run import Run, Stopping
@@ -35,9 +35,13 @@ from services.worker.runner import Runner
 
 
 class Worker:
-    """Runs one backup engine for each VM, `slots` at a time. `worker_id` is its own among all that run at once."""
+    """Runs one backup engine for each VM, `slots` at a time. `worker_id` is its own among all that run at once.
+
+    `own`: folders and files of the engine, which are nobody's disk.
+    """
 
     name = "worker"
+    reads: Sequence[str] = READS
 
     def __init__(
         self,
@@ -46,9 +50,10 @@ class Worker:
         engines: Mapping[str, Engine] | None = None,
         clock: Clock = now,
         worker_id: str | None = None,
+        own: Sequence[str] = (),
     ) -> None:
         self._slots = slots
-        self._engines = load() if engines is None else engines
+        self._engines = load(own) if engines is None else engines
         self._clock = clock
         self._id = worker_id or worker_name()
         self._held: dict[str, Run] = {}  # by backup
@@ -76,6 +81,10 @@ class Worker:
             stopping=self._stopping,
         )
         subscribe(WORKER_QUEUE, self.handle, slots=self._slots)
+
+    @property
+    def position(self) -> int:
+        return self._history.position
 
     async def run(self) -> None:
         """Follow what all workers report, and let them know that this one lives."""

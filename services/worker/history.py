@@ -13,6 +13,7 @@ from services.worker.run import Run, Stopping
 
 REPORTS = "backup.*.*"
 STOPS = ("flow.cancelling.*", "flow.completed.*")
+READS = (REPORTS, *STOPS)
 PAGE = 10_000  # places on the log that are read at once when a request is from long ago
 
 
@@ -36,7 +37,7 @@ class History:
 
     async def follow(self, moved: Callable[[], None]) -> None:
         """Follow the log for ever. `moved` is called whenever there was something new, before anybody else sees it."""
-        async for batch in self._log.follow([REPORTS, *STOPS], after=self.position):
+        async for batch in self._log.follow(READS, after=self.position):
             _fold(self.attempts, batch.entries)
             self.position = batch.position
             moved()
@@ -88,7 +89,7 @@ class _Past:
                 self._position = entry.sequence - 1
             while backup_id not in attempts.ended and self._position < until:
                 page = min(self._position + PAGE, until)
-                _fold(attempts, await self._log.read([REPORTS, *STOPS], after=self._position, until=page))
+                _fold(attempts, await self._log.read(READS, after=self._position, until=page))
                 self._position = page
             return attempts
 

@@ -12,6 +12,7 @@ import msgspec
 from bus.errors import Unavailable
 from bus.log import Log
 from schemas.events import BackupRequested
+from services.health import expired
 from services.worker import status
 from services.worker.domain import Attempts
 from services.worker.history import History
@@ -112,6 +113,6 @@ class Presence:
         while True:
             with suppress(Unavailable):
                 statuses, at = await self._log.statuses(status.PREFIX), await self._log.time()
-                for key in status.expired(statuses, now=at, keep=STATUS_KEPT):
+                for key in expired(statuses, now=at, keep=STATUS_KEPT):
                     await self._log.delete_status(key)
             await asyncio.sleep(TIDY_EVERY)

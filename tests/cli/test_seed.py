@@ -84,6 +84,18 @@ async def test_without_a_registry_the_seed_waits_on_the_log_and_nothing_else_doe
     ]
 
 
+async def test_roots_are_seeded_too(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    async with engine.running(Registry()):
+        for _ in range(2):
+            await seed(engine.server.url, {"repository_roots": ["/srv/backups"]})
+        (event,) = await engine.messages("catalog.settings.*")
+        assert event.definition.repository_roots == ["/srv/backups"]
+        assert told(caplog) == []
+        await seed(engine.server.url, {"disk_roots": ["/etc"]})  # refused by the registry, and told
+        (line,) = told(caplog)
+        assert line.startswith("FLOWS_DISK_ROOTS is ['/etc'], and the log's setting disk_roots is none:")
+
+
 async def test_without_variables_the_log_is_not_even_asked() -> None:
     await seed("nats://127.0.0.1:1", {})
 
@@ -92,6 +104,8 @@ def test_variables_are_read_and_wrong_ones_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("FLOWS_KEEP_DAYS", raising=False)
     monkeypatch.setenv("FLOWS_MAX_CONCURRENT_JOBS", "2")
     assert from_environment().seeds == {"max_concurrent_jobs": 2}
+    monkeypatch.setenv("FLOWS_DISK_ROOTS", "/srv/vms:/mnt/images:")
+    assert from_environment().seeds == {"max_concurrent_jobs": 2, "disk_roots": ["/srv/vms", "/mnt/images"]}
     monkeypatch.setenv("FLOWS_KEEP_DAYS", "99999")
     with pytest.raises(ValueError, match="FLOWS_KEEP_DAYS is 99999: Expected `int` <= 36500"):
         from_environment()

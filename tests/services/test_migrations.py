@@ -28,7 +28,7 @@ from tests.services.recorder.test_projection import (
 )
 from tests.support import engine_settings, history, schedule, vm
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -74,7 +74,7 @@ async def test_data_survives(url: str) -> None:
     upgrade(url)
     store = Tables(url)
     deleted = VmDefined(id="vm-2", version=2, definition=None)
-    settings = [engine_settings(keep_days=9), engine_settings(max_concurrent_jobs=4, version=2)]
+    settings = [engine_settings(keep_days=9), engine_settings(max_concurrent_jobs=4, disk_roots=["/srv"], version=2)]
     entries = history(*HOUSE, *settings, vm("vm-2"), deleted, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED, SKIPPED)
     await store.apply(entries, STREAM)
     await store.close()

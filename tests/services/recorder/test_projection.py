@@ -303,7 +303,7 @@ async def test_definitions_do_not_go_back(tables: Tables, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 100])
 async def test_settings_do_not_go_back(tables: Tables, size: int) -> None:
-    newer = engine_settings(max_concurrent_jobs=4, keep_days=30, version=2)
+    newer = engine_settings(max_concurrent_jobs=4, keep_days=30, disk_roots=["/srv"], version=2)
     await tables.take(history(engine_settings(), newer, engine_settings(), newer), size)
     assert await tables.rows(t.settings) == [
         {
@@ -313,6 +313,9 @@ async def test_settings_do_not_go_back(tables: Tables, size: int) -> None:
             "version": 2,
             "updated_at": T0,
             "updated_by": "admin",
+            "disk_roots": ["/srv"],
+            "repository_roots": None,
+            "block_devices": False,
         }
     ]
     assert tables.aside == [(3, "repeated"), (4, "repeated")]
