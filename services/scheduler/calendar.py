@@ -88,6 +88,17 @@ class _Piece(Value, frozen=True):
 Look = tuple[date, list[_Piece]]  # a day that was looked at (or a month, by its first day), and what is there
 
 
+def unreadable(schedule: ScheduleSpec) -> str | None:
+    """Return why a schedule cannot be read at all, None when it can. It was valid once, or never: it does not fire."""
+    try:
+        clocks.zone(schedule.timezone)
+        for one in (schedule.cron_expression, *schedule.more_expressions):
+            expression(one)
+    except (OSError, *UNREADABLE) as error:
+        return f"time zone {schedule.timezone!r}, expression {schedule.cron_expression!r}: {error}"
+    return None
+
+
 class Calendar:
     """A schedule's calendar. One whose zone or expressions cannot be read never fires."""
 
@@ -368,17 +379,6 @@ def of(schedule: ScheduleSpec) -> Calendar:
     clocks_ = (schedule.timezone, schedule.dst_gap, schedule.dst_fold, schedule.start_date, schedule.end_date)
     expressions = (schedule.cron_expression, *schedule.more_expressions)
     return _calendar(_Times(schedule, (*clocks_, expressions, tuple(exclusions), tuple(schedule.inclusions))))
-
-
-def unreadable(schedule: ScheduleSpec) -> str | None:
-    """Return why a schedule cannot be read at all, None when it can. It was valid once, or never: it does not fire."""
-    try:
-        clocks.zone(schedule.timezone)
-        for one in (schedule.cron_expression, *schedule.more_expressions):
-            expression(one)
-    except (OSError, *UNREADABLE) as error:
-        return f"time zone {schedule.timezone!r}, expression {schedule.cron_expression!r}: {error}"
-    return None
 
 
 def annotated(schedule: ScheduleSpec, after: datetime, until: datetime | None = None) -> Iterator[Occurrence]:
