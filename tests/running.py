@@ -99,6 +99,7 @@ class Client:
     """The API, for somebody with a token."""
 
     def __init__(self, url: str, token: str) -> None:
+        self.url, self.token = url, token
         self.http = httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30)
 
     def call(self, method: str, path: str, body: Any = None, *, status: int = 200, **options: Any) -> Any:
