@@ -1,17 +1,29 @@
-# One image for every service: `docker run … flows serve worker`.
-FROM python:3.11-slim
-RUN apt-get update && apt-get install -y --no-install-recommends zstd && rm -rf /var/lib/apt/lists/*
-WORKDIR /srv/flows
-COPY requirements.lock ./
-RUN pip install --no-cache-dir --requirement requirements.lock
+# One image for every service: `docker run … flows serve worker`. It holds what requirements.lock names, checked by hash;
+# what builds the wheel stays in the first stage.
+FROM python:3.11.15-slim-trixie AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+COPY requirements.lock requirements-dev.lock ./
+RUN python -m venv --without-pip /opt/flows \
+    && pip --python /opt/flows/bin/python install --require-hashes --requirement requirements.lock
+# the build backend alone, with its hashes
+RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements-dev.lock > build.lock \
+    && pip install --require-hashes --requirement build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY bus bus
 COPY services services
 COPY api api
 COPY cli cli
-RUN pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
+    && pip --python /opt/flows/bin/python install --no-deps --no-index wheels/*.whl
+
+FROM python:3.11.15-slim-trixie
+RUN apt-get update && apt-get install -y --no-install-recommends zstd && rm -rf /var/lib/apt/lists/*
+COPY --from=build /opt/flows /opt/flows
+ENV PATH=/opt/flows/bin:$PATH
 RUN useradd --system --create-home flows
 USER flows
+WORKDIR /home/flows
 ENTRYPOINT ["flows"]
 CMD ["--help"]

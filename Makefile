@@ -13,8 +13,8 @@ run: .venv/ready  ## everything on this machine, with a demo, on http://127.0.0.
 test: .venv/ready  ## all tests
 	$(BIN)/pytest -n 4 --dist worksteal
 
-quick: .venv/ready  ## the pure tests: seconds
-	$(BIN)/pytest -n 4 --dist worksteal tests/schemas tests/services tests/test_rules.py
+quick: .venv/ready  ## the pure tests, which start no server and no other process: seconds
+	$(BIN)/pytest -n 2 --dist worksteal -m "not server"
 
 check: .venv/ready  ## lint, format, types
 	$(BIN)/ruff check .
@@ -38,13 +38,16 @@ simulate: .venv/ready  ## the services on a simulated log, clock and network: SE
 bench: .venv/ready  ## benchmarks, side by side
 	$(BIN)/python -m benchmarks
 
-lock: .venv/ready  ## pin what pyproject.toml asks for, anew
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate \
-	  --allow-unsafe --extra dev --output-file requirements.lock pyproject.toml
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-annotate --allow-unsafe \
+  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.venv/ready: pyproject.toml requirements.lock
+lock: .venv/ready  ## pin what pyproject.toml asks for, anew, with hashes: to run the engine, and to work on it
+	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+.venv/ready: pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

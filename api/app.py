@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -28,7 +28,7 @@ from api.commands import CommandClient
 from api.context import RequestContext
 from api.listener import Listener
 from api.readmodel.audit import recorded
-from api.readmodel.reader import ReadModel
+from api.readmodel.reader import ReadModel, TooMuch
 from api.refusals import Refusals
 from api.resources import AppResources, Resources
 from api.routes import (
@@ -55,6 +55,7 @@ from bus.errors import LogError
 from bus.log import Log
 from bus.tasks import cancel_and_wait
 from services import database
+from services.heartbeat import UNSUPERVISED, Heartbeats, Process
 
 log = logging.getLogger(__name__)
 
@@ -69,29 +70,35 @@ def create_app(
     nats_url: str,
     database_url: str,
     tokens: Tokens,
+    process: Process = UNSUPERVISED,
     on_lost: Callable[[], Awaitable[None]] | None = None,
     stopping: asyncio.Event | None = None,
     most_streams: int = MOST_STREAMS,
 ) -> Litestar:
     """Return the application.
 
-    `on_lost` is awaited when the connection to the log is closed for good. `stopping` is set by the server
-    when the process is to end: live streams end at once, and requests that still wait after `GRACE` seconds are told
-    where their command's outcome will be. `most_streams` may be open at once, half of them from one address.
+    `process`: what a supervisor says of this process. `on_lost` is awaited when the connection to the log is closed for
+    good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
+    wait after `GRACE` seconds are told where their command's outcome will be. `most_streams` may be open at
+    once, half of them from one address.
     """
 
     @asynccontextmanager
     async def resources(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
         read_model = ReadModel(database.reader(database_url))
-        flows_log = await Log.open(client, answer_timeout=REPLY_TIMEOUT)
+        flows_log = await Log.open(client, reply_timeout=REPLY_TIMEOUT)
         end = (await flows_log.identity()).last_sequence
         commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
         app.state.resources = Resources(flows_log, commands, read_model, broadcaster)
         app.state.tokens = tokens
         app.state.metrics = metrics.cached(app.state.resources)
-        tasks = [await _listening(Listener(flows_log, [commands.hear, broadcaster.hear], after=end), on_lost)]
+        listener = Listener(flows_log, [commands.hear, broadcaster.hear], after=end)
+        heartbeats = Heartbeats(flows_log, "api", listener.reads, lambda: listener.position, process)
+        tasks = [await _listening(listener, on_lost)]
+        heartbeats.start()
+        tasks.append(asyncio.create_task(heartbeats.run()))
         if stopping is not None:
             tasks.append(asyncio.create_task(_stop(stopping, app.state.resources)))
         try:
@@ -99,6 +106,8 @@ def create_app(
         finally:
             await cancel_and_wait(*tasks)
             await app.state.metrics.close()
+            with suppress(LogError):
+                await heartbeats.leave()
             await read_model.close()
             await client.close()
 
@@ -113,6 +122,7 @@ def create_app(
             problems.Pending: problems.handle_pending,
             LogError: problems.handle_log_error,
             SQLAlchemyError: problems.handle_database_error,
+            TooMuch: problems.handle_too_much,
             HTTPException: problems.handle_http_exception,
             Exception: problems.handle_bug,
         },

@@ -9,7 +9,7 @@ import msgspec
 from litestar import get
 
 from bus.envelope import Envelope
-from bus.subjects import TABLE, Row
+from bus.subjects import TABLE, MessageType
 from schemas.base import tag_of
 
 _OF_SCHEMAS = "#/components/schemas/{name}"
@@ -51,7 +51,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def _channel(row: Row) -> dict[str, Any]:
+def _channel(row: MessageType) -> dict[str, Any]:
     guard = f" Guarded by the last sequence on `{row.guard}`." if row.guard else ""
     channel: dict[str, Any] = {
         "address": row.subject,
@@ -72,7 +72,7 @@ def _operation(action: str, channel: str, summary: str, message: str | None = No
     }
 
 
-def _message(row: Row, tag: str) -> dict[str, Any]:
+def _message(row: MessageType, tag: str) -> dict[str, Any]:
     name = row.message.__name__
     attributes = [field for field in Envelope.__struct_fields__ if field != "data"]
     required = ["specversion", "id", "type", "source", "subject", "time", "datacontenttype"]
@@ -88,7 +88,7 @@ def _message(row: Row, tag: str) -> dict[str, Any]:
     }
 
 
-def _generated(row: Row) -> bool:
+def _generated(row: MessageType) -> bool:
     """Tell whether a Struct has no docstring of its own (then Python shows its base's or its signature)."""
     return "__doc__" not in row.message.__dict__ or not row.message.__dict__["__doc__"]
 

@@ -1,4 +1,4 @@
-"""The command client: puts a command on the log, once for each id, and hears its outcome (DESIGN §7, read your writes).
+"""The command client: appends a command once for each id, and waits for its outcome (read your writes).
 
 Identity is the log's. A command whose id a caller may send again (it comes from an `Idempotency-Key`) is looked for in
 the tables and, after their position, on the log; and it is appended on the condition that nothing was added to its

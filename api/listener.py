@@ -14,10 +14,12 @@ Hears = Callable[[Page], None]
 class Listener:
     """Follows the log after a position. `run` must be running."""
 
+    reads: Sequence[str] = (">",)
+
     def __init__(self, log: Log, hearers: Sequence[Hears], *, after: int) -> None:
         self._log = log
         self._hearers = hearers
-        self._after = after
+        self.position = after
 
     async def run(self, listening: asyncio.Event) -> None:
         """Follow until cancelled; `listening` is set once nothing can be missed."""
@@ -25,6 +27,7 @@ class Listener:
         async def ready() -> None:
             listening.set()
 
-        async for batch in self._log.follow([">"], after=self._after, ready=ready):
+        async for batch in self._log.follow(self.reads, after=self.position, ready=ready):
             for hears in self._hearers:
                 hears(batch)
+            self.position = batch.position

@@ -14,6 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta, structs
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.readmodel.reader import TooMuch
 from api.refusals import REPORTED, Refusals
 from api.validation import FieldError, allowed_values
 from bus.errors import LogError, TooLarge
@@ -173,6 +174,10 @@ def handle_log_error(_: Request[Any, Any, Any], error: LogError) -> Response[Pro
 def handle_database_error(_: Request[Any, Any, Any], error: SQLAlchemyError) -> Response[Problem]:
     log.error("%s", error, extra={"action": "database_error"})
     return response_of(ApiError(503, "the read model is not available", headers={"Retry-After": "2"}))
+
+
+def handle_too_much(_: Request[Any, Any, Any], error: TooMuch) -> Response[Problem]:
+    return response_of(ApiError(422, str(error)))
 
 
 def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

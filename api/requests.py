@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from schemas.base import Id, Name, Priority, Prose, Value
 from schemas.definitions import (
+    MOST_MEMBERS,
     Disk,
     Exclusion,
     FlowPatch,
@@ -57,7 +58,7 @@ class VmPatchRequest(VmPatch, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class GroupRequest(GroupSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    members: list[MemberRequest] = []  # type: ignore[assignment]
+    members: Annotated[list[MemberRequest], Meta(max_length=MOST_MEMBERS)] = []  # type: ignore[assignment]
 
 
 class GroupPatchRequest(GroupPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...

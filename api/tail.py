@@ -12,7 +12,7 @@ from bus.envelope import Entry, Stored
 from schemas.base import Value
 from schemas.commands import Command
 from schemas.events import FlowStarted
-from services.recorder.projection import answer_of
+from services.recorder.commands import outcome_of
 
 REMEMBERED = 20_000  # commands and outcomes
 SUBJECTS = (
@@ -57,7 +57,7 @@ class Tail:
             if isinstance(sent.data, Command):
                 if sent.id not in self._commands:
                     self._keep(self._commands, sent.id, entry.sequence, entry.sequence)
-            elif (row := answer_of(entry)) and (command_id := sent.causationid):
+            elif (row := outcome_of(entry)) and (command_id := sent.causationid):
                 if command_id in new:  # one command may change several things, together on the log
                     new[command_id] = self._outcomes[command_id] = replace(new[command_id], sequence=_end(entry))
                 elif command_id not in self._outcomes:  # the first outcome counts, here as in the tables

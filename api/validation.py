@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from math import isfinite
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, UnsetType
 
-from schemas.base import Value
+from schemas.base import FIRST_YEAR, LAST_YEAR, Value
+from schemas.bounds import beyond_bounds
 
-FIRST_YEAR, LAST_YEAR = 1900, 2999  # what is reckoned from an instant stays far from the calendar's own ends
-OUT_OF_BOUNDS = f"the year must be {FIRST_YEAR} to {LAST_YEAR}"
 NO_NUL = "a text must not contain a NUL character"
 
 
@@ -47,11 +45,6 @@ def allowed_values(shape: Any) -> list[str]:
     return []
 
 
-def bounded(at: date) -> bool:
-    """Tell whether a date or an instant is one that can be reckoned with, in every time zone."""
-    return FIRST_YEAR <= at.year <= LAST_YEAR
-
-
 def unfit_in(value: Any, path: str = "") -> Iterator[FieldError]:
     """Yield each field of a decoded value, whatever its shape, that the log or the tables could not take."""
     match value:
@@ -67,12 +60,8 @@ def unfit_in(value: Any, path: str = "") -> Iterator[FieldError]:
                 yield from unfit_in(inner, f"{path}[{number}]")
         case str() if "\0" in value:
             yield FieldError(field=path, message=NO_NUL)
-        case int() if not -(2**63) <= value < 2**63:
-            yield FieldError(field=path, message="a whole number must fit 64 bits")
-        case float() if not isfinite(value):
-            yield FieldError(field=path, message="this number is too large")
-        case date() if not bounded(value):
-            yield FieldError(field=path, message=OUT_OF_BOUNDS)
+        case date() if not FIRST_YEAR <= value.year <= LAST_YEAR:
+            yield FieldError(field=path, message=beyond_bounds(value))
         case _:
             pass
 

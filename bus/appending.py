@@ -1,4 +1,4 @@
-"""Appending: compare-and-append (DESIGN, rule 3), one message or an atomic batch, all of it or nothing."""
+"""Appending: compare-and-append (docs/architecture.md, "The rules"), one message or an atomic batch, all or nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Guards = Mapping[str, int]
 
 
 class Appender:
-    """Appends to the stream over an open connection. `timeout`: seconds to wait for the server's word."""
+    """Appends to the stream over an open connection. `timeout`: seconds to wait for the server's reply."""
 
     def __init__(self, client: Client, js: JetStreamContext, timeout: float) -> None:
         self._client = client
@@ -94,20 +94,20 @@ class Appender:
             try:
                 last = await self._publish(messages)
             except (Duplicate, TooLarge):
-                # one message spoils a batch: each on its own gets its own answer
+                # one message refuses a whole batch: alone, each has its own outcome
                 await asyncio.gather(*map(self._publish_alone, messages, futures))
             except LogError as error:
                 for future in futures:
-                    _settle(future, error)
+                    _resolve(future, error)
             else:
                 for offset, future in enumerate(reversed(futures)):
-                    _settle(future, last - offset)
+                    _resolve(future, last - offset)
 
     async def _publish_alone(self, message: tuple[str, bytes, dict[str, str]], future: asyncio.Future[int]) -> None:
         try:
-            _settle(future, await self._publish([message]))
+            _resolve(future, await self._publish([message]))
         except LogError as error:
-            _settle(future, error)
+            _resolve(future, error)
 
     async def _publish(self, messages: list[tuple[str, bytes, dict[str, str]]]) -> int:
         """Publish one message, or an atomic batch, and return the last sequence."""
@@ -125,18 +125,18 @@ class Appender:
         except APIError as error:
             raise refusal(error.err_code, error.description or str(error)) from error
         except TimeoutError as error:
-            raise Unknown(f"NATS gave no answer for {messages[-1][0]} within {self._timeout:.0f} s") from error
+            raise Unknown(f"NATS did not reply for {messages[-1][0]} within {self._timeout:.0f} s") from error
         except SILENCE as error:
             raise Unavailable(f"NATS did not take {messages[-1][0]}: {error or type(error).__name__}") from error
 
     async def _publish_one(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
-        answer = await self._js.publish(subject, body, headers=headers, timeout=self._timeout, stream=STREAM)
-        return answer.seq
+        ack = await self._js.publish(subject, body, headers=headers, timeout=self._timeout, stream=STREAM)
+        return ack.seq
 
     async def _publish_batch(self, messages: list[tuple[str, bytes, dict[str, str]]]) -> int:
-        """Speak the atomic batch protocol: numbered messages under one id, the last one commits and is answered.
+        """Speak the atomic batch protocol: numbered messages under one id; the reply to the last one is the commit.
 
-        The first message is a request too: a server that cannot take a batch says so at once.
+        The first message is a request too: a server that cannot take a batch refuses it at once.
         """
         batch = uuid4().hex
         for number, (subject, body, headers) in enumerate(messages[:-1], start=1):
@@ -152,13 +152,13 @@ class Appender:
             "Nats-Batch-Sequence": str(len(messages)),
             "Nats-Batch-Commit": "1",
         }
-        answer = _check(await self._client.request(subject, body, headers=part, timeout=self._timeout))
-        return int(answer["seq"])
+        reply = _check(await self._client.request(subject, body, headers=part, timeout=self._timeout))
+        return int(reply["seq"])
 
     async def restore(self, messages: Sequence[tuple[int, str, bytes]], *, after: int) -> int:
         """Append messages to a log that ends at `after`, each at the sequence that it had; return the last one.
 
-        What is missing between them is filled with messages that vanish. Raises `Conflict` when the log moved.
+        What is missing between them is filled with messages that expire. Raises `Conflict` when the log moved.
         """
         placed: list[tuple[str, bytes, dict[str, str]]] = []
         expected = after + 1
@@ -172,7 +172,9 @@ class Appender:
         for start in range(0, len(placed), BATCH_LIMIT):
             some = placed[start : start + BATCH_LIMIT]
             if await self._publish(some) != last + len(some):
-                raise Conflict("somebody else appends to the log while it is restored")
+                raise Conflict(
+                    "another process appends to the log while it is restored: stop all services, and begin again"
+                )
             last += len(some)
         return last
 
@@ -182,19 +184,19 @@ def _headers(event: Envelope) -> dict[str, str]:
     return {} if ttl is None else {api.Header.MSG_TTL.value: ttl}
 
 
-def _check(answer: Msg) -> dict[str, Any]:
-    """Return the server's answer in a batch, empty for the first message. Raises the refusal that it holds."""
-    body: dict[str, Any] = json.loads(answer.data) if answer.data else {}
+def _check(reply: Msg) -> dict[str, Any]:
+    """Return the body of the server's reply in a batch, empty for the first message. Raises the refusal in it."""
+    body: dict[str, Any] = json.loads(reply.data) if reply.data else {}
     if error := body.get("error"):
         raise refusal(error.get("err_code"), error.get("description", "refused"))
     return body
 
 
-def _settle(future: asyncio.Future[int], answer: int | LogError) -> None:
-    """Give an answer to whoever asked, if they still wait for it."""
+def _resolve(future: asyncio.Future[int], outcome: int | LogError) -> None:
+    """Set the outcome of a call, unless it was cancelled."""
     if future.done():
         return
-    if isinstance(answer, LogError):
-        future.set_exception(answer)
+    if isinstance(outcome, LogError):
+        future.set_exception(outcome)
     else:
-        future.set_result(answer)
+        future.set_result(outcome)

@@ -98,13 +98,18 @@ async def statuses(js: JetStreamContext, prefix: str) -> dict[str, Status]:
         keys = [key for key in await store.keys() if key.startswith(prefix)]  # pyright: ignore[reportUnknownMemberType]
     except NoKeysError:
         return {}
-    return {key: msgspec.json.decode((await store.get(key)).value or b"", type=Status) for key in keys}
+    found = {key: await _status(store, key) for key in keys}
+    return {key: status for key, status in found.items() if status is not None}  # some may have been deleted since
 
 
 async def get_status(js: JetStreamContext, key: str) -> Status | None:
     """Return the status under a key, None when there is none."""
+    return await _status(await bucket(js), key)
+
+
+async def _status(store: KeyValue, key: str) -> Status | None:
     try:
-        return msgspec.json.decode((await (await bucket(js)).get(key)).value or b"", type=Status)
+        return msgspec.json.decode((await store.get(key)).value or b"", type=Status)
     except (KeyNotFoundError, msgspec.MsgspecError):
         return None
 

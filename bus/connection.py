@@ -1,4 +1,4 @@
-"""How everybody connects to NATS. The client's defaults give up, or notice nothing for minutes; these do not."""
+"""How every process connects to NATS. The client's defaults give up, or notice nothing for minutes; these do not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import ServiceUnavailableError
 
 from bus.errors import Unavailable
 from schemas.base import Value
@@ -19,8 +22,9 @@ from schemas.base import Value
 log = logging.getLogger(__name__)
 
 REFUSALS = 3  # in a row, until the credentials count as wrong: a cluster may have one server that is set up wrongly
-LOOK = 1.0  # seconds between looks at whether the client still tries
-CLOSED_PAUSE = 0.1  # seconds before a closed connection says so
+CHECK_EVERY = 1.0  # seconds between checks whether the client still tries
+CLOSED_PAUSE = 0.1  # seconds before a publish on a closed connection fails
+FETCH_PAUSE = 0.5  # seconds before a fetch fails that nobody in the server replies to
 
 _FORM = "write nats://user:password@host:port, or several with commas; in a password, @ : / , as %40 %3A %2F %2C"
 _SCHEMES = {"nats", "tls", "ws", "wss"}
@@ -28,10 +32,32 @@ _REFUSAL = ("authorization violation", "authorization failed", "authentication e
 
 
 class Address(Value, frozen=True, kw_only=True):
-    """Where servers are, and the client's options that say who we are: on these and on all others of their cluster."""
+    """Where servers are, and the credentials for these and for all others of their cluster."""
 
     servers: list[str]
     credentials: dict[str, Any]
+
+
+class _Fetching(JetStreamContext):
+    """nats-py's JetStream, with subscriptions that do not fail at once, again and again."""
+
+    async def pull_subscribe(self, *args: Any, **options: Any) -> JetStreamContext.PullSubscription:
+        """Subscribe, with a pause before the error when the consumer is gone, or the server has no JetStream now.
+
+        FastStream fetches in a loop that goes on after this error: thousands of times a second.
+        """
+        subscription = await super().pull_subscribe(*args, **options)
+        fetch = subscription.fetch
+
+        async def patiently(*args: Any, **options: Any) -> list[Msg]:
+            try:
+                return await fetch(*args, **options)
+            except ServiceUnavailableError:
+                await asyncio.sleep(FETCH_PAUSE)
+                raise
+
+        subscription.fetch = patiently  # the client makes the subscription, of a class that cannot be chosen
+        return subscription
 
 
 class Connection(Client):
@@ -44,13 +70,16 @@ class Connection(Client):
         self.watch: asyncio.Task[None] | None = None
 
     async def publish(self, *args: Any, **options: Any) -> None:
-        """Publish, and take some time to say that the connection is closed.
+        """Publish, with a pause before the error when the connection is closed.
 
-        FastStream asks for messages in a loop that waits nowhere else: nothing in the process would ever run again.
+        FastStream requests messages in a loop that awaits nothing else: nothing in the process would ever run again.
         """
         if self.is_closed:
             await asyncio.sleep(CLOSED_PAUSE)
         await super().publish(*args, **options)
+
+    def jetstream(self, **options: Any) -> JetStreamContext:
+        return _Fetching(self, **options)
 
     async def close(self) -> None:
         self.leaving = True
@@ -80,7 +109,7 @@ async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None
     `on_closed` is awaited when that comes to an end, other than by closing it. Raises `Unavailable` when no server
     accepts us within some seconds, `ValueError` when `url` is none.
     """
-    target = address(url)
+    target = parse_url(url)
     connection = Connection()
     failures: list[Exception] = []
     connected = False
@@ -101,7 +130,7 @@ async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None
         closed.set()
 
     try:
-        # the first connection fails fast and says so; later ones are re-made for ever
+        # the first connection fails fast with its reason; later ones are re-made for ever
         await connection.connect(  # pyright: ignore[reportUnknownMemberType]
             target.servers,
             **target.credentials,
@@ -130,17 +159,20 @@ async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None
 
 
 async def _watch(connection: Connection, closed: asyncio.Event, on_closed: Callable[[], Awaitable[None]]) -> None:
-    """Wait for the end of a connection. The client tells of some ends only; the others are looked for."""
+    """Wait for the end of a connection. The client reports some ends only; the others are checked for."""
     while (reason := connection.end) is None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(closed.wait(), LOOK)
+            await asyncio.wait_for(closed.wait(), CHECK_EVERY)
     if not connection.leaving:
         log.error("the connection to NATS has ended: %s", reason, extra={"action": "nats_ended"})
         await on_closed()
 
 
-def address(url: str) -> Address:
-    """Return what a URL, or several with commas between, says. Raises `ValueError` without the password in it."""
+def parse_url(url: str) -> Address:
+    """Return the servers and credentials of a URL, or of several with commas between.
+
+    Raises `ValueError` without the password in it.
+    """
     servers: list[str] = []
     users: list[tuple[str, str | None]] = []
     for one in url.split(","):

@@ -1,20 +1,25 @@
 """The envelope: every message body is a CloudEvents 1.0 JSON object (structured mode), complete even in a file.
 
-Decoding is total: what cannot be read comes back as a value that says why, never as an exception.
+Decoding is total: what cannot be read comes back as a value with the reason, never as an exception.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, cast
 
 import msgspec
+from msgspec import Meta
 
-from bus.subjects import TABLE, key_of, subject_of, type_of
-from schemas.base import Message, Value
+from bus.subjects import LONGEST_ID, TABLE, key_of, subject_of, type_of
+from schemas.base import FIRST_YEAR, LAST_YEAR, Instant, Message, Value
+from schemas.bounds import beyond_bounds, out_of_bounds, timed_fields
 from schemas.commands import CreateSchedule, UpdateSchedule
 from schemas.events import ScheduleDefined
 from schemas.renamed import has_old_names, renamed_in
+
+_Context = Annotated[str, Meta(max_length=LONGEST_ID)]
+_NUL, _BACKSLASH = b"\\u0000", ord("\\")  # as JSON has it, and the one byte of it that is fast to look for
 
 
 class Envelope(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,17 +30,17 @@ class Envelope(Value, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     specversion: Literal["1.0"]  # no default, as the two constants must be in every body
-    id: str
-    type: str
-    source: str
-    subject: str
-    time: datetime
+    id: _Context
+    type: _Context
+    source: _Context
+    subject: _Context
+    time: Instant
     datacontenttype: Literal["application/json"]
-    actor: str | None = None
-    correlationid: str | None = None
-    causationid: str | None = None
-    traceparent: str | None = None
-    decidedon: str | None = None
+    actor: _Context | None = None
+    correlationid: _Context | None = None
+    causationid: _Context | None = None
+    traceparent: _Context | None = None
+    decidedon: Annotated[str, Meta(max_length=18)] | None = None
     data: Message
 
 
@@ -64,7 +69,7 @@ Entry = Stored | Unreadable
 
 
 class _Outer(msgspec.Struct):
-    """An envelope whose data is not looked into."""
+    """An envelope whose data is not decoded."""
 
     specversion: str
     id: str
@@ -81,6 +86,7 @@ class _Typed(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(_Typed)
 _outer = msgspec.json.Decoder(_Outer)
+_TIMED = {row.message: timed_fields(row.message) for row in TABLE.values()}  # the fields that may hold datetimes
 
 
 def envelope(
@@ -117,17 +123,49 @@ def encode(event: Envelope) -> bytes:
 
 
 def decode(*, sequence: int, subject: str, stored_at: datetime, body: bytes) -> Entry:
-    """Return the entry that a body holds; `Unreadable` when it is not an envelope, or lies about its type."""
+    """Return the entry that a body holds; `Unreadable` when it is not an envelope, or its type or subject are wrong."""
     try:
         event = _decoder.decode(body)
         if isinstance(event.data, ScheduleDefined | CreateSchedule | UpdateSchedule) and has_old_names(body):
             event = _upcast(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return _unreadable(sequence, subject, stored_at, body, str(error))
+    data = event.data
+    bounded = FIRST_YEAR <= event.time.year <= LAST_YEAR
+    for field in _TIMED[type(data)]:  # of every message: so what is usual passes quickly
+        value = getattr(data, field)
+        bounded &= type(value) is datetime and FIRST_YEAR <= value.year <= LAST_YEAR
+    if (not bounded or (_BACKSLASH in body and _NUL in body)) and (error := _fault(event, body)):
+        return _unreadable(sequence, subject, stored_at, body, error)
     if subject != subject_of(event.data) or event.type != type_of(event.data):
         error = f"a message of type {event.type!r} about {event.subject!r} does not belong on {subject!r}"
         return _unreadable(sequence, subject, stored_at, body, error)
     return Stored(sequence=sequence, subject=subject, stored_at=stored_at, body=body, envelope=event)
+
+
+def _fault(event: Envelope, body: bytes) -> str | None:
+    """Return what is wrong with a message that decodes, None when nothing is."""
+    if (found := out_of_bounds(event.time) or out_of_bounds(event.data)) is not None:
+        return beyond_bounds(found)
+    if _NUL in body and _has_nul(msgspec.json.decode(body)):
+        return "there is a NUL in a text"
+    return None
+
+
+def _has_nul(value: Any) -> bool:
+    """Tell whether any text in a JSON value has a NUL in it, which databases refuse."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return any(map(_has_nul, (*fields, *fields.values())))
+    if isinstance(value, list):
+        return any(map(_has_nul, cast("list[Any]", value)))
+    return isinstance(value, str) and "\x00" in value
+
+
+def fault_of(event: Envelope) -> str | None:
+    """Return why a message could not be read if it were on the log, None when it could."""
+    read = decode(sequence=0, subject=subject_of(event.data), stored_at=event.time, body=encode(event))
+    return read.error if isinstance(read, Unreadable) else None
 
 
 def _upcast(body: bytes) -> Envelope:

@@ -16,7 +16,7 @@ class Duplicate(LogError):
 
 
 class Unknown(LogError):
-    """No answer in time: the messages may be on the log or not. Read what is there; retry with the same guard or id."""
+    """No reply in time: the messages may be on the log or not. Read what is there; retry with the same guard or id."""
 
 
 class Unavailable(LogError):
@@ -32,7 +32,7 @@ class ForeignStream(LogError):
 
 
 class ServerError(LogError):
-    """The embedded server did not start; the message holds its own last words."""
+    """The embedded server did not start; the message holds the last line of its log."""
 
 
 class FolderInUse(LogError):

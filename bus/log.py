@@ -14,13 +14,13 @@ from nats.js.errors import NotFoundError
 from bus import checkpoint
 from bus.appending import Appender
 from bus.errors import Unavailable
-from bus.reading import Reader
+from bus.reading import LogReader
 from bus.refusals import SILENCE, unavailable
-from bus.stream import Queue, declare
+from bus.stream import Queue, declare, redeclare
 from bus.subjects import STREAM
 from schemas.base import Value
 
-ANSWER_TIMEOUT = 5.0  # seconds to wait for the server's word on an append or a question
+REPLY_TIMEOUT = 5.0  # seconds to wait for the server's reply
 
 
 class Identity(Value, frozen=True, kw_only=True):
@@ -31,10 +31,9 @@ class Identity(Value, frozen=True, kw_only=True):
 
 
 class QueueState(Value, frozen=True, kw_only=True):
-    """How far a queue is: all up to `acknowledged` is answered, `pending` messages have never been given to anybody.
+    """How far a queue is: all up to `acknowledged` is acknowledged, `pending` messages have never been delivered.
 
-    All that matches up to `delivered` was given to somebody at least once. `listeners`: how many slots ask for a
-    message just now.
+    All that matches up to `delivered` was delivered at least once. `listeners`: how many slots wait for a message now.
     """
 
     acknowledged: int
@@ -44,26 +43,26 @@ class QueueState(Value, frozen=True, kw_only=True):
 
 
 class _Stamped(Value, frozen=True, kw_only=True):
-    """The part of a server's answer that says when it was given."""
+    """The part of a server's reply with the time."""
 
     ts: datetime
 
 
-class Log(Appender, Reader):
-    """The stream `FLOWS`, over an open connection: to append to, to read, and to be asked about."""
+class Log(Appender, LogReader):
+    """The stream `FLOWS`, over an open connection: appends, reads, and what is known about it."""
 
-    def __init__(self, client: Client, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
-        js: JetStreamContext = client.jetstream(timeout=answer_timeout)  # pyright: ignore[reportUnknownMemberType]
-        Appender.__init__(self, client, js, answer_timeout)
-        Reader.__init__(self, client, js)
+    def __init__(self, client: Client, *, reply_timeout: float = REPLY_TIMEOUT) -> None:
+        js: JetStreamContext = client.jetstream(timeout=reply_timeout)  # pyright: ignore[reportUnknownMemberType]
+        Appender.__init__(self, client, js, reply_timeout)
+        LogReader.__init__(self, client, js)
 
     @classmethod
-    async def open(cls, client: Client, *, answer_timeout: float = ANSWER_TIMEOUT) -> Log:
-        """Return the log, with its stream set up. Raises `Unavailable` when JetStream does not answer.
+    async def open(cls, client: Client, *, reply_timeout: float = REPLY_TIMEOUT) -> Log:
+        """Return the log, with its stream set up. Raises `Unavailable` when JetStream does not reply.
 
-        `answer_timeout`: seconds to wait for the server's word on an append or a question.
+        `reply_timeout`: seconds to wait for the server's reply.
         """
-        log = cls(client, answer_timeout=answer_timeout)
+        log = cls(client, reply_timeout=reply_timeout)
         try:
             await declare(log._js)
         except SILENCE as error:
@@ -94,8 +93,8 @@ class Log(Appender, Reader):
     async def queue(self, queue: Queue) -> QueueState:
         """Return how far a queue is, as far as the server remembers.
 
-        A server that was killed may remember less than was answered, and counts deliveries anew: whoever takes a
-        message from a queue asks the log, not the delivery, what has been done about it.
+        A server that was killed may have lost acknowledgements, and counts deliveries anew: whoever takes a message
+        from a queue reads from the log, not from the delivery, what has been done about it (docs/adr/0001).
         """
         with unavailable(f"the queue {queue.name!r}"):
             info = await self._js.consumer_info(STREAM, queue.name)
@@ -106,15 +105,20 @@ class Log(Appender, Reader):
             listeners=info.num_waiting or 0,
         )
 
+    async def redeclare(self, queue: Queue) -> bool:
+        """Make a queue again that somebody has deleted; return whether that was so. Raises `Unavailable`."""
+        with unavailable(f"the queue {queue.name!r}"):
+            return await redeclare(self._js, queue)
+
     async def acknowledged(self, queue: Queue) -> int:
-        """Return the sequence up to which a queue's messages are all answered."""
+        """Return the sequence up to which a queue's messages are all acknowledged."""
         return (await self.queue(queue)).acknowledged
 
     async def time(self) -> datetime:
-        """Return what the log's own clock says: by it, messages are stamped."""
+        """Return the time by the log's own clock, which stamps messages."""
         with unavailable():
-            answer = await self._client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=self._timeout)
-            return msgspec.json.decode(answer.data, type=_Stamped).ts
+            reply = await self._client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=self._timeout)
+            return msgspec.json.decode(reply.data, type=_Stamped).ts
 
     async def put_status(self, key: str, value: dict[str, Any]) -> None:
         """Publish how a service is now, under a key beside the log. Raises `Unavailable`."""

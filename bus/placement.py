@@ -1,4 +1,4 @@
-"""Puts the log, and what is kept beside it, where the settings say: once, before a process begins to use them."""
+"""Applies the placement settings to the log and to the bucket beside it, before a process uses them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def place(url: str, placement: Placement) -> None:
     except (TimeoutError, NatsError) as error:
         raise Unavailable(
             f"the log cannot be kept on {placement.replicas or 'any'} servers"
-            f"{' with the tags ' + ', '.join(placement.tags) if placement.tags else ''}: {error or 'no answer'}. "
+            f"{' with the tags ' + ', '.join(placement.tags) if placement.tags else ''}: {error or 'no reply'}. "
             "Are enough servers up? See FLOWS_REPLICAS and FLOWS_PLACEMENT_TAGS"
         ) from error
     finally:

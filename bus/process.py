@@ -46,6 +46,13 @@ def spawn(
     )
 
 
+def umask() -> int:
+    """Return the umask of this process. While it is asked, threads write in private: ask when starting."""
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
 def stop(process: subprocess.Popen[bytes], *, patience: float) -> None:
     """Ask a process to end, and kill it when it has not within `patience` seconds."""
     if process.poll() is None:

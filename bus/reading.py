@@ -1,4 +1,4 @@
-"""Reading: all of it, what is new, or the last word on each subject; always in order and without a gap."""
+"""Reading: all of it, what is new, or the last message of each subject; always in order and without a gap."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bus.refusals import SILENCE
 from bus.subjects import STREAM
 from schemas.base import Value
 
-FETCH = 500  # messages asked for at once by a follower
-FILTERS = 100  # subjects that one consumer is asked for by name
+FETCH = 500  # messages that a follower fetches at once
+FILTERS = 100  # subject filters of one consumer
 IDLE = 5.0  # seconds that a fetch waits in the server; also the longest a follower is blind after a server restart
 RETRY_PAUSE = 0.5  # seconds before a follower makes a new consumer after an error
 
@@ -34,7 +34,7 @@ class Page(Value, frozen=True, kw_only=True):
     caught_up: bool
 
 
-class Reader:
+class LogReader:
     """Reads the stream over an open connection."""
 
     def __init__(self, client: Client, js: JetStreamContext) -> None:
@@ -103,7 +103,7 @@ class Reader:
                 except TimeoutError:
                     raise _Gap from None
                 if not message.data and message.headers is not None and "Status" in message.headers:
-                    if message.reply:  # the server asks whether to go on
+                    if message.reply:  # flow control: the server waits for a reply
                         await self._client.publish(message.reply)
                     continue
                 metadata = message.metadata
@@ -129,7 +129,7 @@ class Reader:
         `until`: as it was at that sequence. A subject whose messages are all unreadable is left out.
         """
         found: list[Entry] = []
-        again: list[str] = []  # subjects whose last message is not the one that is asked for
+        again: list[str] = []  # subjects whose last message is unreadable, or too new
         async for batch in self._consume(subjects, api.DeliverPolicy.LAST_PER_SUBJECT, after=0):
             for entry in batch.entries:
                 if isinstance(entry, Stored) and (until is None or entry.sequence <= until):
@@ -199,7 +199,7 @@ class Reader:
                 try:
                     messages = await subscription.fetch(fetch, timeout=IDLE)
                 except TimeoutError:  # nats-py raises its own, and asyncio's: the second is the first one's base
-                    # nothing came, or the consumer is gone: its own word decides
+                    # nothing came, or the consumer is gone: this raises then
                     await subscription.consumer_info()
                     continue
                 entries: list[Entry] = []

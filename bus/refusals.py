@@ -1,4 +1,4 @@
-"""The client's errors, turned into ours: in one place, so that nobody else has to know them."""
+"""The client's errors, turned into ours in one place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nats.js.errors import Error as JetStreamError
 
 from bus.errors import Conflict, Duplicate, LogError, Unavailable
 
-# What the client raises when the server does not answer, or says no. Its own TimeoutError is one of asyncio's.
+# What the client raises when the server does not reply, or refuses. Its own TimeoutError is one of asyncio's.
 SILENCE = (JetStreamError, TimeoutError, NoRespondersError, ConnectionClosedError, OutboundBufferLimitError)
 
 _WRONG_SEQUENCE = {10071, 10164}
@@ -20,11 +20,11 @@ _DUPLICATE = 10201
 
 @contextmanager
 def unavailable(what: str = "the log") -> Generator[None]:
-    """Raise `Unavailable` for what the client raises in here, which is a question that changes nothing."""
+    """Raise `Unavailable` for what the client raises in here, which is a read."""
     try:
         yield
     except (*SILENCE, msgspec.MsgspecError) as error:
-        raise Unavailable(f"{what} does not answer: {error or type(error).__name__}") from error
+        raise Unavailable(f"{what} does not respond: {error or type(error).__name__}") from error
 
 
 def refusal(code: int | None, description: str) -> LogError:

@@ -1,4 +1,4 @@
-"""Selection: which messages of a log somebody wants to see. Pure."""
+"""Selection: which messages of a log match a filter. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Filter(Value, frozen=True, kw_only=True):
 
 
 class Selection:
-    """A filter at work on a log that is read in order: it learns which flow has which name from the log itself."""
+    """A filter over a log that is read in order. It learns the names of flows from the log itself."""
 
     def __init__(self, wanted: Filter) -> None:
         self._wanted = wanted

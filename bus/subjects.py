@@ -1,4 +1,4 @@
-"""The table of messages (DESIGN §3): one row for each type, `<family>.<event>.<key>`.
+"""The table of messages: one row for each type, with its subject `<family>.<event>.<key>`.
 
 To add a message: its Struct in schemas/, its row here, and whoever handles it.
 """
@@ -12,7 +12,7 @@ from typing import Literal
 from schemas import commands as c
 from schemas import events as e
 from schemas.base import Message, Value, tag_of
-from schemas.ids import instant
+from schemas.ids import derived, instant
 
 STREAM = "FLOWS"
 FAMILIES = ("command", "rejected", "catalog", "flow", "backup", "dead")
@@ -24,10 +24,12 @@ REPUBLISH_FROM, REPUBLISH_TO = "flow.*.*", "flow.{{wildcard(1)}}"
 CATALOG = "catalog.*.*"
 REQUESTS = "backup.requested.*"
 
+LONGEST_ID = 1024  # characters of an envelope's id: one that is derived from a long one is shortened to a digest
+
 Lifetime = Literal["forever", "activity", "progress"]
 
 
-class Row(Value, frozen=True, kw_only=True):
+class MessageType(Value, frozen=True, kw_only=True):
     """One type of message. `{field}` stands for the message's field of that name, `{cause}` for what led to it.
 
     `subject`: where it is appended; its last token is the key, what the message is about. `guard`: the subject filter
@@ -42,17 +44,19 @@ class Row(Value, frozen=True, kw_only=True):
     lifetime: Lifetime = "activity"
 
 
-def _definition(message: type[e.Defined], kind: str) -> Row:
+def _definition(message: type[e.Defined], kind: str) -> MessageType:
     subject = f"catalog.{kind}.{{id}}"
-    return Row(message=message, subject=subject, guard=CATALOG, id=f"{kind}:{{id}}:{{cause}}", lifetime="forever")
+    return MessageType(
+        message=message, subject=subject, guard=CATALOG, id=f"{kind}:{{id}}:{{cause}}", lifetime="forever"
+    )
 
 
-# All that happens to one flow is one sequence, and each decision on it rests on all of it: whatever came meanwhile
-# refuses it. So two that rest on different pasts cannot both be on the log, whichever events they are.
+# All events of one flow are one sequence, and each decision on the flow is guarded by all of it: any event that came
+# meanwhile refuses the decision. So two decisions on different pasts cannot both be on the log (docs/adr/0008).
 _OF_FLOW = "flow.*.{flow_id}"
 
 _ROWS = (
-    *(Row(message=message, subject=tag_of(message)) for message in c.COMMANDS),
+    *(MessageType(message=message, subject=tag_of(message)) for message in c.COMMANDS),
     _definition(e.VmDefined, "vm"),
     _definition(e.GroupDefined, "group"),
     _definition(e.ScheduleDefined, "schedule"),
@@ -61,108 +65,109 @@ _ROWS = (
     _definition(e.FlowDefined, "flow"),
     _definition(e.FreezeDefined, "freeze"),
     _definition(e.SettingsDefined, "settings"),
-    Row(
+    MessageType(
         message=e.Rejected,
         subject="rejected.{entity}.{verb}",
         guard="rejected.{entity}.{verb}",
         id="rejected:{cause}",
     ),
-    Row(
+    MessageType(
         message=e.FlowDue,
         subject="flow.due.{flow_id}",
         guard=_OF_FLOW,
         id="due:{flow_id}:{occurrence}",
     ),
-    Row(
+    MessageType(
         message=e.FlowMissed,
         subject="flow.missed.{flow_id}",
         guard=_OF_FLOW,
         id="missed:{flow_id}:{first}:{last}",
     ),
-    Row(
+    MessageType(
         message=e.FlowOverdue,
         subject="flow.overdue.{flow_id}",
         guard=_OF_FLOW,
         id="overdue:{execution_id}:{deadline}:{context_id}",
     ),
-    Row(
+    MessageType(
         message=e.FlowStarted,
         subject="flow.started.{flow_id}",
         guard=_OF_FLOW,
         id="started:{execution_id}",
     ),
-    Row(
+    MessageType(
         message=e.FlowPlanned,
         subject="flow.planned.{flow_id}",
         guard=_OF_FLOW,
         id="planned:{execution_id}:{part}",
     ),
-    Row(
+    MessageType(
         message=e.FlowSkipped,
         subject="flow.skipped.{flow_id}",
         guard=_OF_FLOW,
         id="skipped:{execution_id}",
     ),
-    Row(
+    MessageType(
         message=e.FlowCancelling,
         subject="flow.cancelling.{flow_id}",
         guard=_OF_FLOW,
         id="cancelling:{execution_id}:{context_id}:{cause}",
     ),
-    Row(
+    MessageType(
         message=e.FlowCompleted,
         subject="flow.completed.{flow_id}",
         guard=_OF_FLOW,
         id="completed:{execution_id}",
     ),
-    Row(
+    MessageType(
         message=e.FlowBackfilling,
         subject="flow.backfilling.{flow_id}",
         guard=_OF_FLOW,
         id="backfilling:{backfill_id}",
     ),
-    Row(
+    MessageType(
         message=e.FlowBackfillCancelled,
         subject="flow.backfill_cancelled.{flow_id}",
         guard=_OF_FLOW,
         id="backfill_cancelled:{backfill_id}:{cause}",
     ),
     # One filter for all flows: admission counts slots over all of them.
-    Row(
+    MessageType(
         message=e.BackupRequested,
         subject="backup.requested.{flow_id}",
         guard=REQUESTS,
         id="requested:{backup_id}:{round}",
     ),
-    Row(
+    MessageType(
         message=e.BackupAbandoned,
         subject="backup.abandoned.{flow_id}",
         guard="backup.abandoned.{flow_id}",
         id="abandoned:{backup_id}:{request}",
     ),
-    Row(
+    MessageType(
         message=e.BackupSkipped,
         subject="backup.skipped.{flow_id}",
         guard="backup.skipped.{flow_id}",
         id="skipped:{backup_id}",
     ),
+    MessageType(message=e.BackupOrphaned, subject="backup.orphaned.{flow_id}", id="orphaned:{backup_id}"),
     # Workers report without a guard: the first end of the newest attempt counts, wherever it stands.
-    Row(message=e.BackupStarted, subject="backup.started.{flow_id}", id="started:{backup_id}:{attempt}"),
-    Row(
+    MessageType(message=e.BackupStarted, subject="backup.started.{flow_id}", id="started:{backup_id}:{attempt}"),
+    MessageType(
         message=e.BackupProgressed,
         subject="backup.progressed.{flow_id}",
         id="progressed:{backup_id}:{attempt}:{percent}",
         lifetime="progress",
     ),
-    Row(message=e.BackupRetrying, subject="backup.retrying.{flow_id}", id="retrying:{backup_id}:{attempt}"),
-    Row(message=e.BackupCompleted, subject="backup.completed.{flow_id}", id="completed:{backup_id}:{attempt}"),
-    Row(message=e.BackupFailed, subject="backup.failed.{flow_id}", id="failed:{backup_id}:{attempt}"),
-    Row(message=e.BackupCancelled, subject="backup.cancelled.{flow_id}", id="cancelled:{backup_id}:{attempt}"),
-    Row(message=e.DeadLettered, subject="dead.{service}.{reason}", id="dead:{sequence}"),
-    Row(message=e.DeadSettled, subject="dead.settled.{sequence}"),
+    MessageType(message=e.BackupRetrying, subject="backup.retrying.{flow_id}", id="retrying:{backup_id}:{attempt}"),
+    MessageType(message=e.BackupCompleted, subject="backup.completed.{flow_id}", id="completed:{backup_id}:{attempt}"),
+    MessageType(message=e.BackupFailed, subject="backup.failed.{flow_id}", id="failed:{backup_id}:{attempt}"),
+    MessageType(message=e.BackupCancelled, subject="backup.cancelled.{flow_id}", id="cancelled:{backup_id}:{attempt}"),
+    MessageType(message=e.DeadLettered, subject="dead.{service}.{reason}", id="dead:{sequence}"),
+    MessageType(message=e.DeadSettled, subject="dead.settled.{sequence}"),
 )
 
-TABLE: dict[str, Row] = {tag_of(row.message): row for row in _ROWS}
+TABLE: dict[str, MessageType] = {tag_of(row.message): row for row in _ROWS}
 
 
 def key_of(message: Message) -> str:
@@ -199,7 +204,8 @@ def id_of(message: Message, cause: str = "") -> str:
     template = _IDS.get(tag_of(message))
     if template is None:
         raise ValueError(f"a {tag_of(message)} has no id of its own")
-    return template.filled(message, cause)
+    text = template.filled(message, cause)
+    return text if len(text) <= LONGEST_ID else derived("message", text)
 
 
 def guard_at(subject: str) -> str:

@@ -11,7 +11,7 @@ from bus.log import Log
 
 @asynccontextmanager
 async def attached(url: str, name: str) -> AsyncIterator[Log]:
-    """Give the log at `url`. Raises `LogError` when nobody is there, or the server there holds no log."""
+    """Yield the log at `url`. Raises `LogError` when no server is there, or it holds no log."""
     client = await connect(url, name)
     try:
         log = Log(client)

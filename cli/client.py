@@ -1,4 +1,4 @@
-"""The API, as a client of it sees it."""
+"""A client of the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAGE = 500
 
 
 class Api:
-    """A client with a token. Raises `RuntimeError` with the API's own words when it refuses."""
+    """A client with a token. Raises `RuntimeError` with the API's reason when it refuses."""
 
     def __init__(self, url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"}
@@ -31,7 +31,7 @@ class Api:
         return response.json() if response.content else None
 
     def all(self, path: str, key: str, **query: str) -> Iterator[dict[str, Any]]:
-        """Yield what a list has on all of its pages. `query`: what else is asked of the list."""
+        """Yield what a list has on all of its pages. `query`: further parameters of the list."""
         offset = 0
         while True:
             page = self.call("GET", path, params={"limit": PAGE, "offset": offset, **query})
@@ -42,7 +42,7 @@ class Api:
 
 
 def _detail(response: httpx.Response) -> str:
-    """Return why it was refused: by the API, or by something between it and us."""
+    """Return why a request was refused: by the API, or by a proxy before it."""
     try:
         return str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 from uuid import uuid4
 
-import click
 from rich.console import Console
 
 from bus.clock import now
 from bus.envelope import Stored, Unreadable, envelope
 from bus.log import Log
+from cli.actor import actor
 from cli.attach import attached
+from cli.printable import json_line
+from cli.terminal import print_line
 from schemas.events import DeadLettered, DeadSettled
 
 NAME = "flows-dead"
@@ -21,65 +22,68 @@ async def show(url: str, console: Console) -> None:
     """Print what is neither retried nor dismissed."""
     async with attached(url, NAME) as log:
         found = await _open(log)
-    for letter in found.values():
-        text = f"{letter.sequence:>7}  {letter.service:<10}  {letter.subject}: {letter.error}"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{len(found)} messages could not be used" if found else "every message could be used")
+    for one in found:
+        place = f"{one.sequence:>7}  {one.service:<10}  {one.reason:<9}  {one.subject}"
+        print_line(console, f"{place}: {one.error}")
+    count = len({one.sequence for one in found})
+    print_line(console, f"{count} messages could not be used" if found else "every message could be used")
 
 
-async def show_one(url: str, sequence: int) -> None:
+async def show_one(url: str, sequence: int, console: Console) -> None:
     """Print one, whole. Raises `ValueError` when it is none of them."""
     async with attached(url, NAME) as log:
-        letter, entry = await _one(log, sequence)
-    click.echo(f"{letter.sequence} on {letter.subject}, stored {entry.stored_at.isoformat()}: {letter.error}")
-    click.echo(entry.body.decode(errors="backslashreplace"))
+        dead_letter, entry = await _one(log, sequence)
+    place = f"{dead_letter.sequence} on {dead_letter.subject}, stored {entry.stored_at.isoformat()}"
+    print_line(console, f"{place}: {dead_letter.error}")
+    print_line(console, json_line(entry.body))
 
 
 async def retry(url: str, sequence: int) -> int:
     """Append one again, and return where. Raises `ValueError` when it still cannot be read, or is a repeat."""
     async with attached(url, NAME) as log:
-        letter, entry = await _one(log, sequence)
-        if letter.reason == "repeated":
+        dead_letter, entry = await _one(log, sequence)
+        if dead_letter.reason == "repeated":
             raise ValueError(
-                f"message {sequence} repeats an earlier one: {letter.error}. There is nothing to retry: dismiss it"
+                f"message {sequence} repeats an earlier one: {dead_letter.error}. There is nothing to retry: dismiss it"
             )
         if isinstance(entry, Unreadable):
             advice = "Dismiss it, or update first"
             raise ValueError(f"message {sequence} still cannot be read: {entry.error}. {advice}")  # noqa: TRY004  data
         appended = await log.append([entry.envelope], expect={})
-        await _settle(log, letter, "retried")
+        await _settle(log, dead_letter, "retried")
         return appended
 
 
 async def dismiss(url: str, sequence: int) -> None:
     """Note that nothing is to be done about one."""
     async with attached(url, NAME) as log:
-        letter, _ = await _one(log, sequence)
-        await _settle(log, letter, "dismissed")
+        dead_letter, _ = await _one(log, sequence)
+        await _settle(log, dead_letter, "dismissed")
 
 
-async def _open(log: Log) -> dict[int, DeadLettered]:
-    found: dict[int, DeadLettered] = {}
+async def _open(log: Log) -> list[DeadLettered]:
+    """Return what is not settled: one for each service that could not use a message."""
+    found: dict[int, dict[str, DeadLettered]] = {}  # by message, and service
     for entry in await log.read(["dead.*.*"]):
         data = entry.envelope.data if isinstance(entry, Stored) else None
         if isinstance(data, DeadLettered):
-            found[data.sequence] = data
+            found.setdefault(data.sequence, {})[data.service] = data
         elif isinstance(data, DeadSettled):
             found.pop(data.sequence, None)
-    return found
+    return [one for of_message in found.values() for one in of_message.values()]
 
 
 async def _one(log: Log, sequence: int) -> tuple[DeadLettered, Stored | Unreadable]:
-    letter = (await _open(log)).get(sequence)
-    if letter is None:
+    dead_letter = next((one for one in await _open(log) if one.sequence == sequence), None)
+    if dead_letter is None:
         raise ValueError(f"message {sequence} is none of those that `flows dead list` shows")
-    entries = await log.read([letter.subject], after=sequence - 1, until=sequence)
+    entries = await log.read([dead_letter.subject], after=sequence - 1, until=sequence)
     if not entries:
         raise ValueError(f"message {sequence} is no longer on the log")
-    return letter, entries[0]
+    return dead_letter, entries[0]
 
 
-async def _settle(log: Log, letter: DeadLettered, how: str) -> None:
-    settled = DeadSettled(sequence=letter.sequence, how=how)  # type: ignore[arg-type]
-    sent = envelope(settled, id=str(uuid4()), source="cli", time=now(), actor=getpass.getuser())
+async def _settle(log: Log, dead_letter: DeadLettered, how: str) -> None:
+    settled = DeadSettled(sequence=dead_letter.sequence, how=how)  # type: ignore[arg-type]
+    sent = envelope(settled, id=str(uuid4()), source="cli", time=now(), actor=actor())
     await log.append([sent], expect={})

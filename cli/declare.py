@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import yaml
 from rich.console import Console
-from rich.markup import escape
 
 from api import requests
 from cli.client import Api
+from cli.printable import is_printable
+from cli.terminal import print_line
 from schemas.base import Value
 from schemas.definitions import (
     FlowSpec,
@@ -31,7 +32,7 @@ Act = Literal["create", "update", "delete"]
 
 
 class Section(Value, frozen=True, kw_only=True):
-    """One kind in a document: its list's name, the API's path and list key, and the fields that one may say."""
+    """One kind in a document: its list's name, the API's path and list key, and the fields that it may have."""
 
     name: str
     path: str
@@ -57,7 +58,7 @@ SECTIONS = (
 _REFERENCES = {"repository": "repositories", "policy": "policies", "schedule": "schedules"}
 
 
-class Change(Value, frozen=True, kw_only=True):
+class DefinitionChange(Value, frozen=True, kw_only=True):
     """One thing to do: to what, and which fields (before, after) differ."""
 
     act: Act
@@ -79,7 +80,7 @@ class System:
             self.document[section.name] = [self._entry(section, one) for one in found]
 
     def _entry(self, section: Section, found: dict[str, Any]) -> dict[str, Any]:
-        """Return a definition as a document says it: references by name, nothing that the engine adds."""
+        """Return a definition as an entry of a document: references by name, without what the engine adds."""
         entry = {section.identity: found[section.identity]}
         entry |= {field: found[field] for field in section.fields if field in found}
         if section.name == "vms":
@@ -128,7 +129,7 @@ def read(file: Path) -> Document:
         for number, entry in enumerate(entries or []):
             identity = names[name].identity
             if not isinstance(entry, dict) or not isinstance(entry.get(identity), str):
-                raise ValueError(f"{file}: {name}[{number}] has no {identity!r}")  # noqa: TRY004  a file's fault
+                raise ValueError(f"{file}: {name}[{number}] has no {identity!r}")  # noqa: TRY004  the file is wrong
         given = [entry[names[name].identity] for entry in entries or []]
         if twice := {one for one in given if given.count(one) > 1}:
             raise ValueError(f"{file}: {name}: {min(twice)!r} is there twice")
@@ -138,38 +139,40 @@ def read(file: Path) -> Document:
     return document
 
 
-def difference(there: Document, wanted: Document, *, prune: bool) -> list[Change]:
+def difference(there: Document, wanted: Document, *, prune: bool) -> list[DefinitionChange]:
     """Return what has to be done, in order, so that what is there becomes what is wanted. Pure.
 
     A field that is left out of an entry stays as it is. `prune`: what is not in the document is deleted.
     """
-    changes: list[Change] = []
+    changes: list[DefinitionChange] = []
     for section in SECTIONS:
         now = {entry[section.identity]: entry for entry in there.get(section.name, [])}
         for entry in wanted.get(section.name, []):
             name = entry[section.identity]
             if name not in now:
                 fields = {field: (None, value) for field, value in entry.items()}
-                changes.append(Change(act="create", section=section, name=name, fields=fields))
+                changes.append(DefinitionChange(act="create", section=section, name=name, fields=fields))
                 continue
             fields = {
                 field: (now[name].get(field), value) for field, value in entry.items() if now[name].get(field) != value
             }
             if fields:
-                changes.append(Change(act="update", section=section, name=name, fields=fields))
+                changes.append(DefinitionChange(act="update", section=section, name=name, fields=fields))
     if prune:
         for section in reversed(SECTIONS):
             kept = {entry[section.identity] for entry in wanted.get(section.name, [])}
             for entry in there.get(section.name, []):
                 if entry[section.identity] not in kept:
                     name = entry[section.identity]
-                    changes.append(Change(act="delete", section=section, name=name, fields={}))
+                    changes.append(DefinitionChange(act="delete", section=section, name=name, fields={}))
     return changes
 
 
 def export(api: Api) -> str:
-    """Return all definitions as a document."""
-    return yaml.safe_dump(System(api).document, sort_keys=False, allow_unicode=True)
+    """Return all definitions as a document. What a terminal would act on is escaped in it."""
+    document = System(api).document
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    return text if is_printable(text) else yaml.safe_dump(document, sort_keys=False, allow_unicode=False)
 
 
 def apply(api: Api, file: Path, *, prune: bool, dry_run: bool, console: Console) -> None:
@@ -185,10 +188,10 @@ def apply(api: Api, file: Path, *, prune: bool, dry_run: bool, console: Console)
     }
     for change in changes:
         _carry_out(system, change, entries.get((change.section.name, change.name), {}))
-    console.print(f"{len(changes)} changes made" if changes else "nothing to do")
+    print_line(console, f"{len(changes)} changes made" if changes else "nothing to do")
 
 
-def _carry_out(system: System, change: Change, entry: dict[str, Any]) -> None:
+def _carry_out(system: System, change: DefinitionChange, entry: dict[str, Any]) -> None:
     section, key = change.section, (change.section.name, change.name)
     match change.act:
         case "create":
@@ -224,11 +227,11 @@ def _regroup(system: System, path: str, now: list[dict[str, Any]], wanted: list[
         system.api.call("DELETE", f"{path}/{context_id}")
 
 
-def _show(changes: list[Change], console: Console) -> None:
+def _show(changes: list[DefinitionChange], console: Console) -> None:
     marks = {"create": ("green", "+"), "update": ("yellow", "~"), "delete": ("red", "-")}
     for change in changes:
         colour, mark = marks[change.act]
-        console.print(f"[{colour}]{mark} {change.section.name}: {escape(change.name)}[/]", highlight=False)
+        print_line(console, (f"{mark} {change.section.name}: {change.name}", colour))
         if change.act == "update":
             for field, (before, after) in change.fields.items():
-                console.print(f"    {field}: {escape(repr(before))} → {escape(repr(after))}", highlight=False)
+                print_line(console, f"    {field}: {before!r} → {after!r}")

@@ -1,4 +1,4 @@
-"""What a message says, in a few words."""
+"""A message of the log in one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.ids import instant
 
 
 def describe(entry: Entry) -> str:
-    """Return what a message on the log says."""
+    """Return the content of a message in one line."""
     if not isinstance(entry, Stored):
         return f"unreadable: {entry.error}"
     message = entry.envelope.data
@@ -89,7 +89,7 @@ def _other(message: Message, actor: str | None) -> str:
             return f"until {instant(freeze.until)}: {freeze.reason}" if freeze else "lifted"
         case e.SettingsDefined():
             values = ((name, getattr(message.definition, name)) for name in SettingsPatch.__struct_fields__)
-            given = ", ".join(f"{name} {'none' if value is None else value}" for name, value in values)
+            given = ", ".join(f"{name} {shown(value)}" for name, value in values)
             return f"{given} (version {message.version})"
         case defined if isinstance(defined, e.Defined):
             return (
@@ -99,3 +99,16 @@ def _other(message: Message, actor: str | None) -> str:
             )
         case _:
             return ""
+
+
+def shown(value: object) -> str:
+    """Return the value of a setting; folders have a colon between them, as on PATH."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ":".join(map(str, value))
+        case _:
+            return str(value)

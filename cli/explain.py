@@ -9,6 +9,7 @@ from rich.console import Console
 from api.readmodel import explain as explaining
 from api.readmodel.reader import ReadModel
 from bus.clock import now
+from cli.terminal import print_line
 from services import database
 
 
@@ -23,4 +24,4 @@ async def explain(url: str, flow: str, at: datetime | None, console: Console) ->
     if found is None:
         raise ValueError(f"there is no flow {flow!r}")
     for line in found.lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)

@@ -22,9 +22,9 @@ def run(command: click.Command) -> int:
         return USAGE
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "flows"
-        return _tell(f"{path}: {error.format_message().rstrip('.')}. See `{path} --help`", USAGE)
+        return _print_error(f"{path}: {error.format_message().rstrip('.')}. See `{path} --help`", USAGE)
     except click.ClickException as error:
-        return _tell(f"flows: {error.format_message()}", error.exit_code)
+        return _print_error(f"flows: {error.format_message()}", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
@@ -34,12 +34,12 @@ def run(command: click.Command) -> int:
         cause = cause_of(error)
         if cause is None and os.environ.get("FLOWS_TRACEBACK"):
             raise
-        return _tell(f"flows: {cause or defect(error)}", FAILED)
+        return _print_error(f"flows: {cause or defect(error)}", FAILED)
     return code if isinstance(code, int) else OK
 
 
 def cause_of(error: Exception) -> str | None:
-    """Return, in one line, what an error says to people; nothing when it is a defect of ours."""
+    """Return an error in one line for people; None when it is a defect of ours."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if _is(error, "sqlalchemy.exc", "SQLAlchemyError"):
@@ -52,7 +52,7 @@ def cause_of(error: Exception) -> str | None:
 
 
 def defect(error: Exception) -> str:
-    """Return what to tell of an error that nobody foresaw."""
+    """Return a line about an unforeseen error."""
     name = type(error).__name__
     return f"a defect in this program: {name}: {_one_line(error)}. Set FLOWS_TRACEBACK=1 to see where, and report it"
 
@@ -67,6 +67,8 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _tell(line: str, code: int) -> int:
-    click.echo(line, err=True)
+def _print_error(line: str, code: int) -> int:
+    from cli.printable import printable
+
+    click.echo(printable(line), err=True)
     return code

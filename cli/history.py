@@ -15,7 +15,9 @@ from bus.connection import connect
 from bus.envelope import envelope
 from bus.log import Log
 from bus.server import Server
+from cli.actor import actor
 from cli.attach import attached
+from cli.terminal import print_line
 from schemas.commands import PruneHistory
 from services.recorder import comparison, restoration
 from services.recorder import rebuild as rebuilding
@@ -27,7 +29,7 @@ def _progress(console: Console) -> Progress:
 
 
 async def rebuild(nats_url: str, url: str, console: Console) -> None:
-    """Fill a database from the log, and say how far it is."""
+    """Fill a database from the log, and show the progress."""
     async with attached(nats_url, "flows-rebuild") as log:
         with _progress(console) as progress:
             task = progress.add_task("messages", total=None)
@@ -41,8 +43,8 @@ async def diff(first: str, second: str, most: int, console: Console) -> int:
     async for difference in comparison.differences(first, second):
         count += 1
         if count <= most:
-            console.print(str(difference), highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{count:,} differences" if count != 1 else "1 difference", highlight=False)
+            print_line(console, str(difference))
+    print_line(console, f"{count:,} differences" if count != 1 else "1 difference")
     return count
 
 
@@ -59,9 +61,9 @@ async def restore(nats_url: str, url: str, console: Console) -> None:
         await client.close()
 
 
-def restore_folder(folder: Path, url: str, console: Console) -> None:
+def restore_folder(folder: Path, url: str, nats_server: str | None, console: Console) -> None:
     """Fill the log of a data folder. It is started for that alone: `flows up` must not run on it."""
-    server = Server(folder.resolve())
+    server = Server(folder.resolve(), program=nats_server)
     server.start()
     try:
         asyncio.run(restore(server.url, url, console))
@@ -70,7 +72,7 @@ def restore_folder(folder: Path, url: str, console: Console) -> None:
 
 
 async def prune(nats_url: str, before: datetime) -> None:
-    """Ask on the log to let go of old history."""
+    """Append the command that prunes old history."""
     async with attached(nats_url, "flows-prune") as log:
         command = PruneHistory(id="history", before=before)
-        await log.publish_once(envelope(command, id=str(uuid4()), source="cli", time=now(), actor="operator"))
+        await log.publish_once(envelope(command, id=str(uuid4()), source="cli", time=now(), actor=actor()))

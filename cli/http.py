@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -17,12 +17,17 @@ from cli import connections, parts
 from cli.connections import Connection
 from cli.limits import ConnectionLimiter, Limits, descriptors, limits_of
 from cli.settings import Settings
+from services.heartbeat import Process
 
 log = logging.getLogger(__name__)
 
 
-class Server(uvicorn.Server):
-    """Uvicorn, with signals left to whoever runs it, and our own line when it listens."""
+class ApiServer(uvicorn.Server):
+    """Uvicorn, with signals left to the process, and our own line when it listens; `on_start` is called then."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = on_start
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -39,6 +44,7 @@ class Server(uvicorn.Server):
         if self.started:
             about = {"action": "api_started", "host": self.config.host, "port": self.config.port}
             log.info("the API listens on %s port %d", self.config.host, self.config.port, extra=about)
+            self._on_start()
 
 
 def config(app: Any, limits: Limits, refusals: Refusals, *, host: str, port: int) -> uvicorn.Config:
@@ -60,8 +66,11 @@ def config(app: Any, limits: Limits, refusals: Refusals, *, host: str, port: int
     )
 
 
-async def serve_api(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve the API until `stop` is set. Raises `RuntimeError` when it does not start, or ends by itself."""
+async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, on_start: Callable[[str], None]) -> None:
+    """Serve the API until `stop` is set. Raises `RuntimeError` when it does not start, or ends by itself.
+
+    `on_start` is called with "api" when it listens.
+    """
     lost, stopping = asyncio.Event(), asyncio.Event()
 
     async def on_lost() -> None:
@@ -71,8 +80,10 @@ async def serve_api(settings: Settings, stop: asyncio.Event) -> None:
     # what clients do wrong is reported by `Refusals`, and not in as many lines as they like
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     limits = limits_of(descriptors())
-    app = parts.api(settings, on_lost=on_lost, stopping=stopping, most_streams=limits.total // 2)
-    server = Server(config(app, limits, app.state.refusals, host=settings.host, port=settings.port))
+    app = parts.api(settings, process, on_lost=on_lost, stopping=stopping, most_streams=limits.total // 2)
+    server = ApiServer(
+        config(app, limits, app.state.refusals, host=settings.host, port=settings.port), partial(on_start, "api")
+    )
     serving = asyncio.create_task(server.serve())
     waits = [serving, asyncio.create_task(stop.wait()), asyncio.create_task(lost.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

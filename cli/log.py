@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
@@ -12,9 +11,9 @@ from bus.selection import Filter, Selection, full_pattern
 from bus.subjects import matches
 from cli.attach import attached
 from cli.describe import describe
+from cli.printable import json_line, printable
 
 PAGE = 1_000
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what came from elsewhere must not move the cursor
 _COLOURS = {"command": "36", "rejected": "33", "catalog": "34", "flow": "32", "backup": "35", "dead": "31"}
 _BAD = ("rejected", "dead", "backup.failed", "backup.retrying", "flow.skipped", "flow.missed", "flow.overdue")
 
@@ -45,7 +44,7 @@ async def show(
 
 def _json_line(console: Console) -> Callable[[Entry], None]:
     def write(entry: Entry) -> None:
-        console.file.write(entry.body.decode(errors="backslashreplace") + "\n")
+        console.file.write(json_line(entry.body) + "\n")
 
     return write
 
@@ -59,10 +58,10 @@ def _line(console: Console, *, local: bool) -> Callable[[Entry], None]:
         if entry.subject.startswith(_BAD):
             colour = "31"
         at = entry.envelope.time if isinstance(entry, Stored) else entry.stored_at
-        key = entry.envelope.subject if isinstance(entry, Stored) else ""
-        kind = entry.envelope.type if isinstance(entry, Stored) else entry.subject
+        key = printable(entry.envelope.subject) if isinstance(entry, Stored) else ""
+        kind = printable(entry.envelope.type if isinstance(entry, Stored) else entry.subject)
         place = f"{entry.sequence:>7}  {at.astimezone() if local else at:%Y-%m-%d %H:%M:%S}"
-        what = _UNPRINTABLE.sub("\ufffd", describe(entry))
+        what = printable(describe(entry))
         if coloured:
             console.file.write(f"\x1b[2m{place}\x1b[0m  \x1b[{colour}m{kind:<24}\x1b[0m  {key:<36}  {what}\n")
         else:

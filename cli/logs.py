@@ -1,12 +1,13 @@
 """Log lines: readable on a terminal, JSON elsewhere. Each has an `action` that never changes, and the ids.
 
-Libraries are heard when something is wrong. What commands print is not mixed with log lines of theirs.
+Libraries log from WARNING on. What commands print is not mixed with log lines of theirs.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 OURS = ("bus", "services", "api", "cli")
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -16,9 +17,12 @@ class JsonFormatter(logging.Formatter):
     """One JSON object for each line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        import json
         from datetime import UTC, datetime
 
         import msgspec
+
+        from cli.printable import json_line
 
         line = {
             "time": datetime.fromtimestamp(record.created, UTC),
@@ -29,21 +33,39 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        try:
+            body = msgspec.json.encode(line, enc_hook=str)
+        except UnicodeEncodeError:  # the name of a file that is no text
+            body = json.dumps(line, default=str).encode()
+        return json_line(body)
+
+
+class PlainFormatter(logging.Formatter):
+    """Lines for people. What a message is made of may come from anywhere: it stays one line, and moves no cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the library's name
+        from cli.printable import printable
+
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  the library's name
+        from cli.printable import printable
+
+        return "\n".join(printable(line) for line in super().formatException(ei).split("\n"))
 
 
 def of_services() -> None:
     """Send the log lines of services to standard error."""
     if sys.stderr.isatty():
-        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+        formatter: logging.Formatter = PlainFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
     else:
         formatter = JsonFormatter()
     _send(formatter, libraries=logging.WARNING)
 
 
 def of_commands() -> None:
-    """Send what a command has to tell beside its output to standard error, as its own errors are told."""
-    _send(logging.Formatter("flows: %(message)s"), libraries=logging.ERROR)
+    """Send the warnings of a command to standard error, in the form of its own errors."""
+    _send(PlainFormatter("flows: %(message)s"), libraries=logging.ERROR)
 
 
 def _send(formatter: logging.Formatter, *, libraries: int) -> None:

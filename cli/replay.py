@@ -13,11 +13,13 @@ from bus.log import Log
 from bus.selection import Filter, Selection
 from cli.attach import attached
 from cli.describe import describe
+from cli.terminal import print_line
 from services.executor.replay import Replayed
 from services.executor.replay import replay as decide_again
 
 NAME = "flows-replay"
 PAGE = 1_000
+SAME, DIFFERENT = (" =", "green"), (" ≠", "red")
 LONGEST_PAUSE = 60.0  # seconds between two messages that are sent again
 
 
@@ -46,7 +48,7 @@ def _compare_all(replayed: list[Replayed], console: Console) -> bool:
     different = [one for one in replayed if not one.equal]
     for one in different:
         _print(one, console)
-    console.print(f"{len(replayed):,} decisions, {len(different):,} of them different today", highlight=False)
+    print_line(console, f"{len(replayed):,} decisions, {len(different):,} of them different today")
     return not different
 
 
@@ -76,7 +78,7 @@ def _compare(chain: list[Stored], replayed: list[Replayed], *, step: bool, conso
     for entry in chain:
         one = recorded.get(entry.sequence)
         if one is None:
-            console.print(f"   {_words(entry)}", highlight=False, markup=False, soft_wrap=True)
+            print_line(console, f"   {_words(entry)}")
             continue
         if step:
             click.pause("   … press any key for the next decision")
@@ -87,7 +89,7 @@ def _compare(chain: list[Stored], replayed: list[Replayed], *, step: bool, conso
             _print(one, console)
             different += 1
     text = f"{same} decisions are the same today" + (f", {different} are not" if different else "")
-    console.print(text, highlight=False)
+    print_line(console, text)
     return not different
 
 
@@ -103,23 +105,19 @@ def _words(entry: Stored) -> str:
 def _print(one: Replayed, console: Console) -> None:
     if one.entry is None:
         assert one.today is not None
-        console.print(f" [red]≠[/] {one.position:>7}  today also: {one.today.id}", highlight=False, soft_wrap=True)
+        print_line(console, DIFFERENT, f" {one.position:>7}  today also: {one.today.id}")
         return
-    mark = "[green]=[/]" if one.equal else "[red]≠[/]"
-    console.print(f" {mark} ", end="")
-    console.print(_words(one.entry), highlight=False, markup=False, soft_wrap=True)
+    print_line(console, SAME if one.equal else DIFFERENT, f" {_words(one.entry)}")
     if one.equal:
         return
     if one.today is None:
-        console.print("           today: nothing is decided here", highlight=False)
+        print_line(console, "           today: nothing is decided here")
         return
     recorded, today = one.entry.envelope.data, one.today.event
     for field in recorded.__struct_fields__:
         then, now = getattr(recorded, field), getattr(today, field, None)
         if then != now:
-            console.print(
-                f"           {field}: {then!r} then, {now!r} today", highlight=False, markup=False, soft_wrap=True
-            )
+            print_line(console, f"           {field}: {then!r} then, {now!r} today")
 
 
 async def publish(url: str, execution: str | None, prefix: str, speed: float, console: Console) -> None:
@@ -140,6 +138,6 @@ async def publish(url: str, execution: str | None, prefix: str, speed: float, co
                 f"{prefix}.{entry.subject}", entry.body, headers={"Nats-Sequence": str(entry.sequence)}
             )
         await client.flush()
-        console.print(f"{len(chosen):,} messages were sent to {prefix}.>", highlight=False)
+        print_line(console, f"{len(chosen):,} messages were sent to {prefix}.>")
     finally:
         await client.close()

@@ -8,13 +8,25 @@ from collections.abc import Sequence
 
 from bus.placement import place
 from bus.stream import ANYWHERE, Placement
+from bus.tasks import cancel_and_wait
 from cli import parts
+from cli.notify import Notifier
 from cli.seed import seed
 from cli.settings import Settings
 
 
 async def serve(names: Sequence[str], settings: Settings) -> None:
     """Run the named parts until SIGTERM or SIGINT. Raises the first failure."""
+    notifier = Notifier(settings.watchdog)
+    notifying = asyncio.create_task(notifier.run())
+    try:
+        await _serve(names, settings, notifier)
+    finally:
+        await cancel_and_wait(notifying)
+
+
+async def _serve(names: Sequence[str], settings: Settings, notifier: Notifier) -> None:
+    from services.heartbeat import Process
     from services.hosting import Service, host_all
 
     stop = asyncio.Event()
@@ -22,11 +34,19 @@ async def serve(names: Sequence[str], settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     services = [parts.SERVICES[name](settings) for name in names if name != "api"]
+    process = Process(instance=settings.instance, restarts=settings.restarts)
+    starting = set(names)
     work: list[asyncio.Task[None]] = []
+
+    def on_start(name: str) -> None:
+        starting.discard(name)
+        if not starting:
+            notifier.started()
 
     def begin(some: Sequence[Service]) -> None:
         if some:
-            work.append(asyncio.create_task(host_all(some, settings.nats_url, stop)))
+            hosting = host_all(some, settings.nats_url, stop, process=process, on_start=on_start)
+            work.append(asyncio.create_task(hosting))
 
     placement = Placement(replicas=settings.replicas, tags=settings.placement_tags)
     if placement != ANYWHERE:
@@ -38,7 +58,7 @@ async def serve(names: Sequence[str], settings: Settings) -> None:
     if "api" in names:
         from cli.http import serve_api
 
-        work.append(asyncio.create_task(serve_api(settings, stop)))
+        work.append(asyncio.create_task(serve_api(settings, process, stop, on_start)))
     await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
     stop.set()
     for result in await asyncio.gather(*work, return_exceptions=True):

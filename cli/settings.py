@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,14 +11,33 @@ import msgspec
 from schemas.base import Value
 from schemas.definitions import SettingsPatch
 
+# systemd's, for one process alone: empty for those that it starts
+NOBODY = {"NOTIFY_SOCKET": "", "WATCHDOG_USEC": "", "WATCHDOG_PID": ""}
 # of the engine's settings, which are on the log: these seed them
-VARIABLES = {"max_concurrent_jobs": "FLOWS_MAX_CONCURRENT_JOBS", "keep_days": "FLOWS_KEEP_DAYS"}
+VARIABLES = {
+    "max_concurrent_jobs": "FLOWS_MAX_CONCURRENT_JOBS",
+    "keep_days": "FLOWS_KEEP_DAYS",
+    "disk_roots": "FLOWS_DISK_ROOTS",
+    "repository_roots": "FLOWS_REPOSITORY_ROOTS",
+}
+ROOTS = ("disk_roots", "repository_roots")
+
+Seed = int | list[str]
+
+
+class Watchdog(Value, frozen=True, kw_only=True):
+    """What a supervisor expects: signs of life at the socket `address`, every few of `seconds` (None: no limit)."""
+
+    address: str = ""
+    seconds: float | None = None
 
 
 class Settings(Value, frozen=True, kw_only=True):
-    """Where the parts find each other. `admin_token_file` holds the token that the API asks for.
+    """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
-    `seeds`: what the environment says of the engine's own settings, which are on the log.
+    `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
+    `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
+    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -26,14 +46,19 @@ class Settings(Value, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8082
     worker_slots: int = 4
-    seeds: dict[str, int] = {}
+    data_folder: Path | None = None
+    seeds: Mapping[str, Seed] = {}
     replicas: int | None = None
     placement_tags: tuple[str, ...] = ()
+    instance: str | None = None
+    restarts: int = 0
+    watchdog: Watchdog = Watchdog()
 
 
 def from_environment() -> Settings:
     """Return the settings of this process. Raises `ValueError` that names the variable at fault."""
     token_file = os.environ.get("FLOWS_ADMIN_TOKEN_FILE")
+    data_folder = os.environ.get("FLOWS_DATA_DIR")
     return Settings(
         nats_url=os.environ.get("FLOWS_NATS_URL", "nats://127.0.0.1:4222"),
         database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
@@ -41,10 +66,19 @@ def from_environment() -> Settings:
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
         port=_number("FLOWS_PORT", 8082) or 8082,
         worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
+        data_folder=Path(data_folder).resolve() if data_folder else None,
         seeds={name: value for name, variable in VARIABLES.items() if (value := _seed(name, variable)) is not None},
         replicas=_number("FLOWS_REPLICAS", None),
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
+        instance=os.environ.get("FLOWS_INSTANCE") or None,
+        restarts=_number("FLOWS_RESTARTS", None) or 0,
+        watchdog=_watchdog(),
     )
+
+
+def as_environment_of_child(instance: str, restarts: int, watchdog: dict[str, str]) -> dict[str, str]:
+    """Return the variables that tell a child what its supervisor calls it, knows of it, and expects of it."""
+    return {"FLOWS_INSTANCE": instance, "FLOWS_RESTARTS": str(restarts) if restarts else "", **NOBODY, **watchdog}
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
@@ -56,16 +90,40 @@ def as_environment(settings: Settings) -> dict[str, str]:
         "FLOWS_HOST": settings.host,
         "FLOWS_PORT": str(settings.port),
         "FLOWS_WORKER_SLOTS": str(settings.worker_slots),
+        "FLOWS_DATA_DIR": str(settings.data_folder),
     }
 
 
-def _seed(name: str, variable: str) -> int | None:
-    value = _number(variable, None)
+def own_files(settings: Settings) -> list[str]:
+    """Return the folders and files of the engine that this process knows of: nobody's disk, and no repository."""
+    own = [str(file) for file in (settings.data_folder, settings.admin_token_file) if file is not None]
+    scheme, _, database = settings.database_url.partition(":///")
+    if scheme.startswith("sqlite") and database:
+        own += [f"{database}{suffix}" for suffix in ("", "-wal", "-shm")]
+    return own
+
+
+def _watchdog() -> Watchdog:
+    """Return what the process that has started this one expects, if it expects anything."""
+    limit, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    meant = limit.isdigit() and process in {"", str(os.getpid())}
+    return Watchdog(address=os.environ.get("NOTIFY_SOCKET", ""), seconds=int(limit) / 1e6 if meant else None)
+
+
+def _seed(name: str, variable: str) -> Seed | None:
+    """Return a variable's value; folders have a colon between them, as on PATH."""
+    value = _folders(variable) if name in ROOTS else _number(variable, None)
+    if value is None:
+        return None
     try:
         msgspec.convert({name: value}, SettingsPatch)
     except msgspec.ValidationError as error:
         raise ValueError(f"{variable} is {value}: {str(error).partition(' - at ')[0]}") from None
     return value
+
+
+def _folders(name: str) -> list[str] | None:
+    return [folder for folder in os.environ.get(name, "").split(":") if folder] or None
 
 
 def _number(name: str, default: int | None) -> int | None:

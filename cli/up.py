@@ -14,12 +14,12 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from bus import process
 from bus.server import Server
-from cli import demo
+from cli import demo, privacy
 from cli.parts import NAMES
 from cli.settings import Settings, as_environment
-from cli.supervision import Child, LogServer, Signals, look_after, supervise
+from cli.supervision import Child, LogServer, Signals, check_all, supervise
+from cli.terminal import print_line
 from services.database import bring_up_to_date, sqlite_url
 
 READY_TIMEOUT = 60.0  # seconds
@@ -33,14 +33,16 @@ def up(
     port: int,
     nats_port: int,
     worker_slots: int,
+    nats_server: str | None,
     with_demo: bool,
     console: Console,
 ) -> None:
     """Run everything until SIGINT or SIGTERM. Raises `OSError` or `LogError` when it cannot start."""
     with Signals() as signals:
         folder.mkdir(parents=True, exist_ok=True)
-        server = Server(folder, port=nats_port)
+        server = Server(folder, port=nats_port, program=nats_server)
         server.lock()
+        privacy.tighten(folder)
         children: list[Child] = []
         try:
             check_port(host, port)
@@ -53,6 +55,7 @@ def up(
                 host=host,
                 port=port,
                 worker_slots=worker_slots,
+                data_folder=folder,
             )
             bring_up_to_date(settings.database_url)
             log_server = LogServer(server)
@@ -79,7 +82,7 @@ def _stop(children: list[Child]) -> None:
     for child in children:
         child.process.terminate()
     for child in children:
-        process.stop(child.process, patience=STOP_PATIENCE)
+        child.stop(patience=STOP_PATIENCE)
 
 
 def _demo(folder: Path, settings: Settings, console: Console) -> str:
@@ -90,25 +93,31 @@ def _demo(folder: Path, settings: Settings, console: Console) -> str:
 
 
 def _wait_until_ready(server: LogServer, children: list[Child], url: str, signals: Signals, console: Console) -> None:
-    """Wait for the API to say that all parts are there, or a signal to stop. Raises `TimeoutError` with the reason."""
+    """Wait until the API reports that all parts run, or a signal to stop.
+
+    After `READY_TIMEOUT` it is enough that requests are served. Raises `TimeoutError` with the reason.
+    """
     deadline = time.monotonic() + READY_TIMEOUT
-    reason = "the API does not respond"
+    reason, served = "the API does not respond", False
     while not signals.stop and time.monotonic() < deadline:
         try:
             response = httpx.get(f"{url}/health/ready", timeout=2)
-            if response.status_code == httpx.codes.OK:
+            served, reason = response.status_code == httpx.codes.OK, response.text
+            # what the services have published may be from before a restart of all
+            if served and response.json()["status"] == "ok" and all(child.started for child in children):
                 return
-            reason = response.text
         except httpx.HTTPError:
-            pass
-        look_after(server, children, console)
+            served = False
+        check_all(server, children, console)
         signals.wait(0.05)
-    if not signals.stop:
+    if served:
+        print_line(console, (f"not all services run: {reason}", "red"))
+    elif not signals.stop:
         raise TimeoutError(f"the services did not become ready within {READY_TIMEOUT:.0f} s: {reason}")
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise `OSError` that says what to do when a port cannot be listened on."""
+    """Raise `OSError` with what to do when a port cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -139,8 +148,8 @@ def _url(settings: Settings) -> str:
 
 def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | None) -> None:
     url = _url(settings)
+    print_line(console, ("The Protection Flows Engine is running.", "bold green"))
     lines = [
-        "[bold green]The Protection Flows Engine is running.[/]",
         f"  API       {url}/api/v1",
         f"  Docs      {url}/schema",
         f"  Token     {folder / 'admin-token'}",
@@ -153,4 +162,4 @@ def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | No
             f"            {url}/api/v1/protection-flows/{flow_id}/executions",
         ]
     for line in [*lines, "Press Ctrl+C to stop."]:
-        console.print(line, soft_wrap=True, highlight=False)
+        print_line(console, line)

@@ -1,13 +1,12 @@
-"""Commands: what is asked, in the imperative. The tag is the subject: `command.<entity>.<verb>`."""
+"""Commands: what is requested, in the imperative. The tag is the subject: `command.<entity>.<verb>`."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import cast
+from typing import Annotated, cast
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from schemas.base import Id, Message, Priority, Prose, tag_of
+from schemas.base import MOST, Id, Instant, Integer, Message, Positive, Priority, Prose, tag_of
 from schemas.definitions import (
     Entity,
     FlowPatch,
@@ -29,19 +28,19 @@ from schemas.definitions import (
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """Something asked about one thing. `id` is the thing's."""
+    """A request about one thing. `id` is the thing's."""
 
     id: Id
 
 
 class Create(Command, frozen=True, kw_only=True):
-    """Bring a definition into being; the one who asks chooses its id."""
+    """Create a definition; the sender chooses its id."""
 
 
 class Change(Command, frozen=True, kw_only=True):
     """Change what is there. `if_version`: only if that is still its version."""
 
-    if_version: int | None = None
+    if_version: Integer | None = None
 
 
 class Update(Change, frozen=True, kw_only=True):
@@ -49,17 +48,17 @@ class Update(Change, frozen=True, kw_only=True):
 
 
 class Delete(Change, frozen=True, kw_only=True):
-    """Remove it. `detach`: flows that refer to this schedule or policy let go of it, instead of a refusal."""
+    """Remove it. `detach`: flows that refer to this schedule or policy lose the reference; else it is rejected."""
 
     detach: bool = False
 
 
 class Enable(Change, frozen=True, kw_only=True):
-    """Take it into use."""
+    """Enable it."""
 
 
 class Disable(Change, frozen=True, kw_only=True):
-    """Take it out of use."""
+    """Disable it."""
 
 
 class CreateVm(Create, frozen=True, kw_only=True, tag="command.vm.create"):
@@ -190,7 +189,7 @@ class DisableFlow(Disable, frozen=True, kw_only=True, tag="command.flow.disable"
 class SetFreeze(Command, frozen=True, kw_only=True, tag="command.freeze.set"):
     """No scheduled start anywhere until then."""
 
-    until: datetime
+    until: Instant
     reason: Prose
 
 
@@ -203,12 +202,12 @@ class UpdateSettings(Update, frozen=True, kw_only=True, tag="command.settings.up
 
 
 class PruneHistory(Command, frozen=True, kw_only=True, tag="command.history.prune"):
-    """Let go of the history of executions that ended before an instant: the recorder does, when it comes to this."""
+    """Delete the history of executions that ended before an instant from the tables."""
 
-    before: datetime
+    before: Instant
 
 
-# The executor answers these, not the registry.
+# The executor decides these, not the registry.
 
 
 class ExecuteFlow(Command, frozen=True, kw_only=True, tag="command.flow.execute"):
@@ -225,7 +224,7 @@ class RetryExecution(Command, frozen=True, kw_only=True, tag="command.execution.
     """Run the flow of an execution again, over the VMs that failed in it or never started."""
 
     flow_id: Id
-    context_ids: list[Id]
+    context_ids: Annotated[list[Id], Meta(max_length=MOST)]
 
 
 class BackupVm(Command, frozen=True, kw_only=True, tag="command.backup.create"):
@@ -240,8 +239,8 @@ class CreateBackfill(Command, frozen=True, kw_only=True, tag="command.backfill.c
     """Execute past occurrences of a flow now. `id` is the backfill's."""
 
     flow_id: Id
-    occurrences: list[datetime]
-    max_concurrent: int = 1
+    occurrences: Annotated[list[Instant], Meta(max_length=MOST)]
+    max_concurrent: Positive = 1
 
 
 class CancelBackfill(Command, frozen=True, kw_only=True, tag="command.backfill.cancel"):
@@ -265,7 +264,7 @@ COMMANDS: tuple[type[Command], ...] = (
 )
 
 
-def kind_of(command: Command) -> Kind:
+def definition_kind(command: Command) -> Kind:
     """Return the kind of definition that a command is about."""
     return cast("Kind", entity_of(command))
 
@@ -276,5 +275,5 @@ def entity_of(command: Command) -> Entity:
 
 
 def verb_of(command: Command) -> str:
-    """Return what a command asks for, e.g. `create`."""
+    """Return the verb of a command, e.g. `create`."""
     return tag_of(command).split(".")[2]

@@ -1,7 +1,7 @@
-"""Definitions: what people tell the engine.
+"""Definitions: what people configure.
 
-For each kind a *spec* (what one may say), a *patch* (an update, where a field left out stays as it is) and the
-*definition* itself (the spec with its id, version and times).
+For each kind a *spec* (the fields that people set), a *patch* (an update, where a field left out stays as it is) and
+the *definition* itself (the spec with its id, version and times).
 """
 
 from __future__ import annotations
@@ -11,7 +11,22 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from schemas.base import Count, FilePath, Id, Labels, Name, Positive, Priority, Prose, Value, Word
+from schemas.base import (
+    MOST,
+    Count,
+    FilePath,
+    Id,
+    Instant,
+    Integer,
+    Labels,
+    Name,
+    Positive,
+    Priority,
+    Prose,
+    Text,
+    Value,
+    Word,
+)
 
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
 
@@ -31,7 +46,7 @@ EngineName = Annotated[
     str,
     Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)", description="the name of a backup engine", examples=["directory"]),
 ]
-Setting = Annotated[str, Meta(max_length=1024)] | int | float | bool
+Setting = Annotated[str, Meta(max_length=1024, pattern=r"^[^\x00]*$")] | Integer | float | bool
 
 CronExpression = Annotated[
     str,
@@ -42,6 +57,7 @@ TimeZone = Annotated[
 ]
 LocalTime = Annotated[datetime, Meta(tz=False, description="a local time", examples=["2026-12-24T13:00:00"])]
 Tags = Annotated[list[Word], Meta(max_length=64)]
+Roots = Annotated[list[FilePath], Meta(min_length=1, max_length=64)]  # absolute paths of folders
 
 
 class Disk(Value, frozen=True, kw_only=True):
@@ -53,6 +69,9 @@ class Disk(Value, frozen=True, kw_only=True):
 
 
 Disks = Annotated[list[Disk], Meta(max_length=256)]
+
+
+MOST_MEMBERS = 10_000  # of a group that is defined from now on; those on the log may have more
 
 
 class Member(Value, frozen=True, kw_only=True):
@@ -99,7 +118,7 @@ class GroupSpec(Value, frozen=True, kw_only=True):
     name: Name
     description: Prose = ""
     enabled: bool = True
-    members: list[Member] = []
+    members: Annotated[list[Member], Meta(max_length=MOST)] = []
 
 
 class GroupPatch(Value, frozen=True, kw_only=True):
@@ -128,6 +147,8 @@ class Exclusion(Value, frozen=True, kw_only=True):
 Exclusions = Annotated[list[Exclusion], Meta(max_length=100)]
 Expressions = Annotated[list[CronExpression], Meta(max_length=20)]
 Inclusions = Annotated[list[LocalTime], Meta(max_length=1000)]
+RetryAttempts = Annotated[int, Meta(ge=0, le=20)]
+RetryDelay = Annotated[int, Meta(ge=1, le=86_400)]  # seconds
 JitterSeconds = Annotated[int, Meta(ge=0, le=86_400)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]  # a hundred years: what lies before is out of the calendar's reach
 
@@ -136,8 +157,7 @@ class ScheduleSpec(Value, frozen=True, kw_only=True):
     """When: cron expressions in a time zone, and what to do about occurrences that passed while nothing ran.
 
     It fires when any of its expressions matches, from `start_date` to `end_date` (both included) and outside its
-    exclusions, and at its `inclusions` (local times) whatever is excluded. `jitter_seconds`: each flow begins up to so
-    much later, always by the same time.
+    exclusions, and at its `inclusions` (local times) always. `jitter_seconds`: the most by which flows begin later.
     """
 
     name: Name
@@ -218,8 +238,8 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     keep_monthly: Count | None = None
     keep_yearly: Count | None = None
     backup_type: BackupType = "auto"
-    retry_attempts: Annotated[int, Meta(ge=0, le=20)] = 0
-    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 30
+    retry_attempts: RetryAttempts = 0
+    retry_delay_seconds: RetryDelay = 30
     timeout_seconds: Positive | None = None
     execution_timeout_seconds: Positive | None = None
     start_deadline_seconds: Positive | None = None
@@ -237,8 +257,8 @@ class PolicyPatch(Value, frozen=True, kw_only=True):
     keep_monthly: Count | UnsetType | None = UNSET
     keep_yearly: Count | UnsetType | None = UNSET
     backup_type: BackupType | UnsetType = UNSET
-    retry_attempts: Annotated[int, Meta(ge=0, le=20)] | UnsetType = UNSET
-    retry_delay_seconds: Annotated[int, Meta(ge=1, le=86_400)] | UnsetType = UNSET
+    retry_attempts: RetryAttempts | UnsetType = UNSET
+    retry_delay_seconds: RetryDelay | UnsetType = UNSET
     timeout_seconds: Positive | UnsetType | None = UNSET
     execution_timeout_seconds: Positive | UnsetType | None = UNSET
     start_deadline_seconds: Positive | UnsetType | None = UNSET
@@ -288,85 +308,90 @@ class Vm(VmSpec, frozen=True, kw_only=True):
     """A VM as the log has it. `id` is its `context_id`."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
 
 
 class Group(GroupSpec, frozen=True, kw_only=True):
     """A protection group as the log has it."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
 
 
 class Schedule(ScheduleSpec, frozen=True, kw_only=True):
     """A schedule as the log has it. Only occurrences after `armed_at` count: when its times last changed."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
-    armed_at: datetime
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
+    armed_at: Instant
 
 
 class Repository(RepositorySpec, frozen=True, kw_only=True):
     """A repository as the log has it."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
 
 
 class Policy(PolicySpec, frozen=True, kw_only=True):
     """A policy as the log has it."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
 
 
 class Flow(FlowSpec, frozen=True, kw_only=True):
     """A flow as the log has it. Only occurrences after `armed_at` count: when it last began to be scheduled."""
 
     id: Id
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    created_by: str
-    armed_at: datetime
+    version: Count
+    created_at: Instant
+    updated_at: Instant
+    created_by: Text
+    armed_at: Instant
 
 
 class Freeze(Value, frozen=True, kw_only=True):
     """No scheduled start anywhere, from `since` until `until`; what runs goes on."""
 
-    since: datetime
-    until: datetime
+    since: Instant
+    until: Instant
     reason: Prose
-    created_by: str
+    created_by: Text
 
 
 class Settings(Value, frozen=True, kw_only=True):
     """What holds for the whole engine. As they are here at version 0, before anybody has set anything.
 
     `max_concurrent_jobs`: backups in flight over all flows; None: no limit. `keep_days`: how long history is kept in
-    the tables; None: for ever.
+    the tables; None: for ever. `disk_roots`, `repository_roots`: the folders under which disks may be read and
+    repositories be; None: anywhere but in the system's and the engine's own. `block_devices`: whether disks may be
+    block devices.
     """
 
     max_concurrent_jobs: Positive | None = None
     keep_days: Days | None = None
-    version: int = 0
-    updated_at: datetime | None = None
-    updated_by: str | None = None
+    disk_roots: Roots | None = None
+    repository_roots: Roots | None = None
+    block_devices: bool = False
+    version: Count = 0
+    updated_at: Instant | None = None
+    updated_by: Text | None = None
 
 
 class SettingsPatch(Value, frozen=True, kw_only=True):
@@ -374,13 +399,16 @@ class SettingsPatch(Value, frozen=True, kw_only=True):
 
     max_concurrent_jobs: Positive | UnsetType | None = UNSET
     keep_days: Days | UnsetType | None = UNSET
+    disk_roots: Roots | UnsetType | None = UNSET
+    repository_roots: Roots | UnsetType | None = UNSET
+    block_devices: bool | UnsetType = UNSET
 
 
 Definition = Vm | Group | Schedule | Repository | Policy | Flow
 Spec = VmSpec | GroupSpec | ScheduleSpec | RepositorySpec | PolicySpec | FlowSpec
 Patch = VmPatch | GroupPatch | SchedulePatch | RepositoryPatch | PolicyPatch | FlowPatch
 
-# what in a schedule says when it fires: a change begins its calendar anew
+# the fields of a schedule that decide when it fires: a change starts its calendar again
 CALENDAR_FIELDS = (
     *("cron_expression", "more_expressions", "timezone", "dst_gap", "dst_fold", "exclusions", "inclusions"),
     *("start_date", "end_date", "jitter_seconds"),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol, Self
 
 from msgspec import Meta
 
-from schemas.base import Id, Message, Value
+from schemas.base import MOST, Count, Id, Instant, Message, Positive, Priority, Size, Text, Value, Word
 from schemas.definitions import (
     BackupType,
-    Disk,
+    Disks,
     EngineName,
     Entity,
     Flow,
@@ -19,6 +18,9 @@ from schemas.definitions import (
     OverlapPolicy,
     Policy,
     Repository,
+    RetryAttempts,
+    RetryDelay,
+    Roots,
     Schedule,
     Setting,
     Settings,
@@ -61,7 +63,7 @@ class CatalogEvent(Event, frozen=True, kw_only=True):
     """A definition as it is from here on; a tombstone when `definition` is None."""
 
     id: Id
-    version: int
+    version: Count
 
 
 class VmDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.vm"):
@@ -106,14 +108,14 @@ Defined = OfKind | OfEngine
 
 
 class Rejected(Event, frozen=True, kw_only=True, tag="rejected"):
-    """A command's 'no': why, and the field at fault where there is one."""
+    """A command was rejected: why, and the field that is wrong where there is one."""
 
     entity: Entity
-    verb: str
+    verb: Word
     id: Id
     code: RejectionCode
-    reason: str
-    field: str | None = None
+    reason: Text
+    field: Text | None = None
 
 
 # --- flow.<event>.<flow>: time (scheduler) and executions (executor) -------------------------------------------------
@@ -128,7 +130,7 @@ class FlowEvent(Event, frozen=True, kw_only=True):
 class FlowDue(FlowEvent, frozen=True, kw_only=True, tag="flow.due"):
     """The flow's schedule matched `occurrence`, the nominal instant in UTC."""
 
-    occurrence: datetime
+    occurrence: Instant
     schedule_id: Id
 
 
@@ -136,24 +138,24 @@ class FlowMissed(FlowEvent, frozen=True, kw_only=True, tag="flow.missed"):
     """`count` occurrences, `first` to `last`, passed while no scheduler ran, and will not be executed."""
 
     schedule_id: Id
-    first: datetime
-    last: datetime
-    count: int
+    first: Instant
+    last: Instant
+    count: Count
 
 
 class FlowBackfilling(FlowEvent, frozen=True, kw_only=True, tag="flow.backfilling"):
     """Past occurrences are to be executed now, each as an execution of its own, `max_concurrent` at a time."""
 
     backfill_id: Id
-    occurrences: list[datetime]
-    max_concurrent: int
+    occurrences: Annotated[list[Instant], Meta(max_length=MOST)]
+    max_concurrent: Positive
 
 
 class FlowBackfillCancelled(FlowEvent, frozen=True, kw_only=True, tag="flow.backfill_cancelled"):
     """What of a backfill waits is skipped, what runs is stopped."""
 
     backfill_id: Id
-    reason: str
+    reason: Text
 
 
 class ExecutionEvent(FlowEvent, frozen=True, kw_only=True):
@@ -168,22 +170,22 @@ class FlowStarted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.started")
     After `start_by` no backup of it is begun any more; at `finish_by` it is stopped.
     """
 
-    flow_name: str
-    flow_version: int
+    flow_name: Text
+    flow_version: Count
     execution_type: ExecutionType
-    triggered_by: str
-    occurrence: datetime | None
+    triggered_by: Text
+    occurrence: Instant | None
     overlap_policy: OverlapPolicy
     repository_id: Id
     policy_id: Id | None
-    priority: int
-    max_concurrent_jobs: int | None
-    jobs: int
-    parts: int
+    priority: Priority
+    max_concurrent_jobs: Positive | None
+    jobs: Count
+    parts: Positive
     retry_of: Id | None = None
     backfill_id: Id | None = None
-    start_by: datetime | None = None
-    finish_by: datetime | None = None
+    start_by: Instant | None = None
+    finish_by: Instant | None = None
 
 
 class PlannedBackup(Value, frozen=True, kw_only=True):
@@ -191,54 +193,54 @@ class PlannedBackup(Value, frozen=True, kw_only=True):
 
     backup_id: Id
     context_id: Id
-    vm_name: str
+    vm_name: Text
 
 
 class ExcludedVm(Value, frozen=True, kw_only=True):
     """A VM that the target names and the execution leaves out."""
 
     context_id: Id
-    reason: str
+    reason: Text
 
 
 class FlowPlanned(ExecutionEvent, frozen=True, kw_only=True, tag="flow.planned"):
     """Part `part` (from 1) of `parts` of the plan, in the order in which the VMs are to be backed up."""
 
-    part: int
-    parts: int
-    backups: list[PlannedBackup]
-    excluded: list[ExcludedVm]
+    part: Positive
+    parts: Positive
+    backups: Annotated[list[PlannedBackup], Meta(max_length=MOST)]
+    excluded: Annotated[list[ExcludedVm], Meta(max_length=MOST)]
 
 
 class FlowSkipped(ExecutionEvent, frozen=True, kw_only=True, tag="flow.skipped"):
     """A trigger that became no execution, and why. `execution_id` is the one it would have had."""
 
     execution_type: ExecutionType
-    occurrence: datetime | None
+    occurrence: Instant | None
     reason: SkipReason
-    message: str
+    message: Text
 
 
 class FlowCancelling(ExecutionEvent, frozen=True, kw_only=True, tag="flow.cancelling"):
     """An execution is to stop, or one VM of it: workers end what runs, the executor skips what waits.
 
-    `origin`: somebody asked, a newer execution takes its place, it took too long, or its flow is gone.
+    `origin`: a command, a newer execution that takes its place, a deadline, or the deletion of its flow.
     """
 
     context_id: Id | None
-    reason: str
+    reason: Text
     origin: StopOrigin = "asked"
 
 
 class FlowOverdue(ExecutionEvent, frozen=True, kw_only=True, tag="flow.overdue"):
-    """The scheduler's word that a deadline has passed before the log had what it was for.
+    """A deadline has passed before the log had what it was for.
 
     `start`: the execution, or some of its backups, should have begun. `finish`: it should have ended. `stop`: it was
-    told to stop (or one VM of it was: `context_id`), and a worker has still not answered.
+    to stop (or one VM of it: `context_id`), and a worker has not responded.
     """
 
     deadline: Deadline
-    passed_at: datetime
+    passed_at: Instant
     context_id: Id | None = None
 
 
@@ -246,21 +248,21 @@ class FlowCompleted(ExecutionEvent, frozen=True, kw_only=True, tag="flow.complet
     """An execution's end, with a recount of its plan; `bytes_transferred` is what was written to the repository."""
 
     status: ExecutionStatus
-    started_at: datetime
-    completed_at: datetime
-    jobs_created: int
-    jobs_completed: int
-    jobs_failed: int
-    jobs_skipped: int
-    bytes_transferred: int
-    error_message: str | None
+    started_at: Instant
+    completed_at: Instant
+    jobs_created: Count
+    jobs_completed: Count
+    jobs_failed: Count
+    jobs_skipped: Count
+    bytes_transferred: Size
+    error_message: Text | None
 
 
 # --- backup.<event>.<flow>: one VM in one execution ------------------------------------------------------------------
 
 
 class OneBackup(Protocol):
-    """Whatever says which backup it is about."""
+    """Whatever is about one backup."""
 
     @property
     def flow_id(self) -> Id: ...
@@ -291,73 +293,85 @@ class BackupEvent(ExecutionEvent, frozen=True, kw_only=True):
 
 
 class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.requested"):
-    """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references."""
+    """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references.
 
-    vm_name: str
-    disks: list[Disk]
+    `disk_roots`, `repository_roots` and `block_devices` are the engine's settings when it was requested.
+    """
+
+    vm_name: Text
+    disks: Disks
     repository_id: Id
     engine: EngineName
-    location: str
-    config: dict[str, Setting]
+    location: Text
+    config: Annotated[dict[Text, Setting], Meta(max_length=64)]
     backup_type: BackupType
-    retry_attempts: int
-    retry_delay_seconds: int
-    timeout_seconds: int | None
-    requested_at: datetime
-    round: int = 1  # how many times it has been requested, with this one
+    retry_attempts: RetryAttempts
+    retry_delay_seconds: RetryDelay
+    timeout_seconds: Positive | None
+    requested_at: Instant
+    round: Positive = 1  # how many times it has been requested, with this one
+    disk_roots: Roots | None = None
+    repository_roots: Roots | None = None
+    block_devices: bool = False
 
 
 class BackupAbandoned(BackupEvent, frozen=True, kw_only=True, tag="backup.abandoned"):
-    """Nobody holds the request on `request` of the log, and nobody will be given it again: it is to be made anew."""
+    """No worker holds the request at sequence `request`, and the queue has lost it: a new one is needed."""
 
-    request: int
+    request: Size
 
 
 class BackupSkipped(BackupEvent, frozen=True, kw_only=True, tag="backup.skipped"):
     """A planned VM that will not be backed up in this execution, and why."""
 
-    reason: str
+    reason: Text
+
+
+class BackupOrphaned(BackupEvent, frozen=True, kw_only=True, tag="backup.orphaned"):
+    """What attempts at a backup left in its repository counts for nothing and cannot be removed: `error` says why."""
+
+    error: Text
 
 
 class AttemptEvent(BackupEvent, frozen=True, kw_only=True):
     """Something in attempt `attempt` (from 1) at a backup."""
 
-    attempt: int
+    attempt: Positive
 
 
 class BackupStarted(AttemptEvent, frozen=True, kw_only=True, tag="backup.started"):
-    worker: str
+    worker: Text
 
 
 class BackupProgressed(AttemptEvent, frozen=True, kw_only=True, tag="backup.progressed"):
     """At most one per second and per cent of an attempt, so that a backup leaves at most a hundred."""
 
     percent: Percent
-    bytes_read: int
-    bytes_transferred: int
+    bytes_read: Size
+    bytes_transferred: Size
 
 
 class BackupRetrying(AttemptEvent, frozen=True, kw_only=True, tag="backup.retrying"):
     """The attempt failed; another follows after `delay_seconds`."""
 
-    error: str
-    delay_seconds: int
+    error: Text
+    delay_seconds: Count
 
 
 class BackupCompleted(AttemptEvent, frozen=True, kw_only=True, tag="backup.completed"):
     """`bytes_read` of source data became `bytes_transferred` in the repository, to be found at `snapshot_ref`."""
 
-    bytes_read: int
-    bytes_transferred: int
-    snapshot_ref: str
+    bytes_read: Size
+    bytes_transferred: Size
+    snapshot_ref: Text
 
 
 class BackupFailed(AttemptEvent, frozen=True, kw_only=True, tag="backup.failed"):
-    error: str
+    error: Text
 
 
 class BackupCancelled(AttemptEvent, frozen=True, kw_only=True, tag="backup.cancelled"):
-    reason: str
+    reason: Text
 
 
 # --- dead.<service>.<reason> ------------------------------------------------------------------------------------------
@@ -366,21 +380,21 @@ class BackupCancelled(AttemptEvent, frozen=True, kw_only=True, tag="backup.cance
 class DeadLettered(Event, frozen=True, kw_only=True, tag="dead"):
     """A message on the log that could not be used: where it is, and why not.
 
-    `malformed`: it cannot be read. `repeated`: it says once more what the log says already, and counts for nothing.
+    `malformed`: it cannot be read. `repeated`: it repeats what is on the log already, and counts for nothing.
     `unusable`: it can be read, and still not be folded or projected.
     """
 
-    service: str
+    service: Id
     reason: DeadReason
-    sequence: int
-    subject: str
-    error: str
+    sequence: Size
+    subject: Text
+    error: Text
 
 
 class DeadSettled(Event, frozen=True, kw_only=True, tag="dead.settled"):
     """What an operator did about a message that could not be used."""
 
-    sequence: int
+    sequence: Size
     how: Literal["retried", "dismissed"]
 
 
@@ -389,6 +403,6 @@ EVENTS: tuple[type[Event], ...] = (
     *(SettingsDefined, Rejected),
     *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
     *(FlowDue, FlowMissed, FlowOverdue, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
-    *(BackupRequested, BackupAbandoned, BackupSkipped, BackupStarted, BackupProgressed, BackupRetrying),
+    *(BackupRequested, BackupAbandoned, BackupSkipped, BackupOrphaned, BackupStarted, BackupProgressed, BackupRetrying),
     *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),
 )

@@ -1,4 +1,4 @@
-"""Deterministic ids: asking twice for the same thing gives the same id (DESIGN §3, Identifiers)."""
+"""Deterministic ids: the same thing has the same id, however often it is requested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def scheduled_execution_id(flow_id: str, occurrence: datetime) -> str:
 
 
 def manual_execution_id(command_id: str) -> str:
-    """Return the id of the execution that a `command.flow.execute` asks for."""
+    """Return the id of the execution that a `command.flow.execute` starts."""
     return derived("execution", command_id)
 
 

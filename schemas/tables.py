@@ -1,4 +1,7 @@
-"""The read model's tables (DESIGN §7). Every row can be rebuilt from the log; times are UTC, sizes are bytes."""
+"""The read model's tables (docs/architecture.md, "The read model").
+
+Every row can be rebuilt from the log; times are UTC, sizes are bytes.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
+    text,
 )
 
 metadata = MetaData(
@@ -115,6 +120,9 @@ settings = Table(
     Column("version", Integer, nullable=False),
     Column("updated_at", Moment),
     Column("updated_by", String(255)),
+    Column("disk_roots", JSON(none_as_null=True)),
+    Column("repository_roots", JSON(none_as_null=True)),
+    Column("block_devices", Boolean, nullable=False, server_default=false()),
 )
 
 machine_groups = _definition("machine_groups")
@@ -219,7 +227,7 @@ executions = Table(
     _id("backfill_id", index=True),
     Column("priority", Integer, nullable=False),
     Column("max_concurrent_jobs", Integer),
-    # as `flow.completed` counted them; while an execution runs, its jobs are counted when asked
+    # as `flow.completed` counted them; while an execution runs, its jobs are counted by each query
     Column("jobs_created", Integer, nullable=False),
     Column("jobs_completed", Integer, nullable=False, server_default="0"),
     Column("jobs_failed", Integer, nullable=False, server_default="0"),
@@ -260,6 +268,8 @@ backup_jobs = Table(
     Index("ix_backup_jobs_last_good", "context_id", "status", "completed_at"),
 )
 
+DEFINITIONS = text("subject LIKE 'catalog.%'")  # events that are definitions; to be given as it is, for the index
+
 commands = Table(
     "commands",
     metadata,
@@ -288,9 +298,11 @@ events = Table(
     _id("correlation", index=True),
     Column("body", Text, nullable=False),
     Index("ix_events_key", "key", "sequence"),
+    # of definitions alone, which are few: what a definition was before a change
+    Index("ix_events_definitions", "subject", "sequence", sqlite_where=DEFINITIONS, postgresql_where=DEFINITIONS),
 )
 
-# what the log has said once, and would repeat if it said it again; kept when the rows are gone
+# what is on the log, to recognise its repetitions; kept when the rows are gone
 identities = Table(
     "identities",
     metadata,

@@ -1,1 +1,4 @@
-"""Floor 3: those who react. Each service is a folder of the same rooms: `domain.py` (pure) and `app.py` (the shell)."""
+"""Floor 3: the services, which react to the log.
+
+Each service is a folder of the same rooms: `domain.py` (pure) and `app.py` (the shell).
+"""

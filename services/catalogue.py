@@ -25,6 +25,7 @@ from schemas.events import (
     FlowDefined,
     FreezeDefined,
     GroupDefined,
+    OfEngine,
     OfKind,
     PolicyDefined,
     RepositoryDefined,
@@ -32,6 +33,7 @@ from schemas.events import (
     SettingsDefined,
     VmDefined,
 )
+from services.unusable import Unfoldable
 
 D = TypeVar("D", bound=Definition)
 
@@ -77,35 +79,38 @@ class Catalogue:
         return self._names.get((kind, name))
 
     def evolve(self, event: CatalogEvent) -> None:
-        """Take in one `catalog.*` event."""
+        """Take in one `catalog.*` event. Raises `Unfoldable`, and changes nothing, for a definition with another id."""
         assert isinstance(event, Defined)
+        named = None if isinstance(event, OfEngine) or event.definition is None else event.definition.id
+        if named is not None and named != event.id:
+            raise Unfoldable(f"the definition of {defined_kind(event)} {event.id} is one of {named}")
         if isinstance(event, FreezeDefined):
             self.freeze, self.freeze_version = event.definition, event.version
             return
         if isinstance(event, SettingsDefined):
             self.settings = event.definition
             return
-        kind = kind_of(event)
+        kind = defined_kind(event)
         table = self.of(kind)
         previous = table.pop(event.id, None)
-        if previous is not None and not isinstance(previous, VmSpec):
-            self._names.pop((kind, name_of(previous)), None)
+        if previous is not None and self._names.get((kind, name_of(previous))) == event.id:
+            del self._names[kind, name_of(previous)]
         if event.definition is not None:
             table[event.id] = event.definition
             if not isinstance(event.definition, VmSpec):
                 self._names[kind, name_of(event.definition)] = event.id
 
     def undoing(self, event: Defined) -> Defined:
-        """Return the event that makes good what `event` is about to change."""
+        """Return the event that undoes what `event` is about to change."""
         if isinstance(event, FreezeDefined):
             return FreezeDefined(id=event.id, version=self.freeze_version, definition=self.freeze)
         if isinstance(event, SettingsDefined):
             return SettingsDefined(id=event.id, version=self.settings.version, definition=self.settings)
-        kind = kind_of(event)
+        kind = defined_kind(event)
         current = self.of(kind).get(event.id)
         return tombstone(kind, event.id, 0) if current is None else defined(current)
 
-    def users(self, kind: Kind, id: str) -> Iterator[tuple[Kind, Definition]]:  # noqa: A002  the definition's own word
+    def users(self, kind: Kind, id: str) -> Iterator[tuple[Kind, Definition]]:  # noqa: A002  the definition's own field
         """Yield what refers to a definition."""
         for flow in self.flows.values():
             target = flow.target_type == kind and flow.target_id == id
@@ -118,13 +123,13 @@ class Catalogue:
                     yield "group", group
 
 
-def kind_of(event: Defined) -> Kind:
+def defined_kind(event: Defined) -> Kind:
     """Return the kind of definition that a `catalog.*` event is about. A freeze is none, nor are the settings."""
     return cast("Kind", str(event.__struct_config__.tag).removeprefix("catalog."))
 
 
 def defined(definition: Definition) -> Defined:
-    """Return the event that a definition is from here on."""
+    """Return the event that a definition is created or changed."""
     match definition:
         case Vm():
             return VmDefined(id=definition.id, version=definition.version, definition=definition)
@@ -141,5 +146,5 @@ def defined(definition: Definition) -> Defined:
 
 
 def tombstone(kind: Kind, id: str, version: int) -> Defined:  # noqa: A002
-    """Return the event that a definition is no more."""
+    """Return the event that a definition is deleted."""
     return EVENT_OF[kind](id=id, version=version, definition=None)

@@ -1,10 +1,11 @@
-"""Deciding: how every service that decides follows the log, and appends what it decides (DESIGN, rules 2 and 3).
+"""Deciding: how every service that decides follows the log, and appends its decisions (docs/adr/0009).
 
-The domain folds entries and says what is due; everything that can go wrong between the two is here, once:
+The domain folds entries and returns what is due; everything that can go wrong between the two is here, once:
 
 - A decision is guarded on the sequences that it was taken on. The guards know only what has been read.
-- After an append, nothing is decided until its own words have been read back.
+- After an append, nothing is decided until the appended messages have been read back.
 - After a refusal or an unknown outcome, all that is on the log is read before anything is decided again.
+- A message that cannot be folded or decided on is set aside as a dead letter, and the others go on.
 - A message that has expired no longer counts for a guard; then the guard follows the log down, and only then.
 """
 
@@ -21,19 +22,21 @@ from msgspec import structs
 
 from bus.appending import BATCH_LIMIT
 from bus.clock import Clock, now
-from bus.envelope import Entry, Envelope, envelope
+from bus.envelope import Entry, Envelope, envelope, fault_of
 from bus.errors import Conflict, TooLarge, Unavailable, Unknown
 from bus.log import Log
 from bus.reading import Page
 from bus.subjects import guard_at
 from bus.tasks import cancel_and_wait
 from schemas.events import Event
+from services.dead_letters import DeadLetters
 from services.decision import Batch, Decision
+from services.unusable import SetAside
 
 log = logging.getLogger(__name__)
 
-RETRY_PAUSE = 1.0  # seconds before the log is asked again when it gave no answer
-PATIENCE = 2000  # entries that are folded without a look at what is due, while there is no end of them
+RETRY_PAUSE = 1.0  # seconds before a request to the log is repeated when there was no reply
+PATIENCE = 2000  # entries that are folded without deciding, while there is no end of them
 READ_AHEAD = 4  # pages
 ASKED_AT_ONCE = 100  # questions about guards under way at the same time
 
@@ -43,9 +46,10 @@ class Domain(Protocol):
 
     name: str
     reads: Sequence[str]  # subject filters: all that it decides on, and all that its guards cover
+    set_aside: SetAside  # what could not be folded or decided on: it becomes dead letters
 
     def evolve(self, entry: Entry) -> None:
-        """Take in one message of the log."""
+        """Take in one message of the log. One for which it raises is set aside."""
         ...
 
     def decide(self, at: datetime) -> Sequence[Batch]:
@@ -60,7 +64,7 @@ class Domain(Protocol):
 class Decider:
     """Follows the log for a domain, and appends what it decides.
 
-    `start`: what is before it has been folded. `before`: asked, with whether anything is due, before anything is
+    `start`: what is before it has been folded. `before`: called, with whether anything is due, before anything is
     appended; it returns the seconds to hold back, or None to go on.
     """
 
@@ -75,12 +79,13 @@ class Decider:
     ) -> None:
         self._log = log
         self._domain = domain
+        self._dead_letters = DeadLetters(log, domain.name)
         self._clock = clock
         self._before = before
         self._position = start
-        self._guards: dict[str, int] = {}  # by filter: the last sequence read there; what is not in it is asked for
+        self._guards: dict[str, int] = {}  # by filter: the last sequence read there; a missing one is fetched
         self._appended = 0  # the last own append: nothing is decided before it has been read back
-        self._folded = 0  # entries since the last look at what is due
+        self._folded = 0  # entries since the last decision
         self._most = BATCH_LIMIT  # messages that are appended together
 
     @property
@@ -121,13 +126,15 @@ class Decider:
                 self._position = entry.sequence
                 self._folded += 1
                 self._guards[guard_at(entry.subject)] = entry.sequence
-                self._domain.evolve(entry)
+                self._domain.set_aside.fold(self._domain.evolve, [entry])
 
     async def _advance(self) -> float | None:
         """Append what is due; return the seconds to wait when nothing happens, None for ever."""
         self._folded = 0
         at = self._clock()
-        decided = self._domain.decide(at)
+        decided = [batch for batch in self._domain.decide(at) if self._is_readable(batch)]
+        if not await self._published():
+            return RETRY_PAUSE
         hold = await self._before(bool(decided)) if self._before is not None else None
         if hold is not None:
             return hold
@@ -138,7 +145,7 @@ class Decider:
                 expected = await self._expected(guards)
                 last = await self._log.append([self._envelope(one) for one in batch], expect=expected)
             except Conflict:
-                # somebody else was first. With less at once, others' words stand less in the way
+                # another process was first. Smaller appends conflict less
                 self._most = max(1, self._most // 4)
                 await self._read_back(guards)
                 return 0.0
@@ -148,14 +155,14 @@ class Decider:
                 await self._read_back(guards)
                 return 0.0
             except TooLarge as error:
-                # it can never be said; the others must not wait for it
+                # it can never be appended; the others must not wait for it
                 log.error("%s", error, extra={"action": "append_refused", "part": self._domain.name})  # noqa: TRY400
                 continue
             self._guards.update(zip(each, range(last - len(batch) + 1, last + 1), strict=True))
             self._appended = last
             self._most = min(BATCH_LIMIT, 2 * self._most)
         if self._appended > self._position:
-            return None  # its own words are on their way
+            return None  # its own messages are on their way
         wake_at = self._domain.wake_at(at)
         return None if wake_at is None else max((wake_at - self._clock()).total_seconds(), 0.0)
 
@@ -164,7 +171,7 @@ class Decider:
 
         `holds` tells whether what was folded still leaves room for it: asked at the very position that the guard is of,
         as another message may have been folded since it was seen. Returns whether it was appended. Raises `LogError`:
-        then look again.
+        then check again.
         """
         seen = Decision(event=event, time=self._clock())
         expected = await self._expected([seen.guard])
@@ -200,6 +207,28 @@ class Decider:
                 await asyncio.sleep(RETRY_PAUSE)
             else:
                 return
+
+    async def _published(self) -> bool:
+        """Publish what was set aside; return whether all of it is on the log."""
+        try:
+            await self._dead_letters.publish_set_aside(self._domain.set_aside)
+        except (Unavailable, Unknown) as error:
+            log.warning("%s", error, extra={"action": "append_retry", "part": self._domain.name})
+            return False
+        return True
+
+    def _is_readable(self, batch: Batch) -> bool:
+        """Tell whether a batch can be read once it is on the log. One that cannot would be decided again for ever."""
+        for decision in batch:
+            if (fault := fault_of(self._envelope(decision))) is not None:
+                log.error(
+                    "%s would be unreadable: %s",
+                    decision.id,
+                    fault,
+                    extra={"action": "append_refused", "part": self._domain.name},
+                )
+                return False
+        return True
 
     def _envelope(self, decision: Decision) -> Envelope:
         return envelope(

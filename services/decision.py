@@ -22,8 +22,8 @@ LIMIT = 1000  # messages in one atomic batch
 class Decision(Value, frozen=True, kw_only=True):
     """One event to append.
 
-    `cause` is the id of what led to it, `actor` who asked for it. `name`: an id of its own, where the table's is
-    somebody else's. `correlation`: what it belongs to, where its own fields do not say.
+    `cause` is the id of what led to it, `actor` who requested it. `name`: an id of its own, where another service
+    appends events under the table's id. `correlation`: what it belongs to, where its own fields do not have it.
     """
 
     event: Event
@@ -35,14 +35,14 @@ class Decision(Value, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The envelope's id: the same decision has the same one, whoever takes it and however often."""
+        """The envelope's id: the same decision always has the same one."""
         return self.name or id_of(self.event, self.cause or "")
 
     @property
     def guard(self) -> str:
         """The subject filter whose last sequence the append expects.
 
-        Workers report ends without a guard; the executor's word on a backup that no worker answers for needs one.
+        Workers report ends without a guard; the executor's end of a backup whose worker is silent needs one.
         """
         return guard_of(self.event) or subject_of(self.event)
 

@@ -8,50 +8,49 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from faststream import AckPolicy, FastStream
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats import NatsBroker
 
 from bus.connection import Connection, connect
-from bus.envelope import Entry
 from bus.errors import Unavailable
 from bus.log import Log
-from bus.reading import entry_of
-from bus.stream import Queue, consumer_config
-from bus.subjects import STREAM
+from bus.stream import Queue
 from bus.tasks import cancel_and_wait
-from schemas.base import Value
+from services.consuming import Handler, router
+from services.heartbeat import UNSUPERVISED, Heartbeats, Process
 
 log = logging.getLogger(__name__)
 
-POLL = 1.0  # seconds that an idle slot waits in the server for one message
+LEAVE = 1.0  # seconds that taking leave may last
+QUEUES_EVERY = 5.0  # seconds between checks whether the queues are there
 
 
 class Subscribe(Protocol):
     """Gives each message of a queue to a handler, so many at a time."""
 
-    def __call__(self, queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int) -> None: ...
+    def __call__(self, queue: Queue, handler: Handler, *, slots: int) -> None: ...
 
 
 class Service(Protocol):
-    """One service: `open` reads what it needs of the log and subscribes; `run` works until it is cancelled."""
+    """One service: `open` reads what it needs of the log and subscribes; `run` works until it is cancelled.
+
+    `reads`: the subject filters that it follows. `position`: the last sequence that it has read, once it is open.
+    """
 
     name: str
+    reads: Sequence[str]
+
+    @property
+    def position(self) -> int: ...
 
     async def open(self, log: Log, subscribe: Subscribe) -> None: ...
 
     async def run(self) -> None: ...
-
-
-class Delivery(Value, frozen=True, kw_only=True):
-    """A message from a queue: what it holds, which delivery of it this is (from 1), and the means to answer."""
-
-    entry: Entry
-    number: int
-    message: NatsMessage
 
 
 class _Broker(NatsBroker):
@@ -66,8 +65,18 @@ class _Broker(NatsBroker):
         return self._client
 
 
-async def host(service: Service, nats_url: str, stop: asyncio.Event) -> None:
-    """Run a service until `stop` is set. Raises what the service raised, or `Unavailable`."""
+async def host(
+    service: Service,
+    nats_url: str,
+    stop: asyncio.Event,
+    *,
+    process: Process = UNSUPERVISED,
+    on_start: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Run a service until `stop` is set. Raises what the service raised, or `Unavailable`.
+
+    `on_start` is called with its name when it has started.
+    """
     lost = asyncio.Event()
 
     async def on_closed() -> None:
@@ -77,11 +86,26 @@ async def host(service: Service, nats_url: str, stop: asyncio.Event) -> None:
     broker = _Broker(client)
     await broker.connect()
     app = FastStream(broker, logger=None)
+    queues: list[Queue] = []
     try:
-        await service.open(await Log.open(client), partial(subscribe, broker))
-        await app.start()
-        log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
-        await _work(service, client, lost, stop)
+        flows_log = await Log.open(client)
+        heartbeats = Heartbeats(flows_log, service.name, service.reads, lambda: service.position, process)
+        with suppress(Unavailable):
+            await heartbeats.give()  # one that fails at its start, again and again, is seen too
+        beating = asyncio.create_task(heartbeats.run(), name=f"heartbeats of {service.name}")
+        try:
+            await service.open(flows_log, partial(subscribe, broker, queues))
+            await app.start()
+            heartbeats.start()
+            on_start(service.name)
+            log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
+            keeping = asyncio.create_task(_keep(queues, flows_log, service.name))
+            await _work(service, client, lost, stop, beating, keeping)
+        finally:
+            await cancel_and_wait(beating)
+            if stop.is_set() and client.is_connected:
+                with suppress(Unavailable, TimeoutError):
+                    await asyncio.wait_for(heartbeats.leave(), LEAVE)
     finally:
         await _stop(app, client)
         log.info("%s stopped", service.name, extra={"action": "service_stopped", "part": service.name})
@@ -98,54 +122,52 @@ async def _stop(app: FastStream, client: Connection) -> None:
         await client.close()
 
 
-async def _work(service: Service, client: Connection, lost: asyncio.Event, stop: asyncio.Event) -> None:
-    """Let a service work until it fails, the connection is lost, or it is to stop."""
+async def _work(
+    service: Service, client: Connection, lost: asyncio.Event, stop: asyncio.Event, *helpers: asyncio.Task[None]
+) -> None:
+    """Let a service work until it or one of its helpers fails, the connection is lost, or it is to stop."""
     work = asyncio.create_task(service.run(), name=service.name)
     waits = [work, asyncio.create_task(lost.wait()), asyncio.create_task(stop.wait())]
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        failure = work.exception() if work.done() else None
+        await asyncio.wait([*waits, *helpers], return_when=asyncio.FIRST_COMPLETED)
+        failures = (task.exception() for task in (work, *helpers) if task.done())
+        failure = next((one for one in failures if one is not None), None)
         if (reason := client.end) and not stop.is_set():
             raise Unavailable(f"the connection to NATS has ended: {reason}") from failure
         if failure:
             raise failure
     finally:
-        await cancel_and_wait(*waits)
+        await cancel_and_wait(*waits, *helpers)
 
 
-def subscribe(broker: NatsBroker, queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int) -> None:
-    """Give each message of a queue to `handler`, `slots` at a time. The handler answers it: ack, nack with a delay.
-
-    One subscriber per slot on the same durable consumer, each asking for one message when it is free: nothing is
-    fetched ahead, so nothing waits here without a heartbeat.
-    """
-
-    async def decoder(message: NatsMessage) -> Delivery:
-        metadata = message.raw_message.metadata
-        return Delivery(entry=entry_of(message.raw_message), number=metadata.num_delivered, message=message)
-
-    for _ in range(slots):
-        broker.subscriber(
-            "",
-            stream=JStream(STREAM, declare=False),
-            durable=queue.name,
-            config=consumer_config(queue),
-            pull_sub=PullSub(batch_size=1, timeout=POLL),
-            ack_policy=AckPolicy.MANUAL,
-            decoder=decoder,
-        )(_slot(handler))
+async def _keep(queues: Sequence[Queue], flows_log: Log, part: str) -> None:
+    """Make a queue again that somebody has deleted. All that it ever held is delivered again, and known to be done."""
+    while True:
+        await asyncio.sleep(QUEUES_EVERY)
+        with suppress(Unavailable):
+            for queue in queues:
+                if await flows_log.redeclare(queue):
+                    about = {"action": "queue_restored", "part": part}
+                    log.warning("the queue %r had been deleted, and is made again", queue.name, extra=about)
 
 
-def _slot(handler: Callable[[Delivery], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-    async def handle(delivery: Any) -> None:
-        await handler(delivery)
+def subscribe(broker: NatsBroker, queues: list[Queue], queue: Queue, handler: Handler, *, slots: int) -> None:
+    """Give each message of a queue to a handler, `slots` at a time, and add the queue to `queues`."""
+    broker.include_router(router(queue, handler, slots=slots))
+    queues.append(queue)
 
-    return handle
 
-
-async def host_all(services: Sequence[Service], nats_url: str, stop: asyncio.Event) -> None:
+async def host_all(
+    services: Sequence[Service],
+    nats_url: str,
+    stop: asyncio.Event,
+    *,
+    process: Process = UNSUPERVISED,
+    on_start: Callable[[str], None] = lambda _: None,
+) -> None:
     """Host several services in one process; when one fails, all end. Raises the first failure."""
-    tasks = [asyncio.create_task(host(service, nats_url, stop)) for service in services]
+    hosts = (host(service, nats_url, stop, process=process, on_start=on_start) for service in services)
+    tasks = [asyncio.create_task(one) for one in hosts]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     stop.set()
     for result in await asyncio.gather(*tasks, return_exceptions=True):

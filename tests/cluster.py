@@ -14,8 +14,9 @@ from nats.js import JetStreamContext, api
 from bus import process
 from bus.connection import Connection, connect
 from bus.errors import Unavailable
-from bus.server import binary, free_port
+from bus.server import binary
 from bus.subjects import STREAM
+from tests.ports import reserved_port
 from tests.support import eventually
 
 HOST = "127.0.0.1"
@@ -50,8 +51,8 @@ class Member:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
-        self.port = free_port(HOST)
-        self.route = free_port(HOST)
+        self.port = reserved_port()
+        self.route = reserved_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

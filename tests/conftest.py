@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,15 +13,16 @@ from nats.aio.client import Client
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server
-from tests.databases import database_url, postgresql
+from tests.databases import database_url, empty_tables, postgresql
 
-# a machine that is busy with other tests is not slow code
-settings.register_profile("tests", deadline=None)
-settings.load_profile("tests")
+# no deadline: a machine that is busy with other tests is not slow code
+settings.register_profile("local", deadline=None, print_blob=True, max_examples=40)
+settings.register_profile("ci", settings.get_profile("local"), max_examples=100)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 pytest_plugins = ["tests.leaks"]
 
-__all__ = ["database_url", "postgresql"]
+__all__ = ["database_url", "empty_tables", "postgresql"]
 
 
 @pytest.fixture

@@ -44,6 +44,14 @@ def new_database(address: str) -> str:
     return address.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
 
 
+@pytest.fixture(scope="session")
+def empty_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the tables in it, made once: a copy is there sooner than the migrations are through."""
+    file = tmp_path_factory.mktemp("tables") / "empty.db"
+    database.upgrade(database.sqlite_url(file))
+    return file
+
+
 @pytest.fixture(params=["file", "memory", pytest.param("postgresql", marks=pytest.mark.server)])
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """An empty database of each kind."""

@@ -6,7 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from bus.server import Server, free_port
+from bus.server import Server
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Client
 
 TOKEN = "a-token-for-tests"
@@ -18,7 +19,7 @@ class Distributed:
     def __init__(self, folder: Path, database_url: str) -> None:
         self.server = Server(folder / "nats")
         self.server.start()
-        self.port = free_port("127.0.0.1")
+        self.port = reserved_port()
         token = folder / "token"
         token.write_text(TOKEN)
         token.chmod(0o600)

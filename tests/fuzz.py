@@ -1,10 +1,11 @@
 """Requests made from the served OpenAPI, against running engines on SQLite and PostgreSQL. `make fuzz`.
 
-Schemathesis with all checks on, and then the hostile ones of `tests.hostile`.
+Schemathesis with all checks on, and then the hostile ones of `tests.hostile_requests`.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests import hostile
+from tests import hostile_requests
 from tests.databases import new_database, postgresql_server
 from tests.distributed import Distributed
 from tests.running import ROOT, Client, Running
@@ -25,9 +26,10 @@ def fuzz(url: str, token: str, examples: int, *options: str) -> subprocess.Compl
     command = [
         Path(sys.executable).with_name("schemathesis"),
         *("run", f"{url}/schema/openapi.json", "--checks", "all", "--max-examples", str(examples)),
-        *("--header", f"Authorization: Bearer {token}", "--no-color", *options),
+        *("--no-color", *options),
     ]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
+    env = {**os.environ, "FLOWS_TOKEN": token}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600)
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, engine(Path(folder)) as api:
             done = fuzz(api.url, api.token, examples, "--workers", "2")
             print(done.stdout[-6000:], done.stderr[-2000:])
-            found = hostile.attack(api, number=HOSTILE * examples, seed=examples)
+            found = hostile_requests.attack(api, number=HOSTILE * examples, seed=examples)
             print(*found, f"{engine.__name__}: {len(found)} wrong replies to hostile requests", sep="\n")
             faults += done.returncode + len(found)
             api.close()

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from bus.server import free_port
+from tests.ports import reserved_port
 
 ROOT = Path(__file__).parent.parent
 START = 60.0  # seconds: generous, as other tests run beside it
@@ -28,9 +28,10 @@ class Running:
         """`descriptors`: how many each process may have open, and not one more."""
         self.folder = folder
         self.limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
-        self.port = free_port("127.0.0.1")
+        self.port = reserved_port()
         self.options = options
         self.process: subprocess.Popen[str] | None = None
+        self._clients: list[Client] = []
 
     def start(self) -> Running:
         self.process = subprocess.Popen(
@@ -61,7 +62,9 @@ class Running:
         return (self.folder / "nats-url").read_text().strip()
 
     def client(self) -> Client:
-        return Client(self.url, self.token)
+        """Return a client that is closed when the engine is stopped."""
+        self._clients.append(Client(self.url, self.token))
+        return self._clients[-1]
 
     def tree(self) -> list[int]:
         """Return the process ids of `flows up` and its children."""
@@ -76,7 +79,9 @@ class Running:
         self._wait()
 
     def stop(self) -> int:
-        """Stop as Ctrl+C does and return the exit code."""
+        """Stop as Ctrl+C does, close what `client` gave, and return the exit code."""
+        for client in self._clients:
+            client.close()
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         return self._wait()

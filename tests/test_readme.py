@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,15 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
+def recording_curl(folder: Path) -> Path:
+    """Return a folder with a curl that writes down its arguments first."""
+    program = folder / "bin" / "curl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {folder}/arguments\nexec {shutil.which("curl")} "$@"\n')
+    program.chmod(0o755)
+    return program.parent
+
+
 @pytest.mark.server
 def test_the_walk_through_works(tmp_path: Path) -> None:
     running = Running(tmp_path / "flows-data").start()
@@ -26,7 +36,8 @@ def test_the_walk_through_works(tmp_path: Path) -> None:
         script = "set -eu -o pipefail\n" + "\n".join(blocks("bash"))
         # the reader's own places, kept inside this test's folder
         script = script.replace("http://127.0.0.1:8082", running.url).replace("/tmp/", f"{tmp_path}/")
-        script = script.replace("export PATH=$PWD/.venv/bin:$PATH", f"export PATH={Path(sys.executable).parent}:$PATH")
+        path = f"{recording_curl(tmp_path)}:{Path(sys.executable).parent}"
+        script = script.replace("export PATH=$PWD/.venv/bin:$PATH", f"export PATH={path}:$PATH")
         done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=90)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         assert "identical" in done.stdout
@@ -34,8 +45,24 @@ def test_the_walk_through_works(tmp_path: Path) -> None:
         assert "flow.completed" in done.stdout
         assert '"specversion":"1.0"' in done.stdout
         assert "nightly" in done.stdout
+        arguments = (tmp_path / "arguments").read_text()
+        assert "/protection-flows" in arguments
+        assert running.token not in arguments + done.stdout + done.stderr
+        assert stat.S_IMODE((running.folder / "admin-header").stat().st_mode) == 0o600
     finally:
         running.stop()
+
+
+def test_no_program_is_told_a_secret_on_its_command_line() -> None:
+    """Command lines are in /proc, for everybody to read; so a URL with a password, and a token, are not on one."""
+    assert told('curl -H "Authorization: Bearer $TOKEN" x')
+    assert told("nats --server \"$(cat flows-data/nats-url)\" sub 'flow.*'")
+    assert told(README) == []
+
+
+def told(text: str) -> list[str]:
+    commands = re.findall(r"(?<![\w/.-])(?:curl|nats|flows|psql) [^\n`]*", text)
+    return [one for one in commands if re.search(r"Bearer|TOKEN|admin-token|nats-url|password@", one)]
 
 
 def test_the_two_commands_are_tasks() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 
 from api.commands import Recorded
-from api.readmodel.reader import Page, Reader, consistent, shaped
+from api.readmodel.reader import Page, Reader, consistent, shaped, size_of
 from api.responses.log import AuditEntry, AuditList
 from api.tail import CommandOutcome
 from schemas import tables as t
@@ -35,10 +36,13 @@ async def find(reader: Reader, wanted: AuditFilter, page: Page) -> AuditList:
         if (value := getattr(wanted, name)) is not None:
             statement = statement.where(c.c[name] == value)
     rows, total = await reader.page(statement, page)
+    changes = await _changes(reader, [row["sequence"] for row in rows])
+    sequences = [*(row["sequence"] for row in rows), *(one for pair in changes.values() for one in pair)]
+    bodies = await _bodies(reader, sequences)
     entries: list[AuditEntry] = []
     for row in rows:
-        request = await _body(reader, row["sequence"])
-        before, after = await _change(reader, row)
+        before, after = (bodies.get(one, {}).get("definition") for one in changes.get(row["sequence"], (None, None)))
+        request = bodies.get(row["sequence"])
         entries.append(shaped(AuditEntry, {**row, "request": request, "before": before, "after": after}))
     return AuditList(commands=entries, total=total)
 
@@ -62,31 +66,29 @@ async def recorded(reader: Reader, command_id: str) -> Recorded:
     return Recorded(position=position, sequence=row["sequence"], outcome=outcome)
 
 
-async def _change(reader: Reader, row: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Return the definition before and after an accepted command on definitions; both are on the log."""
-    if row["outcome"] != "accepted" or row["entity"] == "execution" or row["verb"] == "execute":
-        return None, None
-    e = t.events
-    subject = f"catalog.{row['entity']}.{row['entity_id']}"
-    same = (e.c.key == row["entity_id"]) & (e.c.subject == subject)
+async def _changes(reader: Reader, commands: Sequence[int]) -> dict[int, tuple[int | None, int | None]]:
+    """Return where on the log the definitions before and after accepted commands are, by the command's sequence."""
+    c, e = t.commands, t.events
+    subject = literal("catalog.") + c.c.entity + literal(".") + c.c.entity_id
+    same = (e.c.subject == subject) & t.DEFINITIONS
     # a decision may have several events: this entity's own is the first at or after the outcome
-    own = select(func.min(e.c.sequence)).where(same & (e.c.sequence >= row["outcome_sequence"]))
-    earlier = select(func.max(e.c.sequence)).where(same & (e.c.sequence < row["outcome_sequence"]))
-    after = (await reader.rows(own))[0][0]
-    before = (await reader.rows(earlier))[0][0]
-    return await _definition(reader, before), await _definition(reader, after)
+    own = select(func.min(e.c.sequence)).where(same, e.c.sequence >= c.c.outcome_sequence).scalar_subquery()
+    earlier = select(func.max(e.c.sequence)).where(same, e.c.sequence < c.c.outcome_sequence).scalar_subquery()
+    accepted = select(c.c.sequence, earlier.label("before"), own.label("after")).where(
+        c.c.sequence.in_(commands), c.c.outcome == "accepted", c.c.entity != "execution", c.c.verb != "execute"
+    )
+    return {row.sequence: (row.before, row.after) for row in await reader.rows(accepted)}
 
 
-async def _definition(reader: Reader, sequence: int | None) -> dict[str, Any] | None:
-    body = await _body(reader, sequence)
-    return None if body is None else body.get("definition")
+async def _bodies(reader: Reader, sequences: Iterable[int | None]) -> dict[int | None, dict[str, Any]]:
+    """Return the data of messages, by sequence. Raises `TooMuch`."""
+    e = t.events
+    wanted = e.c.sequence.in_(sorted({one for one in sequences if one is not None}))
+    await reader.check(select(func.sum(size_of(e.c.body))).where(wanted), "what these commands changed")
+    rows = await reader.rows(select(e.c.sequence, e.c.body).where(wanted))
+    return {row.sequence: _data(row.body) for row in rows}
 
 
-async def _body(reader: Reader, sequence: int | None) -> dict[str, Any] | None:
-    if sequence is None:
-        return None
-    row = await reader.row(select(t.events.c.body).where(t.events.c.sequence == sequence))
-    if row is None:
-        return None
-    data: dict[str, Any] = msgspec.json.decode(row["body"])["data"]
+def _data(body: str) -> dict[str, Any]:
+    data: dict[str, Any] = msgspec.json.decode(body)["data"]
     return renamed_in(data) if ".schedule" in data["type"] else data

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, case, exists, func, select
 
 from api.readmodel import settings
 from api.readmodel.reader import Page, Reader, consistent, shaped
@@ -14,11 +14,13 @@ from api.responses.backups import BackupList, BackupResponse, BackupStats, Queue
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import Repository
-from schemas.events import PlannedBackup
 from schemas.ids import AD_HOC
 from services.executor.admission import Claim, Limits, Obstacle, Slots, obstacle, urgency
 
-MOST_WAITING = 1000  # shown at once
+MOST = 1_000  # backups that wait, and as many that run, in one response
+MOST_EXECUTIONS = 10_000  # executions among which the first to be admitted are looked for
+AT_ONCE = 50  # executions whose waiting backups are read together
+IN_FLIGHT = ("queued", "running")
 
 
 class BackupFilter(Value, frozen=True, kw_only=True):
@@ -45,7 +47,8 @@ def _where(statement: Select[*tuple[Any, ...]], wanted: BackupFilter) -> Select[
 async def find(reader: Reader, wanted: BackupFilter, page: Page) -> BackupList:
     """Return a page of backups, newest first."""
     j = t.backup_jobs
-    rows, total = await reader.page(_where(_select(), wanted).order_by(j.c.created_at.desc(), j.c.id), page)
+    newest = _where(_select(), wanted).order_by(j.c.created_at.desc(), j.c.id)
+    rows, total = await reader.page(newest, page, [j.c.error_message, j.c.first_error, j.c.snapshot_ref])
     return BackupList(backups=[shaped(BackupResponse, row) for row in rows], total=total)
 
 
@@ -79,27 +82,16 @@ async def storage(reader: Reader, repository_id: str) -> tuple[Repository, Backu
 
 @consistent
 async def queue(reader: Reader) -> Queue:
-    """Return what waits, in the order in which it is admitted, with what it waits for; what runs; and the limits."""
-    j, e, r = t.backup_jobs, t.executions, t.repositories
-    executions = await reader.mappings(select(e).where(e.c.completed_at.is_(None)).order_by(e.c.started_at, e.c.id))
-    executions.sort(key=_urgency)
-    rank = {execution["id"]: number for number, execution in enumerate(executions)}
-    about = (
-        *(j.c.id.label("backup_id"), j.c.execution_id, e.c.flow_id, j.c.context_id, e.c.priority),
-        *(j.c.created_at.label("since"), j.c.status, j.c.attempt, j.c.progress_percent, e.c.repository_id),
-    )
-    joined = select(*about).join(e, e.c.id == j.c.execution_id).where(e.c.completed_at.is_(None))
-    running = await reader.mappings(joined.where(j.c.status.in_(("queued", "running"))).order_by(j.c.position))
-    limited = await reader.mappings(select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None)))
-    limits = {row["id"]: row["max_concurrent_jobs"] for row in limited}
+    """Return what waits, in the order in which it is admitted, with its obstacle; what runs; and the limits."""
+    r = t.repositories
+    limited = await reader.rows(select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None)))
+    limits = {row.id: row.max_concurrent_jobs for row in limited}
     total_limit = (await settings.current(reader)).max_concurrent_jobs
-    slots = _slots(running)
-    execution_of = {row["backup_id"]: row["execution_id"] for row in running}
-    waiting: list[WaitingBackup] = []
-    for execution in executions:
-        if len(waiting) >= MOST_WAITING:
-            break
-        claim = Claim(
+    executions = await _with_waiting(reader)
+    pending = await _pending(reader, [execution["id"] for execution in executions])
+    slots, execution_of = await _slots(reader, {row["context_id"] for row in pending})
+    claims = {
+        execution["id"]: Claim(
             execution_id=execution["id"],
             flow_id=execution["flow_id"] or AD_HOC,
             repository_id=execution["repository_id"],
@@ -107,23 +99,75 @@ async def queue(reader: Reader) -> Queue:
             limit=execution["max_concurrent_jobs"],
             waiting=(),
         )
-        mine = joined.where(j.c.execution_id == execution["id"], j.c.status == "pending").order_by(j.c.position)
-        for row in await reader.mappings(mine.limit(MOST_WAITING - len(waiting))):
-            found = obstacle(claim, row["context_id"], slots, Limits(of_repository=limits.get, total=total_limit))
-            waiting.append(shaped(WaitingBackup, {**row, "waiting_for": _in_words(found, execution_of)}))
-    return Queue(
-        waiting=waiting,
-        running=[shaped(RunningBackup, row) for row in sorted(running, key=lambda row: rank[row["execution_id"]])],
-        limits={"total": total_limit, "repositories": limits},
+        for execution in executions
+    }
+    waiting: list[WaitingBackup] = []
+    for row in pending:
+        claim = claims[row["execution_id"]]
+        found = obstacle(claim, row["context_id"], slots, Limits(of_repository=limits.get, total=total_limit))
+        waiting.append(shaped(WaitingBackup, {**row, "waiting_for": _in_words(found, execution_of)}))
+    return Queue(waiting=waiting, running=await _running(reader), limits={"total": total_limit, "repositories": limits})
+
+
+def _open(*columns: Any) -> Select[*tuple[Any, ...]]:
+    """Select from the backups of executions that have not ended."""
+    j, e = t.backup_jobs, t.executions
+    return select(*columns).select_from(j.join(e, e.c.id == j.c.execution_id)).where(e.c.completed_at.is_(None))
+
+
+def _about() -> tuple[Any, ...]:
+    j, e = t.backup_jobs, t.executions
+    return (
+        *(j.c.id.label("backup_id"), j.c.execution_id, e.c.flow_id, j.c.context_id, e.c.priority),
+        *(j.c.created_at.label("since"), j.c.status, j.c.attempt, j.c.progress_percent),
     )
 
 
-def _slots(running: Iterable[Mapping[str, Any]]) -> Slots:
+async def _with_waiting(reader: Reader) -> list[dict[str, Any]]:
+    """Return the executions in which something waits, in the order in which they are admitted."""
+    j, e = t.backup_jobs, t.executions
+    columns = (e.c.id, e.c.flow_id, e.c.repository_id, e.c.execution_type, e.c.started_at, e.c.priority)
+    waits = exists().where(j.c.execution_id == e.c.id, j.c.status == "pending")
+    found = select(*columns, e.c.max_concurrent_jobs).where(e.c.completed_at.is_(None), waits)
+    return sorted(await reader.mappings(found.order_by(e.c.started_at, e.c.id).limit(MOST_EXECUTIONS)), key=_urgency)
+
+
+async def _pending(reader: Reader, executions: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the first backups that wait, in the order of the executions and of their plans."""
+    j = t.backup_jobs
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(executions), AT_ONCE):
+        if len(found) >= MOST:
+            break
+        some = executions[start : start + AT_ONCE]
+        rank = case({id_: number for number, id_ in enumerate(some)}, value=j.c.execution_id)
+        mine = _open(*_about()).where(j.c.execution_id.in_(some), j.c.status == "pending")
+        found += await reader.mappings(mine.order_by(rank, j.c.position).limit(MOST - len(found)))
+    return found
+
+
+async def _running(reader: Reader) -> list[RunningBackup]:
+    """Return the first backups that run, in the order in which they were admitted."""
+    j, e = t.backup_jobs, t.executions
+    statement = _open(*_about(), e.c.started_at, e.c.execution_type).where(j.c.status.in_(IN_FLIGHT))
+    rows = await reader.mappings(statement.order_by(e.c.started_at, e.c.id, j.c.position).limit(MOST))
+    return [shaped(RunningBackup, row) for row in sorted(rows, key=_urgency)]
+
+
+async def _slots(reader: Reader, context_ids: Collection[str]) -> tuple[Slots, dict[str, str]]:
+    """Return the slots that are taken, with what keeps these VMs busy; and the execution of each such backup."""
+    j, e = t.backup_jobs, t.executions
+    in_flight = j.c.status.in_(IN_FLIGHT)
     slots = Slots()
-    for row in running:
-        backup = PlannedBackup(backup_id=row["backup_id"], context_id=row["context_id"], vm_name="")
-        slots.add(row["flow_id"] or AD_HOC, row["repository_id"], backup)
-    return slots
+    taken = _open(e.c.flow_id, e.c.repository_id, func.count().label("number")).where(in_flight)
+    for row in await reader.rows(taken.group_by(e.c.flow_id, e.c.repository_id)):
+        slots.total += row.number
+        slots.by_flow[row.flow_id or AD_HOC] += row.number
+        slots.by_repository[row.repository_id] += row.number
+    busy = _open(j.c.context_id, j.c.id, j.c.execution_id).where(in_flight, j.c.context_id.in_(sorted(context_ids)))
+    holders = await reader.rows(busy.order_by(j.c.position))
+    slots.vms.update({row.context_id: row.id for row in holders})
+    return slots, {row.id: row.execution_id for row in holders}
 
 
 def _urgency(execution: Mapping[str, Any]) -> datetime:

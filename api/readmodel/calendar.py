@@ -1,72 +1,66 @@
-"""When flows run, by the scheduler's own calendar; and what became of the occurrences that have passed."""
+"""When flows run, by the scheduler's own calendar."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from heapq import merge
-from itertools import islice
+from heapq import heapify, heappop, heapreplace
 from typing import Any
 
-import msgspec
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, func, select
 
-from api.readmodel.reader import Reader, consistent, shaped
-from api.responses.calendar import CalendarEntry, CalendarResponse, FreezeResponse, OccurrenceList, OccurrenceOutcome
+from api.readmodel.reader import Reader, TooMuch, consistent, shaped, size_of
+from api.responses.calendar import CalendarEntry, CalendarResponse, FreezeResponse
 from schemas import tables as t
-from schemas.definitions import CALENDAR_FIELDS, ScheduleSpec
-from schemas.events import FlowDue, FlowMissed, FlowSkipped
-from schemas.ids import ENGINE, scheduled_execution_id
+from schemas.definitions import Schedule
+from schemas.ids import ENGINE
 from services.scheduler import calendar
 
 MOST = 5_000  # entries in one response
-AHEAD = 1_000  # future occurrences of one flow in one response
+MOST_FLOWS = 10_000  # flows that one response is about
+LOOKS = 40_000  # at days of calendars, for one response
+_INSTANT = timedelta(microseconds=1)
 
 
 class Freeze(FreezeResponse, frozen=True, kw_only=True):
     """A freeze that is in force or has ended."""
 
-    def covers(self, *moments: datetime) -> bool:
-        return any(self.since <= moment < self.until for moment in moments)
+    def end_for(self, at: datetime, jitter: timedelta) -> datetime | None:
+        """Return up to when occurrences do not fire, when one at `at` falls into the freeze; else None."""
+        if self.since <= at < self.until:
+            return self.until
+        return self.until - jitter if self.since <= at + jitter < self.until else None
 
 
-def columns() -> list[ColumnElement[Any]]:
-    """Return the columns of a flow's schedule that `upcoming` needs, beside the flow's own."""
-    fields = (*CALENDAR_FIELDS, "enabled", "armed_at", "name")
-    return [t.schedules.c[field].label(f"schedule_{field}") for field in fields]
-
-
-def schedule_of(row: Mapping[str, Any]) -> ScheduleSpec | None:
-    """Return the schedule that fires a flow, from a row with `columns()`; None when nothing does."""
-    if not row["enabled"] or not row["schedule_enabled"]:
-        return None
-    defaults = {"description": "", "enabled": True, "catch_up": "last", "catch_up_window_seconds": 0}
-    fields = {field: row[f"schedule_{field}"] for field in (*CALENDAR_FIELDS, "name")}
-    return shaped(ScheduleSpec, {**defaults, "max_concurrent_jobs": None, **fields})
-
-
-def why_not(row: Mapping[str, Any]) -> str | None:
+def why_not(flow: Mapping[str, Any], schedule: Schedule | None) -> str | None:
     """Return why nothing runs a flow by itself, None when something does."""
-    if not row["enabled"]:
+    if not flow["enabled"]:
         return "the flow is disabled"
-    if row["schedule_id"] is None:
+    if schedule is None:
         return "the flow has no schedule"
-    if not row["schedule_enabled"]:
-        return f"schedule {row['schedule_name']!r} is disabled"
+    if not schedule.enabled:
+        return f"schedule {schedule.name!r} is disabled"
     return None
 
 
 def upcoming(
-    row: Mapping[str, Any], now: datetime, freeze: Freeze | None, until: datetime | None = None
+    flow: Mapping[str, Any], schedule: Schedule | None, now: datetime, freeze: Freeze | None, budget: calendar.Budget
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the occurrences of a flow that fire after `now`, each with the instant at which it does."""
-    schedule = schedule_of(row)
-    if schedule is None:
+    """Yield the occurrences of a flow that fire after `now`, each with the instant at which it does.
+
+    `flow`: its row, with `id`, `enabled` and `armed_at`. It ends when the budget is spent.
+    """
+    if schedule is None or why_not(flow, schedule):
         return
-    jitter = calendar.jitter(schedule, row["id"])
-    since = max(now - jitter, row["armed_at"], row["schedule_armed_at"])
-    for at in calendar.occurrences(schedule, since, None if until is None else until - jitter):
-        if freeze is None or not freeze.covers(at, at + jitter):
+    jitter = calendar.jitter(schedule, flow["id"])
+    after: datetime | None = max(now - jitter, flow["armed_at"], schedule.armed_at)
+    while after is not None:
+        begin, after = after, None
+        for at in calendar.of(schedule).occurrences(begin, budget=budget):
+            if freeze is not None and (end := freeze.end_for(at, jitter)) is not None:
+                after = end - _INSTANT
+                break
             yield at, at + jitter
 
 
@@ -76,149 +70,138 @@ async def freeze(reader: Reader) -> Freeze | None:
     return None if row is None else shaped(Freeze, row)
 
 
-def _flows() -> Select[Any]:
-    f = t.protection_flows
-    return select(f.c.id, f.c.name, f.c.enabled, f.c.armed_at, f.c.schedule_id, *columns()).join(
-        t.schedules, t.schedules.c.id == f.c.schedule_id
-    )
+async def schedules(reader: Reader, ids: Iterable[str | None]) -> dict[str, Schedule]:
+    """Return schedules by id, each once, however many flows are on it. Raises `TooMuch`."""
+    wanted = sorted({id_ for id_ in ids if id_ is not None})
+    if not wanted:
+        return {}
+    s = t.schedules
+    size = size_of(s.c.exclusions, s.c.inclusions, s.c.more_expressions)
+    await reader.check(select(func.sum(size)).where(s.c.id.in_(wanted)), f"what depends on {len(wanted)} schedules")
+    rows = await reader.mappings(select(s).where(s.c.id.in_(wanted)))
+    return {row["id"]: shaped(Schedule, row) for row in rows}
 
 
 @consistent
-async def over_all(reader: Reader, since: datetime, until: datetime, now: datetime) -> CalendarResponse:
-    """Return what will run from `since` (or now, if that is later) to `until`, over all flows."""
+async def over_all(
+    reader: Reader, since: datetime, until: datetime, now: datetime, schedule_id: str | None
+) -> CalendarResponse:
+    """Return what will run from `since` (or now, if that is later) to `until`, over all flows or those of a schedule.
+
+    Raises `TooMuch`.
+    """
     frozen = await freeze(reader)
-    rows = await reader.mappings(_flows().where(t.protection_flows.c.enabled, t.schedules.c.enabled))
-    durations = await _durations(reader)
-    start = max(since, now)
+    flows = await _scheduled(reader, schedule_id)
+    known = await schedules(reader, (flow["schedule_id"] for flow in flows))
+    runs, complete = _first_runs(flows, known, frozen, max(since, now), until)
+    durations = await _durations(reader, {flow["id"] for _, _, flow in runs})
+    entries = [
+        CalendarEntry(
+            flow_id=flow["id"],
+            flow_name=flow["name"],
+            schedule_id=flow["schedule_id"],
+            occurrence=at,
+            fires_at=fires_at,
+            expected_seconds=durations.get(flow["id"]),
+        )
+        for fires_at, at, flow in runs
+    ]
+    return CalendarResponse(entries=entries, complete=complete, freeze=_open(frozen, now))
 
-    def entries(row: Mapping[str, Any]) -> Iterator[CalendarEntry]:
-        for at, fires_at in upcoming(row, start, frozen, until):
-            yield CalendarEntry(
-                flow_id=row["id"],
-                flow_name=row["name"],
-                schedule_id=row["schedule_id"],
-                occurrence=at,
-                fires_at=fires_at,
-                expected_seconds=durations.get(row["id"]),
-            )
 
-    in_order = merge(*(entries(row) for row in rows), key=lambda entry: entry.fires_at)
-    found = list(islice(in_order, MOST + 1))
-    return CalendarResponse(entries=found[:MOST], complete=len(found) <= MOST, freeze=_open(frozen, now))
+async def _scheduled(reader: Reader, schedule_id: str | None) -> list[dict[str, Any]]:
+    f, s = t.protection_flows, t.schedules
+    statement = select(f.c.id, f.c.name, f.c.enabled, f.c.armed_at, f.c.schedule_id).join(s, s.c.id == f.c.schedule_id)
+    statement = statement.where(f.c.enabled, s.c.enabled)
+    if schedule_id is not None:
+        statement = statement.where(f.c.schedule_id == schedule_id)
+    flows = await reader.mappings(statement.limit(MOST_FLOWS + 1))
+    if len(flows) > MOST_FLOWS:
+        raise TooMuch("the runs of all flows", f"{MOST_FLOWS:,} scheduled flows; ask for one `schedule_id`")
+    return flows
+
+
+Run = tuple[datetime, datetime, Mapping[str, Any]]  # when it fires, its occurrence, its flow
+
+
+def _first_runs(
+    flows: Sequence[Mapping[str, Any]],
+    known: Mapping[str, Schedule],
+    frozen: Freeze | None,
+    since: datetime,
+    until: datetime,
+) -> tuple[list[Run], bool]:
+    """Return the first runs in a range, in order, and whether these are all."""
+    budget = calendar.Budget(LOOKS)
+    shared = {id_: _Shared(schedule, frozen, since, until, budget) for id_, schedule in known.items()}
+    queue: list[tuple[datetime, int, datetime]] = []
+    for number, flow in enumerate(flows):
+        if (run := shared[flow["schedule_id"]].next(flow, None)) is not None:
+            queue.append((run[0], number, run[1]))
+    heapify(queue)
+    runs: list[Run] = []
+    while queue and len(runs) < MOST:
+        fires_at, number, at = queue[0]
+        flow = flows[number]
+        runs.append((fires_at, at, flow))
+        following = shared[flow["schedule_id"]].next(flow, at)
+        if following is None:
+            heappop(queue)
+        else:
+            heapreplace(queue, (following[0], number, following[1]))
+    return runs, not queue and budget.left > 0
+
+
+class _Shared:
+    """The occurrences of a schedule in a range, found once for all of its flows, and only as far as needed."""
+
+    def __init__(
+        self, schedule: Schedule, frozen: Freeze | None, since: datetime, until: datetime, budget: calendar.Budget
+    ) -> None:
+        self._schedule, self._frozen, self._since, self._until = schedule, frozen, since, until
+        self._budget = budget
+        self._found: list[datetime] = []
+        self._rest = self._thawed(since - timedelta(seconds=schedule.jitter_seconds))
+
+    def _thawed(self, after: datetime | None) -> Iterator[datetime]:
+        while after is not None:
+            begin, after = after, None
+            for at in calendar.of(self._schedule).occurrences(begin, self._until, self._budget):
+                if self._frozen is not None and (end := self._frozen.end_for(at, timedelta())) is not None:
+                    after = end - _INSTANT
+                    break
+                yield at
+
+    def next(self, flow: Mapping[str, Any], after: datetime | None) -> tuple[datetime, datetime] | None:
+        """Return when a flow fires next, and for which occurrence, after an occurrence or as the first."""
+        jitter = calendar.jitter(self._schedule, flow["id"])
+        if after is None:
+            after = max(self._since - jitter, flow["armed_at"], self._schedule.armed_at)
+        at = self._following(after)
+        if at is not None and self._frozen is not None and (end := self._frozen.end_for(at, jitter)) is not None:
+            at = self._following(end - _INSTANT)  # it would begin in the freeze, late as it begins
+        return None if at is None or at + jitter > self._until else (at + jitter, at)
+
+    def _following(self, after: datetime) -> datetime | None:
+        while not self._found or self._found[-1] <= after:
+            at = next(self._rest, None)
+            if at is None:
+                return None
+            self._found.append(at)
+        return self._found[bisect_right(self._found, after)]
 
 
 def _open(frozen: Freeze | None, now: datetime) -> FreezeResponse | None:
     return frozen if frozen is not None and frozen.until > now else None
 
 
-async def _durations(reader: Reader) -> dict[str, float]:
+async def _durations(reader: Reader, flow_ids: Iterable[str]) -> dict[str, float]:
     """Return how long each flow's executions took on average, in seconds."""
     e = t.executions
-    seconds = reader.seconds_between(e.c.started_at, e.c.completed_at)
+    seconds: ColumnElement[Any] = reader.seconds_between(e.c.started_at, e.c.completed_at)
     statement = (
         select(e.c.flow_id, func.avg(seconds).label("seconds"))
-        .where(e.c.status.in_(("success", "warning")), e.c.flow_id.is_not(None))
+        .where(e.c.status.in_(("success", "warning")), e.c.flow_id.in_(sorted(flow_ids)))
         .group_by(e.c.flow_id)
     )
     return {row["flow_id"]: round(float(row["seconds"]), 3) for row in await reader.mappings(statement)}
-
-
-@consistent
-async def outcomes(
-    reader: Reader, flow_id: str, since: datetime, until: datetime, now: datetime
-) -> OccurrenceList | None:
-    """Return a flow's occurrences in a range: those that have passed with what became of them, and those to come."""
-    row = await reader.row(flows_of_any().where(t.protection_flows.c.id == flow_id))
-    if row is None:
-        return None
-    found = {one.occurrence: one for one in await _past(reader, flow_id, since, until)}
-    frozen = await freeze(reader)
-    for at, fires_at in islice(upcoming(row, max(now, since), frozen, until), AHEAD):
-        if at not in found and at >= since:
-            found[at] = OccurrenceOutcome(occurrence=at, fires_at=fires_at, outcome="expected")
-    return OccurrenceList(occurrences=[found[at] for at in sorted(found)])
-
-
-def flows_of_any() -> Select[Any]:
-    """Select flows with what `upcoming` needs, those without a schedule too."""
-    f = t.protection_flows
-    return select(f.c.id, f.c.name, f.c.enabled, f.c.armed_at, f.c.schedule_id, *columns()).outerjoin(
-        t.schedules, t.schedules.c.id == f.c.schedule_id
-    )
-
-
-async def _past(reader: Reader, flow_id: str, since: datetime, until: datetime) -> list[OccurrenceOutcome]:
-    """Return the outcomes on the log. Of what was executed more than once (a backfill), the last execution counts."""
-    found: dict[datetime, OccurrenceOutcome] = {}
-    ev, e = t.events, t.executions
-    wanted = ("flow.due", "flow.skipped", "flow.missed")
-    # an outcome is never earlier than its occurrence
-    rows = await reader.mappings(
-        select(ev.c.type, ev.c.body)
-        .where(ev.c.key == flow_id, ev.c.type.in_(wanted), ev.c.time >= since)
-        .order_by(ev.c.sequence)
-    )
-    for row in rows:
-        event = _event(row)
-        match event:
-            case FlowDue():
-                waiting = OccurrenceOutcome(occurrence=event.occurrence, outcome="due", execution_id=_id(event))
-                found.setdefault(event.occurrence, waiting)
-            case FlowSkipped() if event.occurrence is not None:
-                found[event.occurrence] = OccurrenceOutcome(
-                    occurrence=event.occurrence, outcome="skipped", reason=f"{event.reason}: {event.message}"
-                )
-            case FlowMissed():
-                found[event.first] = OccurrenceOutcome(
-                    occurrence=event.first, last=event.last, count=event.count, outcome="missed"
-                )
-            case _:
-                pass
-    executed = select(e).where(e.c.flow_id == flow_id, e.c.occurrence >= since, e.c.occurrence < until)
-    for row in await reader.mappings(executed.order_by(e.c.started_at)):
-        found[row["occurrence"]] = OccurrenceOutcome(
-            occurrence=row["occurrence"],
-            outcome="executed",
-            execution_id=row["id"],
-            status=row["status"],
-            started_at=row["started_at"],
-            reason=row["error_message"],
-        )
-    return [one for one in found.values() if since <= one.occurrence < until]
-
-
-def _id(event: FlowDue) -> str:
-    return scheduled_execution_id(event.flow_id, event.occurrence)
-
-
-class _Body(msgspec.Struct):
-    data: FlowDue | FlowSkipped | FlowMissed
-
-
-def _event(row: Mapping[str, Any]) -> FlowDue | FlowSkipped | FlowMissed:
-    return msgspec.json.decode(row["body"], type=_Body).data
-
-
-@consistent
-async def to_fill(reader: Reader, flow_id: str, since: datetime, until: datetime, mode: str) -> list[datetime] | None:
-    """Return the past occurrences of a flow's schedule that a backfill is to execute; None without a schedule.
-
-    `missing`: those without an execution. `failed`: those whose last execution failed or was cancelled. `all`: all.
-    """
-    row = await reader.row(_flows().where(t.protection_flows.c.id == flow_id))
-    if row is None:
-        return None
-    schedule = schedule_of({**row, "enabled": True, "schedule_enabled": True})
-    assert schedule is not None
-    e = t.executions
-    executed = select(e.c.occurrence, e.c.status).where(
-        e.c.flow_id == flow_id, e.c.occurrence >= since, e.c.occurrence < until
-    )
-    status = {row["occurrence"]: row["status"] for row in await reader.mappings(executed.order_by(e.c.started_at))}
-    wanted = {
-        "missing": lambda at: at not in status,
-        "failed": lambda at: status.get(at) in {"error", "cancelled"},
-        "all": lambda _: True,
-    }[mode]
-    just_before, last = since - timedelta(microseconds=1), until - timedelta(microseconds=1)
-    return [at for at in calendar.occurrences(schedule, just_before, last) if wanted(at)]

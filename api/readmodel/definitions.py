@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Select, Table, case, func, select
+from sqlalchemy import JSON, ColumnElement, Select, Table, case, func, select
 
 from api.readmodel.reader import Page, Reader, consistent, containing, labelled, order, shaped
 from api.responses.definitions import GroupList, GroupResponse, MemberList, MemberResponse, VmList, VmResponse
@@ -40,7 +40,7 @@ async def find(
     reader: Reader, table: Table, shape: type[S], wanted: DefinitionFilter, sort: str | None, page: Page
 ) -> tuple[list[S], int]:
     """Return a page of definitions whose rows are their shape (schedules, repositories, policies)."""
-    rows, total = await reader.page(_found(table, select(table), wanted, sort), page)
+    rows, total = await reader.page(_found(table, select(table), wanted, sort), page, _large(table))
     return [shaped(shape, row) for row in rows], total
 
 
@@ -50,15 +50,23 @@ async def one(reader: Reader, table: Table, shape: type[S], id_: str) -> S | Non
     return None if row is None else shaped(shape, row)
 
 
+def _large(table: Table) -> list[ColumnElement[Any]]:
+    """Return the columns of a table that may hold much."""
+    return [column for column in table.c if isinstance(column.type, JSON)]
+
+
+_VMS = select(*(column for column in t.vms.c if column.name != "disks"))  # they have a route of their own
+
+
 async def vms(reader: Reader, wanted: DefinitionFilter, sort: str | None, page: Page) -> VmList:
     """Return a page of VMs."""
-    rows, total = await reader.page(_found(t.vms, select(t.vms), wanted, sort), page)
+    rows, total = await reader.page(_found(t.vms, _VMS, wanted, sort), page, [t.vms.c.labels, t.vms.c.tags])
     return VmList(vm_contexts=[_vm(row) for row in rows], total=total)
 
 
 async def vm(reader: Reader, context_id: str) -> VmResponse | None:
     """Return a VM, None when there is none."""
-    row = await reader.row(select(t.vms).where(t.vms.c.id == context_id))
+    row = await reader.row(_VMS.where(t.vms.c.id == context_id))
     return None if row is None else _vm(row)
 
 

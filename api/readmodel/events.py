@@ -55,7 +55,7 @@ def _select() -> Select[*tuple[Any, ...]]:
 
 
 async def _page(reader: Reader, statement: Select[*tuple[Any, ...]], page: Page) -> EventList:
-    rows, total = await reader.page(statement.order_by(t.events.c.sequence), page)
+    rows, total = await reader.page(statement.order_by(t.events.c.sequence), page, [t.events.c.body])
     events = [
         LoggedEvent(sequence=row["sequence"], subject=row["subject"], event=_decoded(row["body"])) for row in rows
     ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import Select, Text, cast, func, select
 
 from api.readmodel.reader import Page, Reader, consistent, shaped
 from api.responses.executions import ExecutionList, ExecutionResponse, JobList, JobResponse
@@ -16,7 +18,7 @@ from bus.log import Log
 from schemas import tables as t
 from schemas.base import Value
 from schemas.events import ExcludedVm, ExecutionEvent, FlowCompleted
-from services.recorder.known import Known
+from services.recorder.known import KnownRows
 from services.recorder.projection import project
 
 _COLUMN_OF = {
@@ -25,6 +27,10 @@ _COLUMN_OF = {
     "skipped": "jobs_skipped",
     "cancelled": "jobs_skipped",
 }
+
+
+IN_A_LIST, ALONE = 100, 10_000  # jobs, and VMs that were left out, that are named of one execution
+_EACH = 100  # characters that one VM that was left out takes
 
 
 class ExecutionFilter(Value, frozen=True, kw_only=True):
@@ -51,7 +57,7 @@ async def of_flow(reader: Reader, wanted: ExecutionFilter, page: Page) -> Execut
 async def find(reader: Reader, wanted: ExecutionFilter, page: Page) -> ExecutionList:
     """Return a page of executions, newest first."""
     e = t.executions
-    statement = select(e).order_by(e.c.started_at.desc(), e.c.id.desc())
+    statement = _select(IN_A_LIST).order_by(e.c.started_at.desc(), e.c.id.desc())
     for column, value in (
         (e.c.flow_id, wanted.flow_id),
         (e.c.status, wanted.status),
@@ -65,15 +71,21 @@ async def find(reader: Reader, wanted: ExecutionFilter, page: Page) -> Execution
         statement = statement.where(e.c.started_at >= wanted.since)
     if wanted.until is not None:
         statement = statement.where(e.c.started_at < wanted.until)
-    rows, total = await reader.page(statement, page)
-    return ExecutionList(executions=await _responses(reader, rows), total=total)
+    rows, total = await reader.page(statement, page, [e.c.error_message])
+    return ExecutionList(executions=await _responses(reader, rows, IN_A_LIST), total=total)
 
 
 @consistent
 async def one(reader: Reader, execution_id: str) -> ExecutionResponse | None:
     """Return an execution, None when there is none."""
-    row = await reader.row(select(t.executions).where(t.executions.c.id == execution_id))
-    return None if row is None else (await _responses(reader, [row]))[0]
+    row = await reader.row(_select(ALONE).where(t.executions.c.id == execution_id))
+    return None if row is None else (await _responses(reader, [row], ALONE))[0]
+
+
+def _select(most: int) -> Select[Any]:
+    """Select executions, with the beginning of what they left out: it may be thousands of VMs."""
+    columns = [column for column in t.executions.c if column.name != "excluded"]
+    return select(*columns, func.substr(cast(t.executions.c.excluded, Text), 1, _EACH * most).label("excluded"))
 
 
 @consistent
@@ -83,8 +95,24 @@ async def jobs(reader: Reader, execution_id: str, page: Page) -> JobList | None:
         return None
     j = t.backup_jobs
     statement = select(j).where(j.c.execution_id == execution_id).order_by(j.c.position)
-    rows, total = await reader.page(statement, page)
+    rows, total = await reader.page(statement, page, [j.c.error_message, j.c.first_error, j.c.snapshot_ref])
     return JobList(jobs=[shaped(JobResponse, row) for row in rows], total=total)
+
+
+async def running(reader: Reader, flow_id: str) -> list[str]:
+    """Return the executions of a flow that run, the newest first; of very many, the first hundred."""
+    e = t.executions
+    statement = select(e.c.id).where(e.c.flow_id == flow_id, e.c.status == "running").order_by(e.c.started_at.desc())
+    return [row.id for row in await reader.rows(statement.limit(100))]
+
+
+async def running_by_flow(reader: Reader, flow_ids: Sequence[str]) -> dict[str, str]:
+    """Return one execution that runs of each of some flows that has any."""
+    e = t.executions
+    statement = select(e.c.flow_id, func.min(e.c.id).label("id")).where(
+        e.c.flow_id.in_(flow_ids), e.c.completed_at.is_(None)
+    )
+    return {row.flow_id: row.id for row in await reader.rows(statement.group_by(e.c.flow_id))}
 
 
 async def unsuccessful(reader: Reader, execution_id: str) -> list[str]:
@@ -94,14 +122,32 @@ async def unsuccessful(reader: Reader, execution_id: str) -> list[str]:
     return [row.context_id for row in await reader.rows(statement.order_by(j.c.position))]
 
 
-async def _responses(reader: Reader, rows: Sequence[Mapping[str, Any]]) -> list[ExecutionResponse]:
-    """Return responses with their jobs' ids; the jobs of those that still run are counted now."""
-    job_ids = await _job_ids(reader, [row["id"] for row in rows])
+async def _responses(reader: Reader, rows: Sequence[Mapping[str, Any]], most: int) -> list[ExecutionResponse]:
+    """Return responses with the first of their jobs' ids; the jobs of those that still run are counted now."""
+    job_ids = await _job_ids(reader, [row["id"] for row in rows], most)
     counted = await _counts(reader, [row["id"] for row in rows if row["completed_at"] is None])
-    return [_response({**row, **counted.get(row["id"], {})}, job_ids.get(row["id"], [])) for row in rows]
+    return [
+        _response({**row, **counted.get(row["id"], {})}, job_ids.get(row["id"], []), _beginning(row["excluded"])[:most])
+        for row in rows
+    ]
 
 
-def _response(row: Mapping[str, Any], job_ids: list[str]) -> ExecutionResponse:
+def _beginning(text: str) -> list[ExcludedVm]:
+    """Return the items of a list in JSON, of which the end may be cut off."""
+    items: list[ExcludedVm] = []
+    end = 1
+    with suppress(json.JSONDecodeError):  # at the end, or where it is cut off
+        while True:
+            item, end = _decoder.raw_decode(text, end)
+            items.append(msgspec.convert(item, ExcludedVm))
+            end += len(",")
+    return items
+
+
+_decoder = json.JSONDecoder()
+
+
+def _response(row: Mapping[str, Any], job_ids: list[str], excluded: list[ExcludedVm]) -> ExecutionResponse:
     completed_at = row["completed_at"]
     taken = (completed_at - row["started_at"]).total_seconds() if completed_at else None
     values = {
@@ -109,7 +155,7 @@ def _response(row: Mapping[str, Any], job_ids: list[str]) -> ExecutionResponse:
         "execution_time_seconds": None if taken is None else max(0.0, taken),
         "vms_processed": row["jobs_completed"] + row["jobs_failed"],
         "created_job_ids": job_ids,
-        "excluded": msgspec.convert(row["excluded"], list[ExcludedVm]),
+        "excluded": excluded,
     }
     return shaped(ExecutionResponse, values)
 
@@ -126,11 +172,14 @@ async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> 
         about += found
         if batch.caught_up or any(isinstance(one.envelope.data, FlowCompleted) for one in found):
             break
-    known = Known()
+    known = KnownRows()
     known.flows, known.identities = {flow_id}, {f"flow/{flow_id}": 1}
     changes = project(about, known)
     row = changes.new_executions.get(execution_id)
-    return None if row is None else _response(row, [backup_id for _, backup_id in changes.new_jobs])
+    if row is None:
+        return None
+    excluded = msgspec.convert(row["excluded"][:ALONE], list[ExcludedVm])
+    return _response(row, [backup_id for _, backup_id in changes.new_jobs][:ALONE], excluded)
 
 
 def _execution_of(entry: Stored) -> str | None:
@@ -138,13 +187,15 @@ def _execution_of(entry: Stored) -> str | None:
     return data.execution_id if isinstance(data, ExecutionEvent) else None
 
 
-async def _job_ids(reader: Reader, execution_ids: list[str]) -> dict[str, list[str]]:
+async def _job_ids(reader: Reader, execution_ids: list[str], most: int) -> dict[str, list[str]]:
     if not execution_ids:
         return {}
     j = t.backup_jobs
     statement = select(j.c.execution_id, j.c.id).where(j.c.execution_id.in_(execution_ids)).order_by(j.c.position)
+    if len(execution_ids) > 1:
+        statement = statement.where(j.c.position < most)  # the first part of a plan is longer than that
     found: dict[str, list[str]] = {}
-    for row in await reader.rows(statement):
+    for row in await reader.rows(statement.limit(most * len(execution_ids))):
         found.setdefault(row.execution_id, []).append(row.id)
     return found
 

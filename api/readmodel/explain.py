@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import func, or_, select
 
-from api.readmodel import calendar
+from api.readmodel import calendar, occurrences
 from api.readmodel.reader import Reader, consistent
 from api.responses.calendar import OccurrenceOutcome
 from api.responses.flows import Explanation
 from schemas import tables as t
+from schemas.definitions import Schedule
 from schemas.ids import instant
 from services.scheduler import calendar as times
 
@@ -30,15 +31,15 @@ async def flow_id_of(reader: Reader, flow: str) -> str | None:
 @consistent
 async def of_flow(reader: Reader, flow_id: str, at: datetime | None, now: datetime) -> Explanation | None:
     """Return what became of a flow at an instant, or last; None when there is no such flow."""
-    row = await reader.row(calendar.flows_of_any().where(t.protection_flows.c.id == flow_id))
-    if row is None:
+    flow = await reader.row(occurrences.flows().where(t.protection_flows.c.id == flow_id))
+    if flow is None:
         return None
+    schedule = (await calendar.schedules(reader, [flow["schedule_id"]])).get(flow["schedule_id"] or "")
     moment = at or now
-    lines = [_definition(row)]
+    lines = [_definition(flow, schedule)]
     executed = await _execution(reader, flow_id, moment, exact=at is not None)
-    past = await calendar.outcomes(reader, flow_id, moment - AROUND, min(moment + NEAR, now), now)
-    occurrences = [one for one in (past.occurrences if past else []) if one.outcome != "expected"]
-    last = next((one for one in reversed(occurrences) if at is None or abs(one.occurrence - at) <= NEAR), None)
+    begin = moment - (NEAR if at else AROUND)
+    last = await occurrences.last(reader, flow_id, begin, min(moment + NEAR, now))
     if executed is not None and (
         last is None or last.outcome == "executed" or executed["started_at"] > last.occurrence
     ):
@@ -46,23 +47,22 @@ async def of_flow(reader: Reader, flow_id: str, at: datetime | None, now: dateti
     elif last is not None:
         lines += _why_it_did_not(last)
     else:
-        lines += _nothing(row, moment, exact=at is not None)
-    frozen = await calendar.freeze(reader)
-    following = next(iter(calendar.upcoming(row, now, frozen)), None)
-    why_not = calendar.why_not(row) or "its schedule has no more occurrences"
+        lines += _nothing(flow, schedule, moment, exact=at is not None)
+    frozen, budget = await calendar.freeze(reader), times.Budget(calendar.LOOKS)
+    following = next(calendar.upcoming(flow, schedule, now, frozen, budget), None)
+    why_not = calendar.why_not(flow, schedule) or "its schedule has no more occurrences"
     lines.append(f"It runs next at {instant(following[1])}." if following else f"Nothing runs it next: {why_not}.")
     return Explanation(flow_id=flow_id, at=moment, lines=lines)
 
 
-def _definition(row: Mapping[str, Any]) -> str:
-    if row["schedule_id"] is None:
-        return f"Flow {row['name']!r} has no schedule: it runs when somebody asks for it."
-    cron = ", ".join([row["schedule_cron_expression"], *(row["schedule_more_expressions"] or [])])
-    jitter = row["schedule_jitter_seconds"]
-    later = f", jitter up to {jitter} s" if jitter else ""
-    off = "" if row["enabled"] and row["schedule_enabled"] else f" But {calendar.why_not(row)}."
-    schedule = f"schedule {row['schedule_name']!r} ({cron} in {row['schedule_timezone']}{later})"
-    return f"Flow {row['name']!r} is on {schedule}.{off}"
+def _definition(flow: Mapping[str, Any], schedule: Schedule | None) -> str:
+    if schedule is None:
+        return f"Flow {flow['name']!r} has no schedule: it runs when somebody asks for it."
+    cron = ", ".join([schedule.cron_expression, *schedule.more_expressions])
+    later = f", jitter up to {schedule.jitter_seconds} s" if schedule.jitter_seconds else ""
+    why_not = calendar.why_not(flow, schedule)
+    off = f" But {why_not}." if why_not else ""
+    return f"Flow {flow['name']!r} is on schedule {schedule.name!r} ({cron} in {schedule.timezone}{later}).{off}"
 
 
 async def _execution(reader: Reader, flow_id: str, moment: datetime, *, exact: bool) -> dict[str, Any] | None:
@@ -149,17 +149,15 @@ def _why_it_did_not(last: OccurrenceOutcome) -> list[str]:
             return [f"It was due at {at}, and waits for the executor, or for another execution of the flow."]
 
 
-def _nothing(row: Mapping[str, Any], moment: datetime, *, exact: bool) -> list[str]:
-    schedule = calendar.schedule_of({**row, "enabled": True, "schedule_enabled": True}) if row["schedule_id"] else None
+def _nothing(flow: Mapping[str, Any], schedule: Schedule | None, moment: datetime, *, exact: bool) -> list[str]:
     if not exact or schedule is None:
         return ["It has not run yet."]
     near = list(times.annotated(schedule, moment - NEAR, moment + NEAR))
     excluded = next((one.note for one in near if not one.fires), None)
     if excluded is not None:
         return [f"Its schedule matches at {instant(near[0].at)}, and that is {excluded}."]
-    if near and max(row["armed_at"], row["schedule_armed_at"]) >= near[0].at:
-        armed = instant(max(row["armed_at"], row["schedule_armed_at"]))
-        return [f"It is scheduled like this only since {armed}; what was before does not count."]
+    if near and (armed_at := max(flow["armed_at"], schedule.armed_at)) >= near[0].at:
+        return [f"It is scheduled like this only since {instant(armed_at)}; what was before does not count."]
     if near:
         return [f"Its schedule matches at {instant(near[0].at)}; the log has no outcome for it."]
     following = times.next_occurrence(schedule, moment)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, select
 
-from api.readmodel import calendar, executions
+from api.readmodel import calendar, executions, occurrences
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.reader import Page, Reader, consistent, containing, labelled, order, shaped
 from api.responses.flows import FlowList, FlowNow, FlowResponse, FlowStatus, Summary
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import Flow
+from services.scheduler.calendar import Budget
 
 RUNNING = Page(limit=100)
 
@@ -43,8 +44,8 @@ def _select() -> Select[Any]:
             func.coalesce(t.vms.c.name, t.machine_groups.c.name).label("target_name"),
             t.repositories.c.name.label("repository_name"),
             t.policies.c.name.label("policy_name"),
+            t.schedules.c.name.label("schedule_name"),
             t.schedules.c.cron_expression.label("schedule_cron"),
-            *calendar.columns(),
         )
         .outerjoin(t.vms, (f.c.target_type == "vm") & (t.vms.c.id == f.c.target_id))
         .outerjoin(t.machine_groups, (f.c.target_type == "group") & (t.machine_groups.c.id == f.c.target_id))
@@ -71,17 +72,22 @@ async def find(reader: Reader, wanted: FlowFilter, sort: str | None, page: Page,
         matching = matching.where(labelled(f.c.labels, wanted.label))
     # names are joined to the page alone, however many flows match and however far down it is
     order_by = order(f, sort)
-    ids, total = await reader.page(matching.order_by(*order_by), page)
+    ids, total = await reader.page(matching.order_by(*order_by), page, [f.c.destination_config, f.c.description])
     rows = await reader.mappings(_select().where(f.c.id.in_([row["id"] for row in ids])).order_by(*order_by))
-    frozen = await calendar.freeze(reader)
-    return FlowList(flows=[_response(row, now, frozen) for row in rows], total=total)
+    return FlowList(flows=await _responses(reader, rows, now), total=total)
 
 
 @consistent
 async def one(reader: Reader, flow_id: str, now: datetime) -> FlowResponse | None:
     """Return a flow, None when there is none."""
     row = await reader.row(_select().where(t.protection_flows.c.id == flow_id))
-    return None if row is None else _response(row, now, await calendar.freeze(reader))
+    return None if row is None else (await _responses(reader, [row], now))[0]
+
+
+async def existing(reader: Reader, ids: Sequence[str]) -> set[str]:
+    """Return those of some ids that are flows'."""
+    f = t.protection_flows
+    return {row.id for row in await reader.rows(select(f.c.id).where(f.c.id.in_(ids)))}
 
 
 async def definition(reader: Reader, flow_id: str) -> Flow | None:
@@ -111,9 +117,13 @@ async def at_present(reader: Reader, flow_id: str, now: datetime, count: int) ->
 @consistent
 async def next_runs(reader: Reader, flow_id: str, now: datetime, count: int) -> list[datetime]:
     """Return when a flow will run next, by the scheduler's own calendar."""
-    row = await reader.row(_select().where(t.protection_flows.c.id == flow_id))
-    frozen = await calendar.freeze(reader)
-    return [] if row is None else _next_runs(row, now, count, frozen)
+    flow = await reader.row(occurrences.flows().where(t.protection_flows.c.id == flow_id))
+    if flow is None:
+        return []
+    known = await calendar.schedules(reader, [flow["schedule_id"]])
+    frozen, schedule = await calendar.freeze(reader), known.get(flow["schedule_id"] or "")
+    coming = calendar.upcoming(flow, schedule, now, frozen, Budget(calendar.LOOKS))
+    return [fires_at for _, fires_at in islice(coming, count)]
 
 
 @consistent
@@ -145,12 +155,21 @@ async def summary(reader: Reader, midnight: datetime) -> Summary:
     return shaped(Summary, {**(flows or {}), **(executions or {})})
 
 
-def _next_runs(row: Mapping[str, Any], now: datetime, count: int, frozen: calendar.Freeze | None) -> list[datetime]:
-    return [fires_at for _, fires_at in islice(calendar.upcoming(row, now, frozen), count)]
+async def _responses(reader: Reader, rows: Sequence[Mapping[str, Any]], now: datetime) -> list[FlowResponse]:
+    """Return responses, each with when its flow runs next; all of them together take a limited search."""
+    frozen, budget = await calendar.freeze(reader), Budget(calendar.LOOKS)
+    known = await calendar.schedules(reader, (row["schedule_id"] for row in rows))
+    found: list[FlowResponse] = []
+    for row in rows:
+        schedule = known.get(row["schedule_id"] or "")
+        following = next(calendar.upcoming(row, schedule, now, frozen, budget), None)
+        why_not = None if following else calendar.why_not(row, schedule) or _not_found(budget)
+        next_run = {"next_execution_time": following and following[1], "next_execution_reason": why_not}
+        found.append(shaped(FlowResponse, {**row, "status": shaped(FlowStatus, {**row, **next_run})}))
+    return found
 
 
-def _response(row: Mapping[str, Any], now: datetime, frozen: calendar.Freeze | None) -> FlowResponse:
-    next_run = next(iter(_next_runs(row, now, 1, frozen)), None)
-    why_not = None if next_run else calendar.why_not(row) or "its schedule has no more occurrences"
-    status = shaped(FlowStatus, {**row, "next_execution_time": next_run, "next_execution_reason": why_not})
-    return shaped(FlowResponse, {**row, "status": status})
+def _not_found(budget: Budget) -> str:
+    if budget.left > 0:
+        return "its schedule has no more occurrences"
+    return "it was not searched for, as the schedules of this page take too long: ask for this flow alone"

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, Table, func, select
+from sqlalchemy import JSON, ColumnElement, Row, Select, Table, Text, cast, func, literal, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -20,6 +20,16 @@ from schemas.definitions import Exclusion
 from services import database
 
 POLL = 0.005  # seconds between reads of the position, only while somebody waits
+
+
+LARGEST = 8 * 1024 * 1024  # bytes of texts and JSON that are read for one response
+
+
+class TooMuch(Exception):
+    """A request is about more than one response is made for."""
+
+    def __init__(self, what: str, most: str) -> None:
+        super().__init__(f"{what} would be too much for one response: at most {most}")
 
 
 class Page(Value, frozen=True, kw_only=True):
@@ -54,25 +64,41 @@ class Reader:
                 yield connection
 
     async def rows(self, statement: Select[*tuple[Any, ...]]) -> Sequence[Row[Any]]:
+        """Return all rows of a statement: whatever is read is read here."""
         async with self._connected() as connection:
             return (await connection.execute(statement)).all()
 
     async def mappings(self, statement: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
-        async with self._connected() as connection:
-            return [dict(row) for row in (await connection.execute(statement)).mappings()]
+        return [dict(row._mapping) for row in await self.rows(statement)]  # noqa: SLF001  SQLAlchemy's public name
 
     async def row(self, statement: Select[*tuple[Any, ...]]) -> dict[str, Any] | None:
-        async with self._connected() as connection:
-            row = (await connection.execute(statement)).mappings().one_or_none()
-        return None if row is None else dict(row)
+        rows = await self.mappings(statement)
+        assert len(rows) <= 1, "a statement for one row has several"
+        return rows[0] if rows else None
 
-    async def page(self, statement: Select[*tuple[Any, ...]], page: Page) -> tuple[list[dict[str, Any]], int]:
-        """Return one page of a statement's rows, and how many there are in all."""
+    async def page(
+        self, statement: Select[*tuple[Any, ...]], page: Page, large: Sequence[ColumnElement[Any]] = ()
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return one page of a statement's rows, and how many there are in all.
+
+        `large`: the columns that may hold much. Raises `TooMuch`.
+        """
         async with self.snapshot() as reader:
             count = select(func.count()).select_from(statement.order_by(None).subquery())
             total = (await reader.rows(count))[0][0]
+            if large:
+                size = size_of(*large).label("size")
+                sizes = statement.with_only_columns(size, maintain_column_froms=True)
+                shown = sizes.limit(page.limit).offset(page.offset).subquery()
+                await reader.check(select(func.sum(shown.c.size)), "this page")
             rows = await reader.mappings(statement.limit(page.limit).offset(page.offset))
         return rows, total
+
+    async def check(self, size: Select[Any], what: str) -> None:
+        """Raise `TooMuch` when what is about to be read has more than `LARGEST` bytes."""
+        found = (await self.rows(size))[0][0] or 0
+        if found > LARGEST:
+            raise TooMuch(f"{what}, of {found:,} bytes,", f"{LARGEST:,} bytes; use a smaller `limit`")
 
     async def position(self) -> int:
         """Return the last sequence of the log that the tables hold."""
@@ -84,6 +110,12 @@ class Reader:
         if self._engine.dialect.name == "sqlite":
             return (func.julianday(end) - func.julianday(begin)) * 86_400.0
         return func.extract("epoch", end - begin)
+
+    def text_in(self, body: ColumnElement[str], *path: str) -> ColumnElement[Any]:
+        """Return a text within a column of JSON text."""
+        if self._engine.dialect.name == "sqlite":
+            return func.json_extract(body, "$." + ".".join(path))
+        return func.json_extract_path_text(cast(body, JSON), *path)
 
     def day_of(self, at: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return the UTC day of an instant, as `2026-10-09`."""
@@ -169,6 +201,14 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
     "exclusions": lambda value: msgspec.convert(value, list[Exclusion]),
     "inclusions": lambda value: msgspec.convert(value, list[datetime]),
 }
+
+
+def size_of(*columns: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return how large the values of columns are, in characters."""
+    total: ColumnElement[int] = literal(0)
+    for column in columns:
+        total += func.coalesce(func.length(cast(column, Text)), 0)
+    return total
 
 
 def order(table: Table, sort: str | None) -> list[ColumnElement[Any]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from sqlalchemy import Select, select
 
 from api.readmodel import flows
-from api.readmodel.reader import Reader, consistent, shaped
+from api.readmodel.reader import Reader, TooMuch, consistent, shaped, size_of
 from schemas import tables as t
-from schemas.definitions import Disk, Flow, Group, Member, Policy, Repository, Schedule, Vm
+from schemas.definitions import MOST_MEMBERS, Flow, Group, Member, Policy, Repository, Schedule, Vm
 from schemas.events import (
     FlowDefined,
     GroupDefined,
@@ -23,8 +22,11 @@ from services.catalogue import Catalogue
 
 
 @consistent
-async def of_flow(reader: Reader, flow_id: str) -> tuple[Catalogue, Flow] | None:
-    """Return a flow with all that it refers to, None when there is no such flow."""
+async def of_flow(reader: Reader, flow_id: str) -> tuple[Catalogue, Flow, set[str]] | None:
+    """Return a flow with all that it refers to, and the VMs that have no disks; None when there is no such flow.
+
+    The VMs come without what plays no part in a decision: texts, tags, labels and disks. Raises `TooMuch`.
+    """
     flow = await flows.definition(reader, flow_id)
     if flow is None:
         return None
@@ -37,27 +39,41 @@ async def of_flow(reader: Reader, flow_id: str) -> tuple[Catalogue, Flow] | None
     for row in await reader.mappings(_where(select(t.schedules), t.schedules.c.id, flow.schedule_id)):
         catalogue.evolve(ScheduleDefined(id=row["id"], version=1, definition=shaped(Schedule, row)))
     if flow.target_type == "group":
-        await _group(reader, catalogue, flow.target_id)
+        diskless = await _group(reader, catalogue, flow.target_id)
     else:
-        await _vms(reader, catalogue, select(t.vms).where(t.vms.c.id == flow.target_id))
-    return catalogue, flow
+        diskless = await _vms(reader, catalogue, _VMS.where(t.vms.c.id == flow.target_id))
+    return catalogue, flow, diskless
 
 
-async def _group(reader: Reader, catalogue: Catalogue, group_id: str) -> None:
+async def _group(reader: Reader, catalogue: Catalogue, group_id: str) -> set[str]:
     m = t.machine_group_members
-    rows = await reader.mappings(select(m).where(m.c.group_id == group_id).order_by(m.c.position))
+    columns = select(m.c.context_id, m.c.enabled, m.c.priority).where(m.c.group_id == group_id)
+    rows = await reader.mappings(columns.order_by(m.c.position).limit(MOST_MEMBERS + 1))
+    if len(rows) > MOST_MEMBERS:
+        raise TooMuch("a group with so many members", f"{MOST_MEMBERS:,}")
     members = [shaped(Member, row) for row in rows]
     for row in await reader.mappings(select(t.machine_groups).where(t.machine_groups.c.id == group_id)):
         group = shaped(Group, {**row, "members": members})
         catalogue.evolve(GroupDefined(id=group_id, version=1, definition=group))
-    await _vms(reader, catalogue, select(t.vms).join(m, m.c.context_id == t.vms.c.id).where(m.c.group_id == group_id))
+    return await _vms(reader, catalogue, _VMS.join(m, m.c.context_id == t.vms.c.id).where(m.c.group_id == group_id))
 
 
-async def _vms(reader: Reader, catalogue: Catalogue, statement: Select[Any]) -> None:
+_LEFT_OUT = ("description", "power_state", "os_type", "tags", "labels", "disks")
+_VMS = select(
+    *(column for column in t.vms.c if column.name not in {*_LEFT_OUT, "name"}),
+    t.vms.c.name.label("vm_name"),
+    (size_of(t.vms.c.disks) <= len("[]")).label("diskless"),
+)
+
+
+async def _vms(reader: Reader, catalogue: Catalogue, statement: Select[Any]) -> set[str]:
+    diskless: set[str] = set()
     for row in await reader.mappings(statement):
-        disks = msgspec.convert(row["disks"], list[Disk])
-        vm = shaped(Vm, {**row, "vm_name": row["name"], "disks": disks})
+        if row.pop("diskless"):
+            diskless.add(row["id"])
+        vm = Vm(**row)
         catalogue.evolve(VmDefined(id=vm.id, version=vm.version, definition=vm))
+    return diskless
 
 
 def _where(statement: Select[Any], column: Any, value: str | None) -> Select[Any]:

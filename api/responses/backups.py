@@ -53,7 +53,7 @@ class RunningBackup(Value, frozen=True, kw_only=True):
 
 
 class Queue(Value, frozen=True, kw_only=True):
-    """What waits, at most a thousand, in the order in which it is admitted; what runs; and the limits."""
+    """What waits, in the order in which it is admitted; what runs; the first thousand of each; and the limits."""
 
     waiting: list[WaitingBackup]
     running: list[RunningBackup]

@@ -44,7 +44,10 @@ class OccurrenceOutcome(Value, frozen=True, kw_only=True):
 
 
 class OccurrenceList(Value, frozen=True, kw_only=True):
+    """Occurrences in order. `complete`: the range holds no more than is shown."""
+
     occurrences: list[OccurrenceOutcome]
+    complete: bool
 
 
 class FreezeResponse(Value, frozen=True, kw_only=True):

@@ -9,7 +9,11 @@ from schemas.events import BackupStatus, ExcludedVm, ExecutionStatus, ExecutionT
 
 
 class ExecutionResponse(Value, frozen=True, kw_only=True):
-    """One run of a flow. While it runs its jobs are counted on request; at its end the log's count stands."""
+    """One run of a flow. While it runs its jobs are counted on request; at its end the log's count stands.
+
+    `created_job_ids` and `excluded` name the first 10,000, in a list of executions the first 100; all jobs are at
+    `/executions/{id}/jobs`.
+    """
 
     id: str
     flow_id: str | None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from litestar import Response, get
+from litestar.openapi import ResponseSpec
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.resources import AppResources
+from api.resources import AppResources, Resources
 from bus.errors import LogError
 from schemas.base import Value
+from services.health import DEAD, PREFIX, Health, assess
 
 FRESH = timedelta(seconds=60)  # a scheduler that refuses says so again and again
 MOST_LAG = 10_000  # messages that the tables may be behind the log and still be called ready
@@ -22,15 +24,22 @@ class Live(Value, frozen=True, kw_only=True):
 class Ready(Value, frozen=True, kw_only=True):
     """`parts`: the state of each, `ok` or what is wrong; `lag`: messages that the tables are behind the log.
 
-    `status`: `ok`; `degraded` when requests are served, and something does not do its work; `not ready`.
+    `status`: `ok`; `degraded` when requests are served, and something does not do its work; `not ready`. `services`:
+    for each whether it is `running`, `behind`, `restarting`, `hung` or `gone`; empty while the log does not respond.
     """
 
     status: str
     parts: dict[str, str]
     lag: int | None
+    services: dict[str, str]
 
 
-async def refusing(resources: AppResources) -> list[float]:
+async def services(resources: Resources) -> dict[str, Health]:
+    """Return how each service is. Raises `LogError`."""
+    return assess(await resources.log.statuses(PREFIX), await resources.log.time())
+
+
+async def refusing(resources: Resources) -> list[float]:
     """Return how many seconds the clocks of schedulers that fire nothing are off the log's."""
     try:
         statuses = (await resources.log.statuses("clock.")).values()
@@ -46,29 +55,40 @@ async def live() -> Live:
     return Live()
 
 
-@get("/health/ready", tags=["Health"])
+@get(
+    "/health/ready",
+    tags=["Health"],
+    responses={503: ResponseSpec(Ready, description="Requests cannot be served", generate_examples=False)},
+)
 async def ready(resources: AppResources) -> Response[Ready]:
-    """Say whether requests can be served, and what is missing if they cannot."""
-    states = {"log": "ok", "database": "ok", "recorder": "ok"}
+    """Say whether requests can be served, how each service is, and what is missing if something is."""
+    parts = {"log": "ok", "database": "ok", "recorder": "ok"}
+    found: dict[str, Health] = {}
     last: int | None = None
     position: int | None = None
     try:
         last = (await resources.log.identity()).last_sequence
+        found = await services(resources)
     except LogError as error:
-        states["log"] = str(error)
+        parts["log"] = str(error)
     try:
         position = await resources.reader.position()
     except SQLAlchemyError:
-        states["database"] = "the read model cannot be read: is the recorder running, and is its database the same?"
+        parts["database"] = "the read model cannot be read: is the recorder running, and is its database the same?"
+    if parts["log"] == "ok" and (offsets := await refusing(resources)):
+        worst = max(offsets, key=abs)
+        parts["scheduler"] = f"fires nothing: its clock is {worst:.0f} s off the log's ({len(offsets)} schedulers)"
+    parts |= {name: one.text for name, one in found.items() if one.text}
     lag = last - position if last is not None and position is not None else None
     if lag is None:
-        states["recorder"] = "unknown"
+        parts["recorder"] = "unknown"
     elif lag > MOST_LAG:
-        states["recorder"] = f"{lag} messages behind the log"
-    good = all(state == "ok" for state in states.values())
-    if states["log"] == "ok" and (offsets := await refusing(resources)):
-        worst = max(offsets, key=abs)
-        states["scheduler"] = f"fires nothing: its clock is {worst:.0f} s off the log's ({len(offsets)} schedulers)"
-    status = "degraded" if good and "scheduler" in states else "ok" if good else "not ready"
-    body = Ready(status=status, parts=states, lag=lag)
-    return Response(body, status_code=200 if good else 503)
+        parts["recorder"] = f"{lag} messages behind the log"
+    served = lag is not None and lag <= MOST_LAG and parts["log"] == "ok" and found["recorder"].state not in DEAD
+    body = Ready(
+        status=("ok" if all(text == "ok" for text in parts.values()) else "degraded") if served else "not ready",
+        parts=parts,
+        lag=lag,
+        services={name: one.state for name, one in found.items()},
+    )
+    return Response(body, status_code=200 if served else 503)

@@ -6,6 +6,7 @@ rate: counted once for all, and again only after a while that grows with the tab
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,9 @@ from sqlalchemy import ColumnElement, func, select
 from api.cached import Cached
 from api.readmodel.reader import Reader
 from api.resources import Resources
-from api.routes.health import refusing
+from api.routes.health import refusing, services
 from schemas import tables as t
+from services.health import STATES, Health
 
 
 @get("/metrics", tags=["Health"], media_type="text/plain")
@@ -47,6 +49,7 @@ async def _counted(resources: Resources) -> bytes:
     executions = Gauge("flows_executions", "Executions by status", ["status"], registry=registry)
     backups = Gauge("flows_backups", "Backups by status", ["status"], registry=registry)
     flows = Gauge("flows_flows", "Flows by whether they are enabled", ["enabled"], registry=registry)
+    _services(registry, await services(resources))
     async with resources.reader.snapshot() as reader:
         for status, number in await _numbers(reader, t.executions.c.status):
             executions.labels(status).set(number)
@@ -61,3 +64,17 @@ async def _numbers(reader: Reader, column: ColumnElement[Any]) -> list[tuple[Any
     """Return how many rows of a table have each value."""
     rows = await reader.rows(select(column.label("value"), func.count().label("number")).group_by(column))
     return [(row.value, row.number) for row in rows]
+
+
+def _services(registry: CollectorRegistry, found: Mapping[str, Health]) -> None:
+    """Add how each service is."""
+    states = Gauge(
+        "flows_service_state", "1 for the state that a service is in", ["service", "state"], registry=registry
+    )
+    restarts = Gauge(
+        "flows_service_restarts", "Restarts of a service within ten minutes", ["service"], registry=registry
+    )
+    for name, health in found.items():
+        restarts.labels(name).set(health.restarts)
+        for state in STATES:
+            states.labels(name, state).set(state == health.state)

@@ -10,8 +10,9 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.problems import ApiError, errors
 from api.readmodel.reader import Page
-from api.validation import OUT_OF_BOUNDS, FieldError, bounded
+from api.validation import FieldError
 from schemas.base import Value
+from schemas.bounds import beyond_bounds, out_of_bounds
 
 Limit = FromQuery[Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]]
 Offset = FromQuery[Annotated[int, QueryParameter(ge=0, le=2_147_483_647, description="how many to pass over")]]
@@ -57,8 +58,7 @@ def moment(name: str, text: str | None) -> datetime | None:
         at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         message = f"{text!r} is no date and time"
-    else:
-        if bounded(at):
-            return at
-        message = f"{text!r} is out of the calendar's reach: {OUT_OF_BOUNDS}"
-    raise ApiError(422, message, errors=[FieldError(field=name, message=message)])
+        raise ApiError(422, message, errors=[FieldError(field=name, message=message)]) from None
+    if out_of_bounds(at) is not None:
+        raise ApiError(422, beyond_bounds(at), errors=[FieldError(field=name, message=beyond_bounds(at))])
+    return at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from itertools import islice
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -10,8 +11,8 @@ from litestar import get
 from litestar.params import FromQuery, QueryParameter
 
 from api.context import Context
-from api.problems import ApiError
 from api.readmodel import definitions
+from api.readmodel.calendar import LOOKS
 from api.readmodel.definitions import DefinitionFilter
 from api.readmodel.reader import Reader
 from api.requests import SchedulePatchRequest, ScheduleRequest
@@ -64,12 +65,9 @@ async def preview(
 ) -> SchedulePreview:
     """Return when a schedule matches next, by the scheduler's own calendar."""
     schedule: Schedule = await known(SCHEDULE, context, schedule_id)
-    zone = ZoneInfo(schedule.timezone)
-    start = moment("from", since) or context.now
-    try:
-        found = list(islice(calendar.annotated(schedule, start), count))
-    except (OverflowError, ValueError):
-        raise ApiError(422, f"from: {start.isoformat()} is out of the calendar's reach") from None
+    start, budget = moment("from", since) or context.now, calendar.Budget(LOOKS)
+    found = list(islice(calendar.of(schedule).annotated(start, budget=budget), count))
+    zone = ZoneInfo(schedule.timezone) if found else UTC  # one that cannot be read never fires
     runs = [NextRun(at=one.at, local=one.at.astimezone(zone).isoformat(), note=one.note) for one in found]
     return SchedulePreview(next_runs=runs)
 

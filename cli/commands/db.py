@@ -18,7 +18,9 @@ def db() -> None:
 @options.data
 def upgrade(data: Path | None) -> None:
     """Bring the tables to what this version needs. Stop the recorder first."""
+    from cli import terminal
     from services.database import bring_up_to_date
 
     before = bring_up_to_date(places.database_url(data))
-    click.echo("The tables were up to date." if before == "current" else f"The tables were {before}; now they are not.")
+    text = "The tables were up to date." if before == "current" else f"The tables were {before}; now they are not."
+    terminal.print_line(terminal.out, text)

@@ -34,7 +34,7 @@ def show(sequence: int, data: Path | None) -> None:
     from cli import terminal
     from cli.dead import show_one
 
-    terminal.run(show_one(places.nats_url(data), sequence))
+    terminal.run(show_one(places.nats_url(data), sequence, terminal.out))
 
 
 @dead.command
@@ -45,7 +45,7 @@ def retry(sequence: int, data: Path | None) -> None:
     from cli import terminal
     from cli.dead import retry
 
-    click.echo(f"It is message {terminal.run(retry(places.nats_url(data), sequence)):,} now.")
+    terminal.print_line(terminal.out, f"It is message {terminal.run(retry(places.nats_url(data), sequence)):,} now.")
 
 
 @dead.command

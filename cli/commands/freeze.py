@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 @options.api
 def freeze(api: Api, until: datetime, reason: str) -> None:
     """Let nothing start by its schedule for a while. What runs goes on, and starting by hand works."""
+    from cli import terminal
+
     made = api.call("PUT", "/freeze", json={"until": until.isoformat(), "reason": reason})
-    click.echo(f"No scheduled start until {made['until']}: {reason}")
+    terminal.print_line(terminal.out, f"No scheduled start until {made['until']}: {reason}")
 
 
 @click.command
 @options.api
 def thaw(api: Api) -> None:
     """End the freeze now."""
+    from cli import terminal
+
     api.call("DELETE", "/freeze")
-    click.echo("The freeze has ended: flows start by their schedules again.")
+    terminal.print_line(terminal.out, "The freeze has ended: flows start by their schedules again.")

@@ -11,9 +11,11 @@ import click
 
 from cli import failures, options, places
 
+DATABASE = "a URL, @FILE with the URL in it (if it has a password), or the path of a SQLite file"
+
 
 @click.command
-@click.option("--into", required=True, help="An empty database: a URL, or the path of a SQLite file.")
+@click.option("--into", required=True, type=options.Database(), help=f"An empty database: {DATABASE}.")
 @options.data
 def rebuild(into: str, data: Path | None) -> None:
     """Fill an empty database from the log. A recorder goes on where this ends."""
@@ -24,11 +26,14 @@ def rebuild(into: str, data: Path | None) -> None:
 
 
 @click.command
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", type=options.Database())
+@click.argument("second", type=options.Database())
 @click.option("--most", default=20, show_default=True, type=click.IntRange(1), help="Differences that are printed.")
 def diff(first: str, second: str, most: int) -> None:
-    """Compare two databases. Each is a URL, or the path of a SQLite file. Exits with 1 when they differ."""
+    """Compare two databases. Exits with 1 when they differ.
+
+    Each is a URL, @FILE with the URL in it, or the path of a SQLite file. A URL with a password must be in a file.
+    """
     from cli import terminal
     from cli.history import diff
 
@@ -37,9 +42,10 @@ def diff(first: str, second: str, most: int) -> None:
 
 
 @click.command("restore-log")
-@click.option("--from", "source", required=True, help="The database: a URL, or the path of a SQLite file.")
+@click.option("--from", "source", required=True, type=options.Database(), help=f"The database: {DATABASE}.")
+@options.nats_server
 @options.data
-def restore_log(source: str, data: Path | None) -> None:
+def restore_log(source: str, nats_server: str | None, data: Path | None) -> None:
     """Fill an empty log from the second copy in a database. Then everything runs on. The services must be stopped."""
     from cli import terminal
     from cli.history import restore, restore_folder
@@ -48,7 +54,7 @@ def restore_log(source: str, data: Path | None) -> None:
     if data is None and (url := os.environ.get("FLOWS_NATS_URL")):
         terminal.run(restore(url, copy, terminal.err))
     else:
-        restore_folder(data or places.DEFAULT_DATA, copy, terminal.err)
+        restore_folder(data or places.DEFAULT_DATA, copy, nats_server, terminal.err)
 
 
 @click.command
@@ -60,4 +66,5 @@ def prune(before: datetime, data: Path | None) -> None:
     from cli.history import prune
 
     terminal.run(prune(places.nats_url(data), before))
-    click.echo(f"History from before {before:%Y-%m-%d %H:%M} UTC is let go, when the recorder comes to it.")
+    text = f"History from before {before:%Y-%m-%d %H:%M} UTC is let go, when the recorder comes to it."
+    terminal.print_line(terminal.out, text)

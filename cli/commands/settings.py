@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import options
+from cli.describe import shown
 
 if TYPE_CHECKING:
     from cli.client import Api
@@ -14,15 +15,18 @@ if TYPE_CHECKING:
 MEANINGS = {
     "max_concurrent_jobs": "backups in flight over all flows",
     "keep_days": "days for which history is kept in the tables",
+    "disk_roots": "folders under which disks may be read; none: anywhere that is allowed",
+    "repository_roots": "folders under which repositories may be; none: anywhere that is allowed",
+    "block_devices": "whether disks may be block devices",
 }
 
 
 class Shown(click.Group):
-    """A group that shows when nothing else is said."""
+    """A group whose default command is `show`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        said = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if said else ["show", *args])
+        named = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["show", *args])
 
 
 @click.group(cls=Shown)
@@ -33,25 +37,33 @@ def settings() -> None:
 @settings.command
 @options.api
 def show(api: Api) -> None:
-    """Print the settings: what is done when nothing else is said."""
+    """Print the settings: the default command."""
     _print(api.call("GET", "/settings"))
 
 
 @settings.command("set")
 @click.option("--max-concurrent-jobs", type=options.Limit(2_147_483_647), help="Backups in flight over all flows.")
 @click.option("--keep-days", type=options.Limit(36_500), help="Days for which history is kept in the tables.")
+@click.option("--disk-roots", type=options.Folders(), help="Folders under which disks may be read.")
+@click.option("--repository-roots", type=options.Folders(), help="Folders under which repositories may be.")
+@click.option("--block-devices/--no-block-devices", default=None, help="Whether disks may be block devices.")
 @options.api
-def set_(api: Api, **given: str | None) -> None:
-    """Change settings; `none` lifts one, and what is left out stays. They count at once."""
-    patch = {name: None if value == options.NONE else int(value) for name, value in given.items() if value is not None}
+def set_(api: Api, **given: Any) -> None:
+    """Change settings; `none` lifts one, and what is left out stays. They count at once.
+
+    Several folders have a colon between them, as on PATH: /srv/vms:/mnt/images.
+    """
+    patch = {name: None if value == options.NONE else value for name, value in given.items() if value is not None}
     if not patch:
         raise click.UsageError("nothing to set: name a setting, such as --max-concurrent-jobs 4")
     _print(api.call("PUT", "/settings", json=patch))
 
 
 def _print(found: dict[str, Any]) -> None:
+    from cli import terminal
+
     for name, meaning in MEANINGS.items():
-        value = options.NONE if found[name] is None else str(found[name])
-        click.echo(f"{name.replace('_', '-'):<20} {value:<6} {meaning}")
+        line = f"{name.replace('_', '-'):<20} {shown(found[name]):<6} {meaning}"
+        terminal.print_line(terminal.out, line)
     at = f"set by {found['updated_by']} at {found['updated_at']}" if found["version"] else "nothing has been set yet"
-    click.echo(f"version {found['version']}: {at}")
+    terminal.print_line(terminal.out, f"version {found['version']}: {at}")

@@ -22,8 +22,11 @@ from cli import options, places
 @click.option(
     "--worker-slots", default=4, show_default=True, type=click.IntRange(1, 1000), help="VMs backed up at once."
 )
+@options.nats_server
 @click.option("--demo", is_flag=True, help="Set up three VMs with real disk images and a flow over them.")
-def up(data: Path | None, host: str, port: int, nats_port: int, worker_slots: int, demo: bool) -> None:
+def up(
+    data: Path | None, host: str, port: int, nats_port: int, worker_slots: int, nats_server: str | None, demo: bool
+) -> None:
     """Run everything on this machine: log, services, API."""
     from cli import terminal
     from cli.up import up
@@ -34,6 +37,7 @@ def up(data: Path | None, host: str, port: int, nats_port: int, worker_slots: in
         port=port,
         nats_port=nats_port,
         worker_slots=worker_slots,
+        nats_server=nats_server,
         with_demo=demo,
         console=terminal.out,
     )

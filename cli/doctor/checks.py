@@ -12,7 +12,7 @@ from bus.checkpoint import Status
 from bus.envelope import Stored
 from bus.log import Log, QueueState
 from bus.stream import WORKER_QUEUE
-from cli.doctor.findings import Fault, Finding, finding, problem
+from cli.doctor.findings import Finding, Issue, failed, finding
 from cli.doctor.folded import Folded, read_on
 from cli.doctor.tables import compared
 from schemas.base import Value
@@ -36,7 +36,7 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
         _lost(work, workers, folded, present), f"every backup without an end is in the queue: {len(folded.requested)}"
     )
     if work.pending and not work.listeners and not workers.alive:
-        yield problem(f"{work.pending} backups wait in the queue, and no worker asks for them: is one running?")
+        yield failed(f"{work.pending} backups wait in the queue, and no worker asks for them: is one running?")
     yield _slots(folded)
     yield finding(
         _settleable(folded, folded.repeats),
@@ -44,7 +44,11 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     )
     yield finding(_settleable(folded, folded.wrong), "nothing ran while it was disabled")
     yield finding(
-        (f"no service can take in message {sequence:,}: {error}" for sequence, error in folded.unfolded.items()),
+        (
+            f"no service can take in message {sequence:,}: {error}"
+            for sequence, error in folded.unfolded.items()
+            if sequence not in folded.dead  # else it is set aside
+        ),
         "every message can be taken in",
     )
     yield await _checkpoint(log, folded)
@@ -65,7 +69,7 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
         "nothing of the scheduler's is due",
     )
     yield await compared(log, tables, folded, patience=PATIENCE)
-    yield finding(_letters(folded), "every message could be used, or is settled")
+    yield finding(_dead_letters(folded), "every message could be used, or is settled")
 
 
 class Due(Value, frozen=True, kw_only=True):
@@ -104,8 +108,8 @@ class Workers:
         self.held = {str(backup_id) for value in living for backup_id in value.get("holding", ())}
 
 
-def _lost(work: QueueState, workers: Workers, folded: Folded, present: datetime) -> Iterator[Fault]:
-    """Yield requests that nobody works on, and nobody will be given."""
+def _lost(work: QueueState, workers: Workers, folded: Folded, present: datetime) -> Iterator[Issue]:
+    """Yield requests that no worker holds, and the queue will not deliver."""
     for id_, request in folded.requested.items():
         if request.sequence in folded.abandoned:
             continue
@@ -131,24 +135,24 @@ def _lost(work: QueueState, workers: Workers, folded: Folded, present: datetime)
             context_id=event.context_id,
             request=request.sequence,
         )
-        yield Fault(text=f"backup {id_} has no end, and {text}", remedy=remedy)
+        yield Issue(text=f"backup {id_} has no end, and {text}", remedy=remedy)
 
 
-def _settleable(folded: Folded, found: Mapping[int, str]) -> Iterator[Fault]:
+def _settleable(folded: Folded, found: Mapping[int, str]) -> Iterator[Issue]:
     """Yield what cannot be undone, and was not settled yet."""
     for sequence, text in found.items():
         if sequence not in folded.settled:
-            yield Fault(text=text, remedy=DeadSettled(sequence=sequence, how="dismissed"))
+            yield Issue(text=text, remedy=DeadSettled(sequence=sequence, how="dismissed"))
 
 
-def _letters(folded: Folded) -> Iterator[Fault]:
+def _dead_letters(folded: Folded) -> Iterator[Issue]:
     known = folded.repeats.keys() | folded.wrong.keys()
     return _settleable(
         folded,
         {
-            sequence: f"message {sequence:,} on {letter.subject} could not be used by the {letter.service} "
-            f"({letter.reason}): {letter.error}"
-            for sequence, letter in folded.dead.items()
+            sequence: f"message {sequence:,} on {dead_letter.subject} could not be used by the {dead_letter.service} "
+            f"({dead_letter.reason}): {dead_letter.error}"
+            for sequence, dead_letter in folded.dead.items()
             if sequence not in known
         },
     )
@@ -156,15 +160,15 @@ def _letters(folded: Folded) -> Iterator[Fault]:
 
 def _slots(folded: Folded) -> Finding:
     held = {id_ for execution in folded.executor.executions.values() for id_ in execution.in_flight}
-    faults = [f"backup {id_} holds a slot, and has ended" for id_ in sorted(held - folded.requested.keys())]
-    faults += [f"backup {id_} is in flight, and holds no slot" for id_ in sorted(folded.requested.keys() - held)]
+    issues = [f"backup {id_} holds a slot, and has ended" for id_ in sorted(held - folded.requested.keys())]
+    issues += [f"backup {id_} is in flight, and holds no slot" for id_ in sorted(folded.requested.keys() - held)]
     if folded.executor.in_flight.total != len(held):
-        faults.append(f"{folded.executor.in_flight.total} slots are taken by {len(held)} backups")
-    return finding(faults, f"slots equal the log's count: {len(held)} backups are in flight")
+        issues.append(f"{folded.executor.in_flight.total} slots are taken by {len(held)} backups")
+    return finding(issues, f"slots equal the log's count: {len(held)} backups are in flight")
 
 
 async def _checkpoint(log: Log, folded: Folded) -> Finding:
-    """Compare what an executor that starts now would know with what the whole log says."""
+    """Compare the state of an executor that starts now with the state folded from the whole log."""
     position = (await log.checkpoint("executor")).position
     restarted = executor_state.State()
     for entry in await log.read(["command.*.*", "rejected.*.*", "flow.*.*", "backup.*.*"], after=position):
@@ -174,5 +178,5 @@ async def _checkpoint(log: Log, folded: Folded) -> Finding:
     whole = folded.executor
     same = restarted.executions.keys() == whole.executions.keys() and restarted.triggers.keys() == whole.triggers.keys()
     same &= restarted.in_flight.total == whole.in_flight.total
-    faults = [] if same else [f"the executor's checkpoint {position:,} leaves out something that is not over"]
-    return finding(faults, f"the executor's checkpoint, {position:,}, leaves out nothing")
+    issues = [] if same else [f"the executor's checkpoint {position:,} leaves out something that is not over"]
+    return finding(issues, f"the executor's checkpoint, {position:,}, leaves out nothing")

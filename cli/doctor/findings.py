@@ -1,4 +1,4 @@
-"""What was looked at, and how it is."""
+"""What a check found."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Literal
 from schemas.base import Value
 from schemas.events import BackupAbandoned, DeadSettled
 
-Remedy = DeadSettled | BackupAbandoned  # what to append, so that a fault is none any more
+Remedy = DeadSettled | BackupAbandoned  # what to append to solve a problem
 
 
-class Fault(Value, frozen=True, kw_only=True):
-    """Something that should not be, and what can safely be done about it, where there is something."""
+class Issue(Value, frozen=True, kw_only=True):
+    """Something that is wrong, and its safe remedy, where there is one."""
 
     text: str
     remedy: Remedy | None = None
 
 
 class Finding(Value, frozen=True, kw_only=True):
-    """What was looked at, and how it is. A note is worth knowing, and nothing to repair."""
+    """What a check found. A note is worth knowing, and nothing to repair."""
 
     level: Literal["ok", "note", "problem"]
     text: str
-    faults: tuple[Fault, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
 
-def finding(faults: Iterable[Fault | str], fine: str) -> Finding:
-    """Return a problem that names the first fault and counts the others, or `fine`."""
-    found = [fault if isinstance(fault, Fault) else Fault(text=fault) for fault in faults]
+def finding(issues: Iterable[Issue | str], fine: str) -> Finding:
+    """Return a finding that names the first issue and counts the others, or `fine`."""
+    found = [issue if isinstance(issue, Issue) else Issue(text=issue) for issue in issues]
     if not found:
         return Finding(level="ok", text=fine)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return Finding(level="problem", text=found[0].text + more, faults=tuple(found))
+    return Finding(level="problem", text=found[0].text + more, issues=tuple(found))
 
 
-def problem(text: str) -> Finding:
-    """Return a problem of one fault, without a remedy."""
+def failed(text: str) -> Finding:
+    """Return a finding of one issue, without a remedy."""
     return finding([text], "")

@@ -41,8 +41,8 @@ LATE = timedelta(seconds=10)  # of the scheduler
 GRACE = timedelta(seconds=3 * WORKER_QUEUE.ack_wait)  # until a message that its worker lost was given to another one
 
 
-class Request(Value, frozen=True, kw_only=True):
-    """A request for a backup without an end. `quiet`: when the queue has nothing to wait for any more."""
+class OpenRequest(Value, frozen=True, kw_only=True):
+    """A request for a backup without an end. `quiet`: from when on no delivery of it can be expected."""
 
     sequence: int
     event: BackupRequested
@@ -56,9 +56,9 @@ class Folded:
         self.position = 0
         self.executor = executor_state.State()
         self.scheduler = scheduler.State()
-        self.requested: dict[str, Request] = {}  # by backup
+        self.requested: dict[str, OpenRequest] = {}  # by backup
         self.begun: dict[str, int] = {}
-        self.abandoned: set[int] = set()  # requests that are to be made anew
+        self.abandoned: set[int] = set()  # requests that are to be replaced
         self.commands: dict[str, Stored] = {}  # on definitions, without an outcome
         self.dead: dict[int, DeadLettered] = {}  # by message
         self.settled: set[int] = set()
@@ -146,7 +146,7 @@ class Folded:
         id_, at = event.backup_id, entry.stored_at
         match event:
             case BackupRequested():
-                self.requested[id_] = Request(sequence=entry.sequence, event=event, quiet=at + GRACE)
+                self.requested[id_] = OpenRequest(sequence=entry.sequence, event=event, quiet=at + GRACE)
             case BackupAbandoned():
                 self.abandoned.add(event.request)
             case BackupStarted() | BackupProgressed() | BackupRetrying():

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bus.log import Log
-from cli.doctor.findings import Finding, finding, problem
+from cli.doctor.findings import Finding, failed, finding
 from cli.doctor.folded import Folded, read_on
 from schemas import tables as t
 from schemas.ids import AD_HOC
@@ -31,21 +31,21 @@ async def compared(log: Log, tables: AsyncEngine, folded: Folded, *, patience: f
                 rows = await _rows(moment, select(t.projection))
                 if rows and rows[0]["stream_created"] != created:
                     text = "the tables belong to another log: use the database of this one, or rebuild it"
-                    return problem(text)
+                    return failed(text)
                 position = rows[0]["position"] if rows else 0
                 if position >= folded.position:
                     await read_on(log, folded, until=position)
-                    fine = f"the tables say what the log says up to {position:,}; totals equal a recount"
+                    fine = f"the tables equal the log up to {position:,}; totals equal a recount"
                     return finding(await _differing(moment, folded), fine)
             began = position if began < 0 else began
             if asyncio.get_running_loop().time() > deadline:
                 text = f"the tables hold the log up to {position:,}, {folded.position - position:,} messages behind: "
                 if position > began:
                     return Finding(level="note", text=text + "the recorder is catching up")
-                return problem(text + "is a recorder running?")
+                return failed(text + "is a recorder running?")
             await asyncio.sleep(patience / 10)
     except SQLAlchemyError as error:
-        return problem(f"the tables cannot be read: {str(error.__cause__ or error).splitlines()[0]}")
+        return failed(f"the tables cannot be read: {str(error.__cause__ or error).splitlines()[0]}")
 
 
 async def _rows(moment: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ async def _rows(moment: AsyncConnection, statement: Select[*tuple[Any, ...]]) ->
 
 
 async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
-    """Return what the tables say otherwise than the log. A deleted flow's executions are in the tables no more."""
+    """Return where the tables differ from the log. A deleted flow's executions are in the tables no more."""
     e, j = t.executions, t.backup_jobs
     known = {
         id_: execution
@@ -64,12 +64,12 @@ async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
     queued = select(j.c.id).where(j.c.status.in_(("queued", "running")))
     in_flight = {row["id"] for row in await _rows(moment, queued)}
     held = {id_ for execution in known.values() for id_ in execution.in_flight}
-    faults = [
+    issues = [
         f"{what} {id_} runs in the tables or on the log, and not in both"
         for what, differing in (("execution", running ^ known.keys()), ("backup", in_flight ^ held))
         for id_ in sorted(differing)
     ]
-    return faults + await _wrong_totals(moment)
+    return issues + await _wrong_totals(moment)
 
 
 async def _wrong_totals(moment: AsyncConnection) -> list[str]:

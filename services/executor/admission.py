@@ -1,4 +1,4 @@
-"""Admission: which waiting backups may start now. One pure function over what the log says is in flight.
+"""Admission: which waiting backups may start now. One pure function over what is in flight on the log.
 
 A slot is what has been requested and has not ended; it is never counted in a variable of its own, so no crash can leak
 one. The oldest goes first, and rank is a head start in age: what was started by hand and what has a higher priority

@@ -15,20 +15,11 @@ from services.deciding import Decider
 from services.decision import Batch
 from services.executor.deliveries import Outstanding, abandonment
 from services.executor.domain import decide
-from services.executor.state import State, evolve
+from services.executor.state import READS, State, evolve
 from services.executor.watch import watch
 from services.hosting import Subscribe
 
 CALENDARS = ("catalog.flow.*", "catalog.schedule.*")
-READS = (
-    CATALOG,
-    *("command.flow.execute", "command.execution.*", "command.backup.create", "command.backfill.*"),
-    *("rejected.execution.*", "rejected.backfill.*", "flow.*.*"),
-    *(
-        f"backup.{event}.*"
-        for event in ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
-    ),
-)
 
 
 class Executor:
@@ -39,6 +30,7 @@ class Executor:
 
     def __init__(self) -> None:
         self._state = State()
+        self.set_aside = self._state.set_aside
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the executor follows
@@ -50,9 +42,12 @@ class Executor:
             versions = await log.read(CALENDARS, until=start)
             known = {entry.sequence for entry in versions}
             others = [entry for entry in await log.latest([CATALOG], until=start) if entry.sequence not in known]
-            for entry in sorted([*versions, *others], key=lambda entry: entry.sequence):
-                self.evolve(entry)
+            self.set_aside.fold(self.evolve, sorted([*versions, *others], key=lambda entry: entry.sequence))
         self._decider = Decider(log, self, start=start, before=self._save)
+
+    @property
+    def position(self) -> int:
+        return self._decider.position
 
     async def run(self) -> None:
         parts = (self._decider.run(), watch(self._log, self._outstanding, self._abandon))

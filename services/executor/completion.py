@@ -1,5 +1,6 @@
 """How an execution ends: its status, with a recount of its backups (docs/executions.md). Pure."""
 
+from schemas.base import LARGEST_INTEGER, brief
 from schemas.events import (
     ExecutionStatus,
     FlowCompleted,
@@ -25,7 +26,7 @@ def complete(execution: Execution, reason: str | None = None) -> Decision:
         reason = stop.reason
     elif reason is None and status != "success":
         first = next((end.error for end in (*failed, *ended) if end.error), None)
-        reason = f"{len(ended) - len(done)} of {len(ended)} backups did not succeed; the first: {first}"
+        reason = f"{len(ended) - len(done)} of {len(ended)} backups did not succeed; the first: {brief(str(first))}"
     event = FlowCompleted(
         flow_id=execution.started.flow_id,
         execution_id=execution.started.execution_id,
@@ -36,7 +37,7 @@ def complete(execution: Execution, reason: str | None = None) -> Decision:
         jobs_completed=len(done),
         jobs_failed=len(failed),
         jobs_skipped=left,
-        bytes_transferred=sum(end.bytes_transferred for end in ended),
+        bytes_transferred=min(sum(end.bytes_transferred for end in ended), LARGEST_INTEGER),
         error_message=reason,
     )
     return Decision(event=event, time=execution.time, cause=execution.cause)

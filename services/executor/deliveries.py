@@ -47,7 +47,7 @@ def check(
     """Return what is missing now, and which of it is abandoned.
 
     `held`: ids of backups that live workers hold. `missing`: what the last check returned. `now`: seconds, of any clock
-    that only goes forward. While no slot asks for work, a request may wait for one, and nothing is missing.
+    that only goes forward. While no slot waits for work, a request may wait for a slot, and nothing is missing.
     """
     if not queue.listeners:
         return {}, []

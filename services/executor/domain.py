@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 
 from schemas.events import (
     BackupRequested,
@@ -21,21 +23,28 @@ from services.decision import LIMIT, Batch, Decision
 from services.executor.admission import Limits, admit
 from services.executor.completion import complete
 from services.executor.execution import Execution
+from services.executor.pending import PendingBackfill, PendingCancel
 from services.executor.starting import TriggerDecision, decide_triggers
 from services.executor.state import State
-from services.executor.stopping import closings, decide_backfill, decide_cancel, skipped, stops
+from services.executor.stopping import closings, decide_backfill, decide_cancel, reject, skipped, stops
 
 
 def decide(state: State) -> list[Batch]:
     """Return what is to be appended now, in order; each batch is atomic and has at most `LIMIT` messages."""
     if state.time is None:
         return []
+
+    def rejected(pending: PendingCancel | PendingBackfill, reason: str) -> Batch:
+        return [reject(state, pending, reason)]
+
+    each = partial(state.set_aside.decide, sequence=attrgetter("sequence"))
     triggered = decide_triggers(state)
     begins = [decided.batch for decided in triggered]
-    cancels = [[decide_cancel(state, cancel)] for cancel in state.pending_cancels.values()]
-    backfills = [[decide_backfill(state, pending)] for pending in state.pending_backfills.values()]
+    cancels = each(state.pending_cancels.values(), lambda one: [decide_cancel(state, one)], instead=rejected)
+    backfills = each(state.pending_backfills.values(), lambda one: [decide_backfill(state, one)], instead=rejected)
     stopped = stops(state, _stopping([*begins, *cancels]))
-    ends = [[complete(execution)] for execution in state.executions.values() if execution.finished]
+    finished = [execution for execution in state.executions.values() if execution.finished]
+    ends = each(finished, lambda execution: [complete(execution)])
     others = [*cancels, *backfills, *stopped, *ends, *closings(state), *_new_requests(state)]
     begun = [decided.execution for decided in triggered if decided.execution is not None]
     requests = _requests(state, begun, _stopping([*begins, *others]))
@@ -67,13 +76,20 @@ def _stopping(batches: Iterable[Batch]) -> set[tuple[str, str | None]]:
 def _new_requests(state: State) -> list[Batch]:
     """Return new requests for backups whose last request was abandoned."""
     assert state.time is not None
-    requests: Batch = []
-    for backup_id, abandoned in state.abandoned.items():
+    time = state.time
+
+    def new_request(backup_id: str) -> Batch:
+        abandoned = state.abandoned[backup_id]
         execution = state.executions[abandoned.execution_id]
         if execution.stopping and backup_id not in execution.begun:
-            continue  # it ends without any worker
-        event = _request(state.catalogue, execution, execution.in_flight[backup_id], state.time)
-        requests.append(Decision(event=event, time=state.time, cause=abandoned.cause))
+            return []  # it ends without any worker
+        event = _request(state.catalogue, execution, execution.in_flight[backup_id], time)
+        return [Decision(event=event, time=time, cause=abandoned.cause)]
+
+    decided = state.set_aside.decide(
+        state.abandoned, new_request, sequence=lambda id_: state.executions[state.abandoned[id_].execution_id].sequence
+    )
+    requests = [request for batch in decided for request in batch]
     return [requests[start : start + LIMIT] for start in range(0, len(requests), LIMIT)]
 
 
@@ -90,14 +106,15 @@ def _requests(state: State, begun: Sequence[Execution], stopping: set[tuple[str,
         repository = state.catalogue.repositories.get(repository_id)
         return repository.max_concurrent_jobs if repository else None
 
-    claims = [claim for execution in executions if (claim := execution.claim(stopping))]
+    each = partial(state.set_aside.decide, sequence=attrgetter("sequence"))
+    claims = [claim for claim in each(executions, lambda one: one.claim(stopping)) if claim]
     limits = Limits(of_repository=of_repository, total=state.catalogue.settings.max_concurrent_jobs)
     requests: dict[str, Batch] = {}
     for claim, backup in admit(claims, state.in_flight, limits, most=10 * LIMIT):
         execution = by_id[claim.execution_id]
-        event = _request(state.catalogue, execution, backup, state.time)
-        decision = Decision(event=event, time=state.time, cause=execution.cause)
-        requests.setdefault(claim.execution_id, []).append(decision)
+        for event in each([execution], partial(_request, state.catalogue, backup=backup, time=state.time)):
+            decision = Decision(event=event, time=state.time, cause=execution.cause)
+            requests.setdefault(claim.execution_id, []).append(decision)
     return requests
 
 
@@ -130,6 +147,9 @@ def _request(
         timeout_seconds=policy.timeout_seconds if policy else None,
         requested_at=last.requested_at if last else time,  # all attempts at a backup bear the same time
         round=last.round + 1 if last else 1,
+        disk_roots=catalogue.settings.disk_roots,
+        repository_roots=catalogue.settings.repository_roots,
+        block_devices=catalogue.settings.block_devices,
     )
 
 

@@ -39,7 +39,7 @@ class Stop(Value, frozen=True, kw_only=True):
     worker_silent: bool = False
 
 
-class BackupRequest(Value, frozen=True, kw_only=True):
+class NewestRequest(Value, frozen=True, kw_only=True):
     """The newest request of a backup in flight: its sequence on the log, and when the first request was made.
 
     `delay`: seconds for which no worker needs to hold it, as its last attempt has failed and the next one is to wait.
@@ -85,7 +85,7 @@ class Execution:
         self.overdue: datetime | None = None  # when it should have ended
         self.waiting: dict[str, PlannedBackup] = {}
         self.in_flight: dict[str, PlannedBackup] = {}
-        self.requests: dict[str, BackupRequest] = {}  # of those in flight
+        self.requests: dict[str, NewestRequest] = {}  # of those in flight
         self.begun: dict[str, int] = {}  # of those in flight: the last attempt that a worker began
         self.ended: dict[str, BackupEnd] = {}
 
@@ -95,7 +95,8 @@ class Execution:
         """Take in a part of the plan."""
         if planned.part not in self.parts:
             self.parts.add(planned.part)
-            self.waiting.update({backup.backup_id: backup for backup in planned.backups})
+            known = self.in_flight.keys() | self.ended.keys()
+            self.waiting.update({one.backup_id: one for one in planned.backups if one.backup_id not in known})
 
     def cancel(self, event: FlowCancelling, sent: Envelope) -> None:
         """Take in that it, or one VM of it, is to stop. The first stop counts."""
@@ -126,7 +127,7 @@ class Execution:
             self.in_flight[backup.backup_id] = backup
         elif event.backup_id not in self.in_flight or event.round <= self.requests[event.backup_id].round:
             return False
-        self.requests[event.backup_id] = BackupRequest(
+        self.requests[event.backup_id] = NewestRequest(
             sequence=sequence, round=event.round, requested_at=event.requested_at
         )
         return True

@@ -26,7 +26,7 @@ def overlap(policy: OverlapPolicy, *, running: bool, waiting: Sequence[bool]) ->
     """Return what happens to each trigger that waits for a flow, the oldest first.
 
     `running`: an execution of the flow is under way. `waiting`: for each trigger, whether it would really run when its
-    turn comes; one that would not (its flow is disabled, say) has its turn like the others, and holds up nobody.
+    turn comes; one that would not (its flow is disabled) has its turn like the others, and holds up nobody.
     """
     decisions: list[OverlapDecision] = []
     ahead = 0  # that go on waiting

@@ -31,8 +31,10 @@ def resolve(catalogue: Catalogue, flow: Flow, execution_id: str, only: frozenset
     excluded: list[ExcludedVm] = []
     targets = list(_targets(catalogue, flow))
     for context_id, member_enabled in targets:
-        vm = catalogue.vms[context_id]
-        if only is not None and context_id not in only:
+        vm = catalogue.vms.get(context_id)
+        if vm is None:
+            excluded.append(ExcludedVm(context_id=context_id, reason="the VM does not exist"))
+        elif only is not None and context_id not in only:
             excluded.append(ExcludedVm(context_id=context_id, reason="it succeeded in the execution that is retried"))
         elif not member_enabled:
             excluded.append(ExcludedVm(context_id=context_id, reason="disabled in its group"))
@@ -50,7 +52,8 @@ def _targets(catalogue: Catalogue, flow: Flow) -> Iterator[tuple[str, bool]]:
     if flow.target_type == "vm":
         yield flow.target_id, True
         return
-    for member in sorted(catalogue.groups[flow.target_id].members, key=lambda member: -member.priority):
+    group = catalogue.groups.get(flow.target_id)
+    for member in sorted(group.members if group else [], key=lambda member: -member.priority):
         yield member.context_id, member.enabled
 
 

@@ -7,13 +7,15 @@ the state folded up to that position must give the same decision.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 
 from bus.envelope import Stored
+from bus.subjects import matches
 from schemas.base import Value
 from schemas.events import BackupRequested, BackupSkipped, SettingsDefined
 from services.decision import Decision
 from services.executor.domain import decide
-from services.executor.state import State, evolve
+from services.executor.state import READS, State, evolve
 
 SOURCE = "executor"
 
@@ -59,13 +61,20 @@ def replay(entries: Sequence[Stored], *, complete: bool = True) -> Iterator[Repl
         while positions and positions[-1] < entry.sequence:
             position = positions.pop()
             yield from _compare(state, position, taken_on[position], limited)
-        evolve(state, entry)
+        if _is_read(entry.subject):
+            state.set_aside.fold(partial(evolve, state), [entry])
     while positions:
         position = positions.pop()
         yield from _compare(state, position, taken_on[position], limited)
     if complete:
         end = entries[-1].sequence if entries else 0
         yield from (Replayed(position=end, entry=None, today=one) for batch in decide(state) for one in batch)
+
+
+@lru_cache(maxsize=100_000)
+def _is_read(subject: str) -> bool:
+    """Tell whether the executor reads a subject: the time of any other message is none that it knows."""
+    return any(matches(pattern, subject) for pattern in READS)
 
 
 def _compare(state: State, position: int, recorded: Sequence[Stored], limited: int | None) -> Iterator[Replayed]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 
-from schemas.base import Value
+from schemas.base import Value, after
 from schemas.commands import BackupVm
-from schemas.definitions import Flow, Freeze
+from schemas.definitions import Flow, Freeze, Group
 from schemas.events import (
     ExcludedVm,
     FlowPlanned,
@@ -51,7 +52,12 @@ def _decide_group(state: State, group: str, triggers: Sequence[Trigger]) -> Iter
             yield TriggerDecision(_skip(state, trigger, *refusal))
         else:
             waiting.append(trigger)
-    refusals = [_trigger_refusal(state, trigger, flow) for trigger in waiting]
+    refusals = state.set_aside.decide(
+        waiting,
+        lambda trigger: _trigger_refusal(state, trigger, flow),
+        sequence=attrgetter("sequence"),
+        instead=lambda _, reason: _undecidable(reason),
+    )
     decisions = _overlap_decisions(state, group, waiting, flow, [refusal is None for refusal in refusals])
     for trigger, decision, refusal in zip(waiting, decisions, refusals, strict=True):
         match decision.action:
@@ -60,7 +66,12 @@ def _decide_group(state: State, group: str, triggers: Sequence[Trigger]) -> Iter
             case "start" if refusal is not None:
                 yield TriggerDecision(_skip(state, trigger, *refusal))
             case "start":
-                yield _begin(state, trigger, _flow_of(state, trigger, flow))
+                yield from state.set_aside.decide(
+                    [trigger],
+                    lambda one: _begin(state, one, _flow_of(state, one, flow)),
+                    sequence=attrgetter("sequence"),
+                    instead=lambda one, reason: TriggerDecision(_skip(state, one, *_undecidable(reason))),
+                )
             case "cancel":
                 yield from _overtake(state, trigger)
             case "wait":
@@ -80,6 +91,10 @@ def _overlap_decisions(
 
 
 Refusal = tuple[SkipReason, str]
+
+
+def _undecidable(reason: str) -> Refusal:
+    return "unsupported", f"it cannot be decided: {reason}"
 
 
 def _final_refusal(trigger: Trigger, flow: Flow | None) -> Refusal | None:
@@ -164,12 +179,21 @@ def _flow_refusal(catalogue: Catalogue, flow: Flow, *, by_hand: bool) -> Refusal
         return "flow_disabled", f"flow {flow.name!r} is disabled"
     if flow.flow_type != "backup" or flow.repository_id is None:
         return "unsupported", f"flow {flow.name!r} is a {flow.flow_type} flow; only backup flows are executed"
-    if flow.target_type == "group" and not catalogue.groups[flow.target_id].enabled:
-        return "target_disabled", f"group {catalogue.groups[flow.target_id].name!r} is disabled"
-    if not catalogue.repositories[flow.repository_id].enabled:
-        return "repository_disabled", f"repository {catalogue.repositories[flow.repository_id].name!r} is disabled"
-    if flow.policy_id is not None and not catalogue.policies[flow.policy_id].enabled:
-        return "policy_disabled", f"policy {catalogue.policies[flow.policy_id].name!r} is disabled"
+    target = (catalogue.groups if flow.target_type == "group" else catalogue.vms).get(flow.target_id)
+    if target is None:
+        return "target_deleted", f"{flow.target_type} {flow.target_id!r} does not exist"
+    if isinstance(target, Group) and not target.enabled:
+        return "target_disabled", f"group {target.name!r} is disabled"
+    repository = catalogue.repositories.get(flow.repository_id)
+    if repository is None:
+        return "repository_deleted", f"repository {flow.repository_id!r} does not exist"
+    if not repository.enabled:
+        return "repository_disabled", f"repository {repository.name!r} is disabled"
+    policy = catalogue.policies.get(flow.policy_id) if flow.policy_id is not None else None
+    if flow.policy_id is not None and policy is None:
+        return "policy_disabled", f"policy {flow.policy_id!r} does not exist"
+    if policy is not None and not policy.enabled:
+        return "policy_disabled", f"policy {policy.name!r} is disabled"
     return None
 
 
@@ -253,6 +277,6 @@ def _terms(catalogue: Catalogue, flow: Flow, trigger: Trigger, plan: Plan, time:
         parts=len(plan.parts),
         retry_of=trigger.retry_of,
         backfill_id=trigger.backfill_id,
-        start_by=trigger.time + timedelta(seconds=patience) if patience else None,
-        finish_by=time + (timedelta(seconds=timeout) if timeout else EXECUTION_TIMEOUT),
+        start_by=after(trigger.time, timedelta(seconds=patience)) if patience else None,
+        finish_by=after(time, timedelta(seconds=timeout) if timeout else EXECUTION_TIMEOUT),
     )

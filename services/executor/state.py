@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec import structs
 
 from bus.envelope import Stored
+from bus.subjects import CATALOG
 from schemas.base import Value
 from schemas.commands import (
     BackupVm,
@@ -49,7 +50,8 @@ from services.executor.admission import Slots
 from services.executor.execution import BackupEnd, EndEvent, Execution
 from services.executor.pending import PendingBackfill, PendingCancel, Trigger, group_of
 from services.processed import ProcessedIds
-from services.scheduler.versions import Versions
+from services.scheduler.versions import Versions, position
+from services.unusable import SetAside
 
 
 class AbandonedRequest(Value, frozen=True, kw_only=True):
@@ -57,6 +59,18 @@ class AbandonedRequest(Value, frozen=True, kw_only=True):
 
     execution_id: str
     cause: str
+
+
+# all that the executor folds
+READS = (
+    CATALOG,
+    *("command.flow.execute", "command.execution.*", "command.backup.create", "command.backfill.*"),
+    *("rejected.execution.*", "rejected.backfill.*", "flow.*.*"),
+    *(
+        f"backup.{event}.*"
+        for event in ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
+    ),
+)
 
 
 class State:
@@ -75,6 +89,7 @@ class State:
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an outcome
         self.processed = ProcessedIds()  # commands, and executions that no schedule started
         self.versions = Versions()
+        self.set_aside = SetAside()
 
     @property
     def oldest(self) -> int | None:
@@ -159,16 +174,15 @@ def _decided(state: State, entry: Stored) -> bool:
 
 def _define(state: State, entry: Stored, event: Defined) -> None:
     time = entry.envelope.time
+    flow, schedule = state.catalogue.flows.get(event.id), state.catalogue.schedules.get(event.id)
+    state.catalogue.evolve(event)
     match event:
         case FlowDefined():
-            flow = state.catalogue.flows.get(event.id)
             state.versions.evolve_flow(event, flow, entry.sequence, time)
         case ScheduleDefined():
-            schedule = state.catalogue.schedules.get(event.id)
             state.versions.evolve_schedule(event, schedule, entry.sequence, time)
         case _:
             pass
-    state.catalogue.evolve(event)
 
 
 # --- flows: triggers and executions -----------------------------------------------------------------------------------
@@ -204,6 +218,9 @@ def _flow(state: State, entry: Stored, event: FlowEvent) -> None:
         case FlowCompleted():
             if over := state.executions.pop(event.execution_id, None):
                 state.running[group_of(over.started)].discard(event.execution_id)
+                for backup_id, backup in over.in_flight.items():  # none, unless somebody else says that it is over
+                    state.in_flight.remove(over.started.flow_id, over.started.repository_id, backup)
+                    state.abandoned.pop(backup_id, None)
         case _:
             pass
 
@@ -219,7 +236,7 @@ def _due(state: State, entry: Stored, due: FlowDue) -> None:
         flow_id=due.flow_id,
         schedule_id=due.schedule_id,
         occurrence=due.occurrence,
-        decidedon=int(decidedon),
+        decidedon=position(decidedon),
     )
     _trigger(state, entry, due.flow_id, "scheduled", due.occurrence, outdated=outdated)
 
@@ -333,7 +350,7 @@ def _backup(state: State, execution: Execution, entry: Stored, event: BackupEven
             if execution.request(event, entry.sequence):
                 state.abandoned.pop(event.backup_id, None)
                 if waiting is not None:
-                    state.in_flight.add(event.flow_id, event.repository_id, waiting)
+                    state.in_flight.add(execution.started.flow_id, execution.started.repository_id, waiting)
         case BackupAbandoned():
             request = execution.requests.get(event.backup_id)
             if request and request.sequence == event.request:

@@ -2,8 +2,11 @@
 
 from collections.abc import Container
 from datetime import datetime
+from operator import attrgetter
 
+from schemas.base import brief
 from schemas.commands import CreateBackfill, verb_of
+from schemas.definitions import Entity
 from schemas.events import (
     BackupCancelled,
     BackupFailed,
@@ -72,6 +75,19 @@ def decide_backfill(state: State, pending: PendingBackfill) -> Decision:
     return Decision(event=event, time=state.time, cause=pending.cause, actor=pending.actor)
 
 
+def reject(state: State, pending: PendingCancel | PendingBackfill, reason: str) -> Decision:
+    """Return the rejection of a command that cannot be decided."""
+    assert state.time is not None
+    if isinstance(pending, PendingCancel):
+        entity: Entity = "execution"
+        verb, id_ = "cancel", pending.execution_id
+    else:
+        entity, verb, id_ = "backfill", verb_of(pending.command), pending.command.id
+    why = f"it cannot be decided: {reason}"
+    rejected = Rejected(entity=entity, verb=verb, id=id_, code="invalid", reason=why)
+    return Decision(event=rejected, time=state.time, cause=pending.cause, actor=pending.actor)
+
+
 def cancelling(
     state: State,
     execution: Execution,
@@ -100,11 +116,11 @@ def _open(execution: Execution) -> list[PlannedBackup]:
 
 def stops(state: State, stopping: Container[tuple[str, str | None]]) -> list[Batch]:
     """Return the stops of executions that took too long, or whose flow is gone. `stopping`: what stops already."""
-    batches: list[Batch] = []
-    for execution in state.executions.values():
+
+    def stop(execution: Execution) -> Batch:
         flow_id = execution.started.flow_id
         if execution.stop is not None or execution.finished or (execution.started.execution_id, None) in stopping:
-            continue
+            return []
         if execution.overdue is not None:
             origin: StopOrigin = "timeout"
             reason = f"it had not ended by {instant(execution.overdue)}, the end of its time"
@@ -113,19 +129,25 @@ def stops(state: State, stopping: Container[tuple[str, str | None]]) -> list[Bat
         elif flow_id not in state.catalogue.flows and flow_id != AD_HOC:
             origin, reason = "deleted", f"flow {execution.started.flow_name!r} was deleted while the execution ran"
         else:
-            continue
-        batches.append([cancelling(state, execution, origin, reason, cause=execution.cause)])
-    return batches
+            return []
+        return [cancelling(state, execution, origin, reason, cause=execution.cause)]
+
+    batches = state.set_aside.decide(state.executions.values(), stop, sequence=attrgetter("sequence"))
+    return [batch for batch in batches if batch]
 
 
 def closings(state: State) -> list[Batch]:
     """Return the ends of backups that are to stop and have no worker, or one that is silent."""
     assert state.time is not None
-    closings: Batch = []
-    for execution in state.executions.values():
-        if execution.stopping:
-            ends = (_closing(execution, backup) for backup in _open(execution))
-            closings += [_close(execution, end, state.time) for end in ends if end is not None]
+    time = state.time
+
+    def close(execution: Execution) -> Batch:
+        ends = (_closing(execution, backup) for backup in _open(execution))
+        return [_close(execution, end, time) for end in ends if end is not None]
+
+    stopping = [execution for execution in state.executions.values() if execution.stopping]
+    closed = state.set_aside.decide(stopping, close, sequence=attrgetter("sequence"))
+    closings = [decision for batch in closed for decision in batch]
     return [closings[i : i + LIMIT] for i in range(0, len(closings), LIMIT)]
 
 
@@ -148,7 +170,7 @@ def _closing(execution: Execution, backup: PlannedBackup) -> BackupSkipped | Bac
         return None
     if stop is None or not stop.worker_silent:
         return None
-    silent = f"{stop.reason}; its worker has not answered, so it may still be at work"
+    silent = f"{brief(stop.reason)}; its worker has not answered, so it may still be at work"
     which = execution.backup(backup)
     if stop.origin == "timeout":
         return BackupFailed.of(which, attempt=attempt, error=silent)

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 from sqlalchemy.exc import DBAPIError
 
-from bus.envelope import Entry, Envelope, Stored, envelope
-from bus.errors import Conflict
+from bus.envelope import Entry
 from bus.log import Log
-from bus.subjects import id_of
-from schemas.events import DeadLettered
+from services.dead_letters import DeadLetters
 from services.hosting import Subscribe
-from services.recorder.projection import Aside
 from services.recorder.store import Store
-
-log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Projects all events into the tables. What cannot be projected is set aside, and said on the log."""
+    """Projects all events into the tables. What cannot be projected becomes a dead letter on the log."""
 
     name = "recorder"
+    reads: Sequence[str] = (">",)
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the recorder follows
-        self._letters = Letters(log)
+        self._dead_letters = DeadLetters(log, self.name)
         self._log = log
         self._stream = await log.identity()
         try:
@@ -39,9 +34,13 @@ class Recorder:
             await self._store.close()
             raise
 
+    @property
+    def position(self) -> int:
+        return self._position
+
     async def run(self) -> None:
         try:
-            async for batch in self._log.follow([">"], after=self._position):
+            async for batch in self._log.follow(self.reads, after=self._position):
                 if batch.entries:
                     # a statement that is cancelled keeps the write lock until it ends: writing is never cancelled
                     await _uncancelled(self._record(batch.entries, batch.position))
@@ -50,7 +49,7 @@ class Recorder:
 
     async def _record(self, entries: list[Entry], position: int) -> None:
         try:
-            await self._store.apply(entries, self._stream, self._letters.say)
+            await self._store.apply(entries, self._stream, self._dead_letters.publish)
         except DBAPIError as error:
             cause = str(error.__cause__ or error).splitlines()[0]
             raise RuntimeError(
@@ -58,66 +57,6 @@ class Recorder:
                 "is missing: see to the database (is its disk full?), and start the recorder again"
             ) from error
         self._position = position
-
-
-class Letters:
-    """The recorder's dead letters: each is on the log once, however many recorders there are and wherever they end.
-
-    What was said is read from the log, and each letter is appended with the sequence that it was read up to.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._said: dict[str, set[int]] = {}  # by subject: the messages that have one
-        self._guards: dict[str, int] = {}
-
-    async def say(self, aside: Sequence[Aside]) -> None:
-        """Say on the log what is set aside. Dead letters have none of their own: that would never end."""
-        for one in aside:
-            if one.entry.subject.startswith("dead."):
-                continue
-            letter = _letter(one)
-            subject = letter.type
-            if subject not in self._said:
-                self._said[subject] = set()
-                await self._read(subject)
-            while one.entry.sequence not in self._said[subject]:
-                await self._append(subject, letter, one)
-
-    async def _append(self, subject: str, letter: Envelope, one: Aside) -> None:
-        try:
-            self._guards[subject] = await self._log.append([letter], expect={subject: self._guards[subject]})
-        except Conflict:  # another recorder has said something, or what was there has expired
-            await self._read(subject)
-            return
-        self._said[subject].add(one.entry.sequence)
-        log.warning(
-            "message %d on %s is %s: %s",
-            one.entry.sequence,
-            one.entry.subject,
-            one.reason,
-            one.error,
-            extra={"action": "dead_letter", "sequence": one.entry.sequence},
-        )
-
-    async def _read(self, subject: str) -> None:
-        """Read what has been said since it was read last."""
-        guard = await self._log.last_sequence(subject)
-        for entry in await self._log.read([subject], after=self._guards.get(subject, 0), until=guard):
-            if isinstance(entry, Stored) and isinstance(entry.envelope.data, DeadLettered):
-                self._said[subject].add(entry.envelope.data.sequence)
-        self._guards[subject] = guard
-
-
-def _letter(one: Aside) -> Envelope:
-    dead = DeadLettered(
-        service=Recorder.name,
-        reason=one.reason,
-        sequence=one.entry.sequence,
-        subject=one.entry.subject,
-        error=one.error,
-    )
-    return envelope(dead, id=id_of(dead), source=Recorder.name, time=one.entry.stored_at)
 
 
 async def _uncancelled(work: object) -> None:

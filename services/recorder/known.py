@@ -1,7 +1,7 @@
-"""What the tables hold of what some entries are about: enough to tell what is new, and what every database takes. Pure.
+"""The rows that some entries are about: enough to recognise what is new, and what every database takes. Pure.
 
-An identity is what the log says once, and must not say again. It stays known when the rows are gone: deleted with
-their flow, or pruned.
+An identity stands for what is on the log once, and must not be repeated. It stays known when the rows are gone: deleted
+with their flow, or pruned.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from schemas.ids import AD_HOC, instant
 
 Row = dict[str, Any]
 
-ANSWERS = Rejected | FlowStarted | FlowSkipped | FlowCancelling | FlowBackfilling | FlowBackfillCancelled
+OUTCOME_EVENTS = Rejected | FlowStarted | FlowSkipped | FlowCancelling | FlowBackfilling | FlowBackfillCancelled
 
 
-class Execution(Struct, kw_only=True):
+class KnownExecution(Struct, kw_only=True):
     """An execution that has a row."""
 
     flow_id: str
     ended: bool
 
 
-class Known:
+class KnownRows:
     """What is known, by id. The projection keeps it up with what it projects."""
 
     def __init__(self) -> None:
         self.identities: dict[str, int] = {}  # a definition's: the version
         self.flows: set[str] = set()
-        self.executions: dict[str, Execution] = {}
+        self.executions: dict[str, KnownExecution] = {}
         self.jobs: dict[tuple[str, str], Row] = {}  # by execution and backup: as much as decides what comes next
         self.commands: dict[str, bool] = {}  # whether it waits for its outcome
 
 
 class Subjects:
-    """What some entries are about: the ids to look up."""
+    """The ids of what some entries are about, to be queried."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.identities: set[str] = set()
@@ -89,14 +89,14 @@ class Subjects:
             elif isinstance(data, FlowPlanned):
                 self.identities.add(f"plan/{data.execution_id}/{data.part}")
                 self.jobs.update((backup.backup_id, data.execution_id) for backup in data.backups)
-        if sent.causationid is not None and isinstance(data, ANSWERS | Defined):
+        if sent.causationid is not None and isinstance(data, OUTCOME_EVENTS | Defined):
             self.commands.add(sent.causationid)
 
 
 def identity_of(sent: Envelope, event: Defined) -> str:
     """Return the identity of a definition from its creation to its deletion, or that of its deletion.
 
-    An id may be used again after a deletion, with versions that begin anew.
+    An id may be used again after a deletion, with versions that begin at 1 again.
     """
     kind = str(event.__struct_config__.tag).removeprefix("catalog.")
     if isinstance(event, OfEngine):

@@ -1,4 +1,4 @@
-"""Rebuild: fill an empty database from the log, as the recorder would have. So a projection is what it says it is."""
+"""Rebuild: fill an empty database from the log, as the recorder would have."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ async def restore(log: Log, url: str) -> AsyncIterator[tuple[int, int]]:
     """Fill the log and have the tables belong to it; yield (sequence, last one) now and then.
 
     Every message gets the sequence that it had; what had expired or was pruned leaves a gap. Raises `ValueError` when
-    the log is not empty, or somebody listens to it.
+    the log is not empty, or a worker reads its queue.
     """
     identity = await log.identity()
     if identity.last_sequence:

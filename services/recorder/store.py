@@ -20,12 +20,14 @@ from bus.subjects import STREAM
 from schemas import tables as t
 from schemas.ids import AD_HOC
 from services import database
-from services.recorder.known import Execution, Known, Row, Subjects
-from services.recorder.projection import Aside, Changes, batches, project, refuse
+from services.recorder.changes import Changes
+from services.recorder.known import KnownExecution, KnownRows, Row, Subjects
+from services.recorder.projection import batches, project, refuse
+from services.unusable import DeadLetter, reason_of
 
 MOST_KEYS = 500  # ids in one IN (…)
 
-Say = Callable[[Sequence[Aside]], Awaitable[None]]
+Publish = Callable[[Sequence[DeadLetter]], Awaitable[None]]
 
 
 class Store(Protocol):
@@ -35,18 +37,19 @@ class Store(Protocol):
         """Return the last sequence that is in it. Raises `ForeignStream` when it is another stream's."""
         ...
 
-    async def apply(self, entries: Sequence[Entry], stream: Identity, say: Say) -> None:
+    async def apply(self, entries: Sequence[Entry], stream: Identity, publish: Publish) -> None:
         """Take in entries in log order, and move the position to the last one; those before it change nothing.
 
-        `say` is told what is set aside before that is kept: a crash between the two says it again, and loses nothing.
+        `publish` gets the dead letters before the rows are committed: a crash between the two publishes them again, and
+        loses none.
         """
         ...
 
     async def close(self) -> None: ...
 
 
-async def quietly(_: Sequence[Aside]) -> None:
-    """Say nothing of what is set aside: the recorder has said it, or will."""
+async def publish_nothing(_: Sequence[DeadLetter]) -> None:
+    """Publish no dead letters: a recorder has published them, or will."""
 
 
 class Tables:
@@ -71,23 +74,25 @@ class Tables:
             )
         return int(row.position)
 
-    async def apply(self, entries: Sequence[Entry], stream: Identity, say: Say = quietly) -> None:
+    async def apply(self, entries: Sequence[Entry], stream: Identity, publish: Publish = publish_nothing) -> None:
         """Write all that entries change, and the position.
 
-        What the database refuses because of what a message says is found by halves, and set aside.
+        A message that the database refuses is found by halving the batch, and becomes a dead letter.
         """
         for batch in batches(entries):
             try:
-                await self._apply(batch, stream, say)
+                await self._apply(batch, stream, publish)
             except _Refused as refused:
                 if len(batch) == 1:
-                    await self._apply(batch, stream, say, refused=str(refused))
+                    await self._apply(batch, stream, publish, refused=str(refused))
                     continue
                 middle = len(batch) // 2
-                await self.apply(batch[:middle], stream, say)
-                await self.apply(batch[middle:], stream, say)
+                await self.apply(batch[:middle], stream, publish)
+                await self.apply(batch[middle:], stream, publish)
 
-    async def _apply(self, entries: Sequence[Entry], stream: Identity, say: Say, *, refused: str | None = None) -> None:
+    async def _apply(
+        self, entries: Sequence[Entry], stream: Identity, publish: Publish, *, refused: str | None = None
+    ) -> None:
         async with self._engine.begin() as connection:
             position = await _locked_position(connection, stream)
             entries = [entry for entry in entries if entry.sequence > position]
@@ -95,7 +100,7 @@ class Tables:
                 return  # another recorder on these tables was faster
             try:
                 if refused is None:
-                    changes = project(entries, await _known(connection, Subjects(entries)))
+                    changes = _projected(entries, await _known(connection, Subjects(entries)))
                 else:
                     changes = refuse(entries[0], refused)
                 await _write(connection, changes)
@@ -105,19 +110,27 @@ class Tables:
                 raise _Refused(_cause(error)) from error
             moved = update(t.projection).where(t.projection.c.stream == STREAM)
             await connection.execute(moved.values(position=entries[-1].sequence))
-            if changes.aside:
-                await say(changes.aside)
+            if changes.dead_letters:
+                await publish(changes.dead_letters)
 
     async def close(self) -> None:
         await self._engine.dispose()
 
 
 class _Refused(Exception):
-    """The database does not take what some message says."""
+    """The database refuses some message of a batch."""
+
+
+def _projected(entries: Sequence[Entry], known: KnownRows) -> Changes:
+    """Return what entries change. Raises `_Refused` when one of them cannot be projected, for whatever reason."""
+    try:
+        return project(entries, known)
+    except Exception as error:
+        raise _Refused(f"it cannot be projected: {reason_of(error)}") from error
 
 
 def _of_message(error: Exception) -> bool:
-    """Tell whether an error is some message's fault. Else it is the database's: full, locked, gone, without a table."""
+    """Tell whether a message caused an error. Otherwise the database did: full, locked, gone, without a table."""
     return isinstance(error, IntegrityError | DataError) or not isinstance(error, DBAPIError)
 
 
@@ -144,9 +157,9 @@ def _insert(dialect: Dialect, table: Table) -> sqlite.Insert | postgresql.Insert
 # --- what is there ---------------------------------------------------------------------------------------------------
 
 
-async def _known(connection: AsyncConnection, about: Subjects) -> Known:
+async def _known(connection: AsyncConnection, about: Subjects) -> KnownRows:
     """Return what the tables hold of what some entries are about."""
-    known, f, e, j, c = Known(), t.protection_flows, t.executions, t.backup_jobs, t.commands
+    known, f, e, j, c = KnownRows(), t.protection_flows, t.executions, t.backup_jobs, t.commands
     executions = {f"execution/{id_}": id_ for id_ in about.executions}
     identities = [t.identities.c.id, t.identities.c.number]
     known.identities = dict(await _rows(connection, identities, {*about.identities, *executions}))
@@ -154,7 +167,7 @@ async def _known(connection: AsyncConnection, about: Subjects) -> Known:
     old = {id_ for identity, id_ in executions.items() if id_ not in about.started or identity in known.identities}
     known.flows = {id_ for (id_,) in await _rows(connection, [f.c.id], about.flows)}
     for id_, flow_id, completed_at in await _rows(connection, [e.c.id, e.c.flow_id, e.c.completed_at], old):
-        known.executions[id_] = Execution(flow_id=flow_id or AD_HOC, ended=completed_at is not None)
+        known.executions[id_] = KnownExecution(flow_id=flow_id or AD_HOC, ended=completed_at is not None)
     columns = [j.c.id, j.c.execution_id, j.c.status, j.c.attempt, j.c.round]
     columns += [j.c.progress_percent, j.c.first_error, j.c.completed_at]
     jobs = {id_ for id_, execution_id in about.jobs.items() if execution_id in old}
@@ -188,7 +201,7 @@ async def _write(connection: AsyncConnection, changes: Changes) -> None:
     await _update_all(connection, t.protection_flows, changes.flow_changes)
     await _count(connection, changes.flow_ends)
     await _insert_all(connection, t.commands, list(changes.new_commands.values()))
-    await _update_all(connection, t.commands, changes.answers)
+    await _update_all(connection, t.commands, changes.outcomes)
     await _insert_all(connection, t.events, changes.events)
     if changes.prune_before is not None:
         await _prune(connection, changes.prune_before)

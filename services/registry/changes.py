@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import UNSET, UnsetType, structs
 from schemas import commands as c
 from schemas.definitions import (
     CALENDAR_FIELDS,
+    MOST_MEMBERS,
     Definition,
     Flow,
     FlowSpec,
@@ -27,6 +29,7 @@ from schemas.definitions import (
     RepositorySpec,
     Schedule,
     ScheduleSpec,
+    Settings,
     SettingsPatch,
     Spec,
     Vm,
@@ -41,12 +44,15 @@ from schemas.events import (
     SettingsDefined,
 )
 from schemas.ids import ENGINE, instant
+from services import roots
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
-from services.scheduler import calendar
+from services.scheduler import validation
 from services.worker.engines import registration
 
+LONGEST_FREEZE = timedelta(days=366)
 LARGEST = 7 * 1024 * 1024  # bytes of one definition: it has to fit into one message of the log
+LAST_VERSION = 2_147_483_647
 
 D = TypeVar("D", bound=Definition)
 
@@ -63,13 +69,16 @@ class _Refusal(Exception):
         self.field = field
 
 
-def changes(catalogue: Catalogue, command: c.Command, *, actor: str, time: datetime) -> Sequence[Defined] | Rejected:
+def changes(
+    catalogue: Catalogue, command: c.Command, *, actor: str, time: datetime, own: Sequence[str] = ()
+) -> Sequence[Defined] | Rejected:
     """Return what a command changes (the same definition again when nothing differs), or why it is rejected.
 
-    `actor` and `time` are the command's own.
+    `actor` and `time` are the command's own. `own`: folders and files of the engine, which are nobody's disk.
     """
     try:
         events = _events(catalogue, command, actor, time)
+        _check_places(catalogue, events, own)
         _check_size(events)
     except _Refusal as refusal:
         entity, verb = c.entity_of(command), c.verb_of(command)
@@ -80,11 +89,13 @@ def changes(catalogue: Catalogue, command: c.Command, *, actor: str, time: datet
 
 
 def _check_size(events: Sequence[Defined]) -> None:
-    """Raise when a change does not fit into one atomic batch of messages."""
+    """Raise when a change does not fit into one atomic batch of messages, or a definition into its message."""
     if len(events) > LIMIT:
         reason = f"it would change {len(events)} definitions at once; at most {LIMIT} can change together"
         raise _Refusal("invalid", reason)
     for event in events:
+        if event.version > LAST_VERSION:
+            raise _Refusal("conflict", f"{event.id!r} is at its last version: nothing can come after it")
         if (size := len(_encoder.encode(event))) > LARGEST:
             raise _Refusal("invalid", f"the definition has {size:,} bytes; at most {LARGEST:,} fit into one")
 
@@ -94,7 +105,7 @@ def _events(catalogue: Catalogue, command: c.Command, actor: str, time: datetime
         return [_frozen(catalogue, command, actor, time)]
     if isinstance(command, c.UpdateSettings):
         return [_settings(catalogue, command, actor, time)]
-    kind = c.kind_of(command)
+    kind = c.definition_kind(command)
     match command:
         case c.Create():
             return [_create(catalogue, kind, command, actor, time)]
@@ -113,6 +124,9 @@ def _frozen(catalogue: Catalogue, command: c.SetFreeze | c.LiftFreeze, actor: st
         return FreezeDefined(id=ENGINE, version=version, definition=None)
     if command.until <= time:
         raise _Refusal("invalid", f"{instant(command.until)} has passed already", "until")
+    if command.until - time > LONGEST_FREEZE:
+        last = instant(time + LONGEST_FREEZE)
+        raise _Refusal("invalid", f"a freeze is at most {LONGEST_FREEZE.days} days long: until {last}", "until")
     freeze = Freeze(since=time, until=command.until, reason=command.reason, created_by=actor)
     return FreezeDefined(id=ENGINE, version=version, definition=freeze)
 
@@ -125,9 +139,16 @@ def _settings(catalogue: Catalogue, command: c.UpdateSettings, actor: str, time:
     if command.if_version is not None and command.if_version != current.version:
         raise _Refusal("version", f"the settings are at version {current.version}, not {command.if_version}")
     changed = structs.replace(current, **_given(command.patch))
+    _check_roots(changed)
     if changed != current or not current.version:
         changed = structs.replace(changed, version=current.version + 1, updated_at=time, updated_by=actor)
     return SettingsDefined(id=ENGINE, version=changed.version, definition=changed)
+
+
+def _check_roots(settings: Settings) -> None:
+    for field in ("disk_roots", "repository_roots"):
+        if reason := roots.invalid(getattr(settings, field) or ()):
+            raise _Refusal("invalid", reason, field)
 
 
 def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, time: datetime) -> Defined:
@@ -138,7 +159,7 @@ def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, tim
         command, c.CreateVm | c.CreateGroup | c.CreateSchedule | c.CreateRepository | c.CreatePolicy | c.CreateFlow
     )
     born = _born(command.spec, command.id, actor, time)
-    _check(catalogue, kind, born)
+    _check(catalogue, kind, born, None, time)
     return defined(born)
 
 
@@ -201,7 +222,7 @@ def _change(
             raise TypeError(f"{command!r} is not about a definition")
     if changed == current:
         return [defined(current)]  # emitted again, so that the command has its outcome on the log
-    _check(catalogue, kind, changed)
+    _check(catalogue, kind, changed, current, time)
     return [defined(_revised(current, changed, time))]
 
 
@@ -210,7 +231,7 @@ def _given(patch: Patch | SettingsPatch) -> dict[str, object]:
 
 
 def _revised(current: D, changed: D, time: datetime) -> D:
-    """Return the next version. What changes when a flow or schedule fires starts its calendar anew, from `time`."""
+    """Return the next version. What changes when a flow or schedule fires starts its calendar again, from `time`."""
     revised = structs.replace(changed, version=current.version + 1, updated_at=time)
     match current, changed:
         case (Flow(), Flow()):
@@ -272,8 +293,13 @@ def _delete(
     return [*events, tombstone(kind, current.id, current.version + 1)]
 
 
-def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
-    """Raise when a definition contradicts the catalogue or itself."""
+def _check(
+    catalogue: Catalogue, kind: Kind, definition: Definition, current: Definition | None, time: datetime
+) -> None:
+    """Raise when a definition contradicts the catalogue or itself. `current`: as it is now, None when it is new.
+
+    What is as it is now from before a rule may stay so: it can still be renamed or disabled.
+    """
     holder = catalogue.named(kind, name_of(definition))
     if holder is not None and holder != definition.id:
         raise _Refusal("conflict", f"the name {name_of(definition)!r} is taken by another {kind}", "name")
@@ -286,12 +312,9 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
                         "invalid", f"the path {disk.path!r} of disk {disk.disk_id!r} is not absolute", "disks"
                     )
         case Group():
-            _unique([member.context_id for member in definition.members], "members", "VM")
-            for member in definition.members:
-                _known(catalogue, "vm", member.context_id, "context_id")
+            _check_group(catalogue, definition, current)
         case Schedule():
-            if error := calendar.validate(definition):
-                raise _Refusal("invalid", error.reason, error.field)
+            _check_schedule(definition, current, time)
         case Repository():
             _check_repository(catalogue, definition)
         case Flow():
@@ -300,13 +323,56 @@ def _check(catalogue: Catalogue, kind: Kind, definition: Definition) -> None:
             pass
 
 
+def _check_group(catalogue: Catalogue, group: Group, current: Definition | None) -> None:
+    before = len(current.members) if isinstance(current, Group) else 0
+    if len(group.members) > max(before, MOST_MEMBERS):
+        reason = f"it would have {len(group.members):,} members; a group has at most {MOST_MEMBERS:,}"
+        raise _Refusal("invalid", reason, "members")
+    _unique([member.context_id for member in group.members], "members", "VM")
+    for member in group.members:
+        _known(catalogue, "vm", member.context_id, "context_id")
+
+
+def _check_schedule(schedule: Schedule, current: Definition | None, time: datetime) -> None:
+    if current is not None and all(getattr(current, field) == getattr(schedule, field) for field in CALENDAR_FIELDS):
+        return
+    if error := validation.validate(schedule):
+        raise _Refusal("invalid", error.reason, error.field)
+    if error := validation.never_fires(schedule, time):
+        raise _Refusal("invalid", f"it would never fire: {error.reason}", error.field)
+
+
 def _check_repository(catalogue: Catalogue, repository: Repository) -> None:
-    """Ask its engine's rules, unless they have been asked: one from before a rule may still be renamed or disabled."""
+    """Check a repository by its engine's rules, unless location and settings stay: an older one may be renamed."""
     before = catalogue.repositories.get(repository.id)
     if before is not None and (before.location, before.config) == (repository.location, repository.config):
         return
     if invalid := registration.validate(repository.type, repository.location, repository.config):
         raise _Refusal("invalid", invalid.reason, invalid.field)
+
+
+def _check_places(catalogue: Catalogue, events: Sequence[Defined], own: Sequence[str]) -> None:
+    """Raise when a disk or a repository is where none may be, unless it was there: a setting may be newer than it."""
+    settings = catalogue.settings
+    for definition in (event.definition for event in events):
+        match definition:
+            case Vm():
+                before = catalogue.vms.get(definition.id)
+                there = {disk.path for disk in before.disks} if before else set[str]()
+                for disk in definition.disks:
+                    reason = disk.path not in there and roots.refusal(
+                        disk.path, "disk_roots", settings.disk_roots, own, block_devices=settings.block_devices
+                    )
+                    if reason:
+                        raise _Refusal("invalid", f"disk {disk.disk_id!r}: {reason}", "disks")
+            case Repository() if registration.on_disk(definition.type):
+                known = catalogue.repositories.get(definition.id)
+                if known is None or known.location != definition.location:
+                    reason = roots.refusal(definition.location, "repository_roots", settings.repository_roots, own)
+                    if reason:
+                        raise _Refusal("invalid", reason, "location")
+            case _:
+                pass
 
 
 def _check_flow(catalogue: Catalogue, flow: Flow) -> None:
@@ -331,5 +397,5 @@ def _known(catalogue: Catalogue, kind: Kind, id: str, field: str) -> None:  # no
 
 
 def _unique(ids: list[str], field: str, what: str) -> None:
-    if twice := {id_ for id_ in ids if ids.count(id_) > 1} if len(set(ids)) < len(ids) else set[str]():
+    if twice := [id_ for id_, times in Counter(ids).items() if times > 1]:
         raise _Refusal("invalid", f"{what} {min(twice)!r} is named twice", field)

@@ -1,23 +1,27 @@
-"""The registry's decisions: every command on definitions has one answer, in the order of the log (DESIGN §1). Pure.
+"""The registry's decisions: every command on definitions has one outcome, in the order of the log. Pure.
 
-An answer follows from the catalogue as all commands before it have made it. So all registries give the same answer to
-the same command, whichever is first, and a command that comes again, whatever its age, gets none.
+An outcome follows from the catalogue that all commands before it have made. So all registries decide the same about the
+same command, whichever is first, and a command that is repeated, whatever its age, is not decided again. Only where the
+engine's own files are, each process knows for itself: the first one's word on such a path counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import cast, get_args
 
 from bus.envelope import Entry, Envelope, Stored
 from bus.subjects import CATALOG
 from schemas.base import Value, tag_of
-from schemas.commands import DEFINITION_COMMANDS, Command
+from schemas.commands import DEFINITION_COMMANDS, Command, entity_of, verb_of
 from schemas.definitions import Kind
 from schemas.events import Defined, Rejected
 from services.catalogue import Catalogue
 from services.decision import Batch, Decision
 from services.processed import ProcessedIds
 from services.registry.changes import changes
+from services.unusable import SetAside
 
 READS = (
     CATALOG,
@@ -26,8 +30,8 @@ READS = (
 )
 
 
-class Pending(Value, frozen=True, kw_only=True):
-    """A command without an answer, and where on the log it stands."""
+class PendingCommand(Value, frozen=True, kw_only=True):
+    """A command without an outcome, and its sequence on the log."""
 
     sequence: int
     sent: Envelope
@@ -38,12 +42,13 @@ class State:
 
     def __init__(self) -> None:
         self.catalogue = Catalogue()
-        self.pending: dict[str, Pending] = {}  # by command, in the order of the log
+        self.pending: dict[str, PendingCommand] = {}  # by command, in the order of the log
         self.processed = ProcessedIds()
+        self.set_aside = SetAside()
 
     @property
     def oldest(self) -> int | None:
-        """Where on the log the oldest command without an answer stands."""
+        """The sequence of the oldest command without an outcome."""
         return next((pending.sequence for pending in self.pending.values()), None)
 
 
@@ -54,25 +59,41 @@ def evolve(state: State, entry: Entry) -> State:
     sent = entry.envelope
     if isinstance(sent.data, Command):
         if sent.id not in state.processed and sent.id not in state.pending:
-            state.pending[sent.id] = Pending(sequence=entry.sequence, sent=sent)
+            state.pending[sent.id] = PendingCommand(sequence=entry.sequence, sent=sent)
     elif isinstance(sent.data, Defined | Rejected):
-        if isinstance(sent.data, Defined):
-            state.catalogue.evolve(sent.data)
         if sent.causationid is not None:
             state.pending.pop(sent.causationid, None)
             state.processed.add(sent.causationid, entry.sequence)
+        if isinstance(sent.data, Defined):
+            state.catalogue.evolve(sent.data)
     return state
 
 
-def decide(state: State) -> list[Batch]:
-    """Return the answers that are due, in order; each rests on those before it."""
+def _events(catalogue: Catalogue, own: Sequence[str], pending: PendingCommand) -> Sequence[Defined | Rejected]:
+    sent = pending.sent
+    command = cast("Command", sent.data)
+    outcome = changes(catalogue, command, actor=sent.actor or "unknown", time=sent.time, own=own)
+    return [outcome] if isinstance(outcome, Rejected) else outcome
+
+
+def _undecidable(pending: PendingCommand, reason: str) -> Sequence[Defined | Rejected]:
+    command = cast("Command", pending.sent.data)
+    reason = f"it cannot be decided: {reason}"
+    return [Rejected(entity=entity_of(command), verb=verb_of(command), id=command.id, code="invalid", reason=reason)]
+
+
+def decide(state: State, own: Sequence[str] = ()) -> list[Batch]:
+    """Return the outcomes that are due, in order; each rests on those before it.
+
+    `own`: folders and files of the engine, which are nobody's disk.
+    """
     batches: list[Batch] = []
     undo: list[Defined] = []
     for id_, pending in state.pending.items():
         sent = pending.sent
-        actor = sent.actor or "unknown"
-        answer = changes(state.catalogue, cast("Command", sent.data), actor=actor, time=sent.time)
-        events = [answer] if isinstance(answer, Rejected) else answer
+        (events,) = state.set_aside.decide(
+            [pending], partial(_events, state.catalogue, own), sequence=lambda one: one.sequence, instead=_undecidable
+        )
         for event in events:
             if isinstance(event, Defined):
                 undo.append(state.catalogue.undoing(event))
@@ -83,6 +104,6 @@ def decide(state: State) -> list[Batch]:
                 for event in events
             ]
         )
-    for event in reversed(undo):  # the log has not said so yet
+    for event in reversed(undo):  # they are not on the log yet
         state.catalogue.evolve(event)
     return batches

@@ -55,6 +55,7 @@ class Scheduler:
         self._refusing = False
         self._checked_at = float("-inf")  # the loop's time when the clock was last compared with the log's
         self._state = State(horizon=clock() - HORIZON)
+        self.set_aside = self._state.set_aside
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         del subscribe  # nothing to subscribe: the scheduler follows
@@ -63,14 +64,10 @@ class Scheduler:
         over, self._state.deadlines.processed = await Checkpoints(log, "executor").load()
         start = (await log.identity()).last_sequence
         # all versions of what decides when flows run: an occurrence of before a change may still be due
-        for entry in await log.read(DEFINITIONS, until=start):
-            if isinstance(entry, Stored):
-                evolve(self._state, entry)
+        self.set_aside.fold(self._evolve, await log.read(DEFINITIONS, until=start))
         for entry in await log.latest(OUTCOMES, until=start):
             await self._account(entry, start)
-        for entry in await log.read(EXECUTIONS, after=over, until=start):
-            if isinstance(entry, Stored):
-                evolve_deadlines(self._state, entry)
+        self.set_aside.fold(self._evolve_execution, await log.read(EXECUTIONS, after=over, until=start))
         for entry in await log.latest([PRUNINGS]):
             if isinstance(entry, Stored):
                 self._pruned = entry.envelope.time
@@ -80,12 +77,39 @@ class Scheduler:
         """Take in the last outcome of a flow's occurrences; when that does not count, all outcomes before it."""
         if not isinstance(entry, Stored):
             return
-        evolve(self._state, entry)
-        event = entry.envelope.data
-        if isinstance(event, FlowDue) and outdated(self._state, event, entry.envelope.decidedon):
-            for earlier in await self._log.read([entry.subject], until=until):
-                if isinstance(earlier, Stored):
-                    evolve(self._state, earlier)
+        counts = False
+
+        def account(last: Entry) -> None:
+            nonlocal counts
+            counts = self._counts(last)
+
+        self.set_aside.fold(account, [entry])
+        if not counts:
+            self.set_aside.fold(self._evolve, await self._log.read([entry.subject], until=until))
+
+    def _counts(self, entry: Entry) -> bool:
+        """Take in an outcome; return whether it counts, and with it all that were before."""
+        self._evolve(entry)
+        event = entry.envelope.data if isinstance(entry, Stored) else None
+        return not (
+            isinstance(event, FlowDue)
+            and isinstance(entry, Stored)
+            and outdated(self._state, event, entry.envelope.decidedon)
+        )
+
+    def _evolve(self, entry: Entry) -> None:
+        if isinstance(entry, Stored):
+            evolve(self._state, entry)
+
+    def _evolve_execution(self, entry: Entry) -> None:
+        if isinstance(entry, Stored):
+            if isinstance(entry.envelope.data, FlowDue):
+                evolve(self._state, entry)  # one that is not a flow's last may have been skipped as outdated
+            evolve_deadlines(self._state, entry)
+
+    @property
+    def position(self) -> int:
+        return self._decider.position
 
     async def run(self) -> None:
         await self._decider.run()

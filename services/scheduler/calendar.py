@@ -1,39 +1,37 @@
-"""The calendar: at which instants a schedule matches, in its own time zone. Pure; croniter reads the expressions.
+"""The calendar: at which instants a schedule matches, in its own time zone. Pure.
 
 Daylight saving. Times whose minute and hour are both fixed (neither begins with `*`) are meant as times of day: one
 that the clocks jump over is shifted to the end of the gap (or left out: `dst_gap`), one that they repeat fires at the
 first of the two (or at both: `dst_fold`). Patterns such as `*/15 * * * *` are meant as intervals: they fire at every
 instant that exists, and at no other.
+
+Costs. A search looks at months, and in a month at the days that an expression matches; a day's minutes are bits of an
+integer, so what is excluded costs no more than what fires. It ends after `LOOKS` without a find, whatever the schedule
+(docs/adr/0016).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from itertools import islice
-from zoneinfo import ZoneInfo
+from typing import Any
 
-from croniter import croniter
-from croniter.croniter import CroniterError
+from schemas.base import FIRST_YEAR, LAST_YEAR, Value
+from schemas.definitions import ScheduleSpec
+from services.scheduler import clocks
+from services.scheduler.clocks import DAY, MINUTE, Month
+from services.scheduler.exclusions import Exclusions
+from services.scheduler.expression import UNREADABLE, Expression, expression
 
-from schemas.base import Value
-from schemas.definitions import Exclusion, ScheduleSpec
-
-NAMES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
-WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # cron's own numbers
-MOST = 5  # occurrences that are searched for when an expression is validated
-REACH = 41 * 366  # days that are searched: over a leap year that is none (2100), 29 February on one weekday included
-_MARGIN = timedelta(hours=3)  # no clock is ever set by more, save once in a lifetime (Samoa skipped a day)
-_DAY = timedelta(days=1)
-
-
-class InvalidField(Value, frozen=True, kw_only=True):
-    """What is wrong with a schedule: the field, and why."""
-
-    field: str
-    reason: str
+LOOKS = 2_400  # at months and days without a find: five years of days, or two centuries of months
+FIRST, LAST = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)  # the days that are looked at
+_BEGINNING = datetime.combine(FIRST + DAY, time(), UTC)
+_END = datetime.combine(LAST, time(), UTC)
+_MINUTES = 24 * 60
+_OFFSETS = tuple(minute * MINUTE for minute in range(_MINUTES))
 
 
 class Occurrence(Value, frozen=True):
@@ -47,283 +45,362 @@ class Occurrence(Value, frozen=True):
         return self.note is None or not self.note.startswith("excluded")
 
 
-# --- validation ------------------------------------------------------------------------------------------------------
+class Next(Value, frozen=True):
+    """What a search found: the next instant that fires. `None`: none up to `searched`, or none for ever."""
+
+    at: datetime | None
+    searched: datetime | None = None
 
 
-def validate(schedule: ScheduleSpec) -> InvalidField | None:
-    """Return the first field that is wrong, None when the schedule is valid."""
+class Budget:
+    """How many looks may still be made, by all searches that share it; then they end as if nothing more came."""
+
+    def __init__(self, looks: int) -> None:
+        self.left = looks
+
+
+class Tally(Value, frozen=True):
+    """What fires in a range: the first instant, how many there are, and the last of them, in order."""
+
+    first: datetime | None
+    count: int
+    last: list[datetime]
+
+
+class _Piece(Value, frozen=True):
+    """Minutes (bits) after an instant `base`: those that fire, and those that match and are excluded."""
+
+    base: datetime
+    fires: int
+    excluded: int = 0
+    note: str | None = None
+
+    def within(self, after: datetime, until: datetime) -> _Piece:
+        """Return what lies strictly after an instant, up to another one."""
+        begin = (after - self.base) // MINUTE + 1
+        end = (until - self.base) // MINUTE + 1
+        if begin <= 0 and end >= _MINUTES:
+            return self
+        kept = (1 << max(0, min(end, _MINUTES))) - (1 << max(0, min(begin, end, _MINUTES)))
+        return _Piece(self.base, self.fires & kept, self.excluded & kept, self.note)
+
+
+Look = tuple[date, list[_Piece]]  # a day that was looked at (or a month, by its first day), and what is there
+
+
+def unreadable(schedule: ScheduleSpec) -> str | None:
+    """Return why a schedule cannot be read at all, None when it can. It was valid once, or never: it does not fire."""
     try:
-        ZoneInfo(schedule.timezone)
-    except (KeyError, ValueError, OSError):
-        return InvalidField(
-            field="timezone", reason=f"{schedule.timezone!r} is no IANA time zone; one is, for example, Europe/Berlin"
-        )
-    for field, expressions in (
-        ("cron_expression", [schedule.cron_expression]),
-        ("more_expressions", schedule.more_expressions),
-    ):
-        for expression in expressions:
-            if reason := _expression_error(expression):
-                return InvalidField(field=field, reason=reason)
-    for exclusion in schedule.exclusions:
-        if reason := _exclusion_error(exclusion):
-            return InvalidField(field="exclusions", reason=f"exclusion {exclusion.name!r} {reason}")
-    if schedule.start_date and schedule.end_date and schedule.start_date > schedule.end_date:
-        return InvalidField(field="end_date", reason=f"it ends on {schedule.end_date}, before it starts")
+        clocks.zone(schedule.timezone)
+        for one in (schedule.cron_expression, *schedule.more_expressions):
+            expression(one)
+    except (OSError, *UNREADABLE) as error:
+        return f"time zone {schedule.timezone!r}, expression {schedule.cron_expression!r}: {error}"
     return None
 
 
-def _expression_error(expression: str) -> str | None:
-    if expression.startswith("@"):
-        return None if expression in NAMES else f"{expression!r} is none of {', '.join(NAMES)}"
-    fields = expression.split()
-    if len(fields) != 5:
-        return f"{expression!r} has {len(fields)} fields; a cron expression has five: minute hour day month weekday"
-    parts = [part for field in fields for part in field.lower().split(",")]
-    if any(part.startswith(("r(", "h(")) or part in {"r", "h"} for part in parts):
-        return f"{expression!r} is not the same every time: R and H are not accepted"
-    if any(part.endswith("w") for part in fields[2].lower().split(",")):
-        return f"{expression!r} asks for the nearest weekday (W), which is not supported"
-    for part in parts:
-        low, dash, high = part.partition("/")[0].partition("-")
-        if dash and low.isdigit() and high.isdigit() and int(low) > int(high):
-            return f"{expression!r} has the range {part!r}, which ends before it begins"
-    for field, size in zip(fields, (60, 24, 31, 12, 7), strict=True):
-        for part in field.split(","):
-            step = part.partition("/")[2]
-            if step.isdigit() and int(step) >= size:
-                return f"{expression!r} has the step {part!r}, which is longer than the field"
-    try:
-        fields_ = _fields(expression)
-    except (CroniterError, ValueError, KeyError, TypeError, OverflowError) as error:
-        return f"{expression!r} is not a cron expression that ever matches: {error}"
-    days = (date(2026, 1, 1) + number * _DAY for number in range(REACH))
-    if len(list(islice((day for day in days if fields_.on(day)), MOST))) < MOST:
-        return f"{expression!r} is not a cron expression that ever matches"
-    return None
+class Calendar:
+    """A schedule's calendar. One whose zone or expressions cannot be read never fires."""
+
+    def __init__(self, schedule: ScheduleSpec) -> None:
+        self._schedule = schedule
+        self._zone_name = "UTC"
+        self._expressions: list[Expression] = []
+        self._exclusions = Exclusions(schedule.exclusions)
+        self._inclusions: dict[date, list[datetime]] = {}
+        self._inclusion_days: dict[tuple[int, int], int] = {}  # by year and month, as bits
+        self._last_day = FIRST
+        self._of_month: tuple[Month, dict[tuple[int, bool], int]] | None = None
+        self._known: tuple[datetime, Next] | None = None  # the last search: from where, and what it found
+        try:
+            clocks.zone(schedule.timezone)
+            self._expressions = [expression(one) for one in (schedule.cron_expression, *schedule.more_expressions)]
+        except (OSError, *UNREADABLE):
+            return
+        self._zone_name = schedule.timezone
+        for wall in schedule.inclusions:
+            self._inclusions.setdefault(wall.date(), []).append(wall)
+            month = wall.year, wall.month
+            self._inclusion_days[month] = self._inclusion_days.get(month, 0) | 1 << wall.day
+        self._last_day = min(max([schedule.end_date or LAST, *self._inclusions]), LAST)
+
+    # --- what matches, and when ---
+
+    def annotated(
+        self, after: datetime, until: datetime | None = None, budget: Budget | None = None
+    ) -> Iterator[Occurrence]:
+        """Yield what matches strictly after `after`, up to `until`, with the effect of the clocks or an exclusion."""
+        for _, pieces in self._looks(after, until, budget):
+            found: dict[datetime, str | None] = {}
+            for piece in pieces:
+                for at in _instants(piece.base, piece.fires | piece.excluded):
+                    # of two reasons to fire at one instant, the one without a remark counts
+                    found[at] = found[at] and piece.note if at in found else piece.note
+            excluded = {at for piece in pieces for at in _instants(piece.base, piece.excluded)}
+            for at in sorted(found):
+                yield Occurrence(at, self._excluded_by(at) if at in excluded else found[at])
+
+    def occurrences(
+        self, after: datetime, until: datetime | None = None, budget: Budget | None = None
+    ) -> Iterator[datetime]:
+        """Yield the instants strictly after `after`, up to `until`, at which it fires."""
+        for _, pieces in self._looks(after, until, budget):
+            yield from _firing(pieces)
+
+    def fires(self, at: datetime) -> bool:
+        """Tell whether it fires at an instant."""
+        return _BEGINNING < at < _END and at in self.occurrences(at - MINUTE, at)
+
+    def next(self, after: datetime) -> Next:
+        """Return the first instant strictly after `after` at which it fires."""
+        if self._known is not None:
+            begin, known = self._known
+            if begin <= after < (known.at or known.searched or _END):
+                return known
+        found = self._search(after)
+        self._known = (after, found)
+        return found
+
+    def _search(self, after: datetime) -> Next:
+        for number, (day, pieces) in enumerate(self._looks(after, None), start=1):
+            if any(piece.fires for piece in pieces):
+                return Next(_first(pieces))
+            if number == LOOKS:
+                midnight = clocks.month(self._zone_name, day.year, day.month).midnights[day.day]
+                return Next(None, max(after, midnight))
+        return Next(None)
+
+    def tally(self, after: datetime, until: datetime, most: int) -> Tally:
+        """Return what fires strictly after `after`, up to `until`: with the last `most` instants, or all of fewer."""
+        first: datetime | None = None
+        count = kept = 0
+        last: deque[tuple[int, list[_Piece]]] = deque()
+        for _, pieces in self._looks(after, until):
+            if number := _number(pieces):
+                first = first or _first(pieces)
+                count, kept = count + number, kept + number
+                last.append((number, pieces))
+                while kept - last[0][0] >= most:
+                    kept -= last.popleft()[0]
+        return Tally(first, count, [at for _, pieces in last for at in _firing(pieces)][-most:])
+
+    def _excluded_by(self, at: datetime) -> str:
+        exclusion = self._exclusions.at(self._wall(at))
+        return f"excluded: {exclusion.name if exclusion else ''}"
+
+    def _wall(self, at: datetime) -> datetime:
+        return at.astimezone(clocks.zone(self._zone_name)).replace(tzinfo=None, fold=0)
+
+    # --- looks ---
+
+    def _looks(self, after: datetime, until: datetime | None, budget: Budget | None = None) -> Iterator[Look]:
+        """Yield, look by look, what is strictly after an instant, up to another or until `LOOKS` were in vain."""
+        after, end = max(after, _BEGINNING), _END if until is None else min(until, _END)
+        if after >= end or (budget is not None and budget.left <= 0):
+            return
+        zone = clocks.zone(self._zone_name)
+        first, last = after.astimezone(zone).date() - DAY, end.astimezone(zone).date() + DAY
+        vain = 0
+        for day, pieces in self.look(first, min(last, self._last_day)):
+            within = [piece.within(after, end) for piece in pieces]
+            if budget is not None:
+                budget.left -= 1
+            yield day, within
+            vain = 0 if any(piece.fires for piece in within) else vain + 1
+            if (until is None and vain >= LOOKS) or (budget is not None and budget.left <= 0):
+                return
+
+    def look(self, first: date, last: date) -> Iterator[Look]:
+        """Yield, in order, each day that is looked at from `first` to `last`, and each month without one.
+
+        Consecutive days near a change of the clocks are one look, as their instants may lie among one another.
+        """
+        together: list[_Piece] = []
+        end: date | None = None  # of the days that are looked at together
+        for day, month in self._days(first, last):
+            near = month is not None and bool(month.near >> day.day & 1)
+            if end is not None and not (near and day - end == DAY):
+                yield end, together
+                together, end = [], None
+            pieces = [] if month is None else self._on(day, month)
+            if near:
+                together, end = [*together, *pieces], day
+            else:
+                yield day, pieces
+        if end is not None:
+            yield end, together
+
+    def _days(self, first: date, last: date) -> Iterator[tuple[date, Month | None]]:
+        """Yield the days on which something matches; the first day, and no month, for each month without any."""
+        year, number = first.year, first.month
+        while (year, number) <= (last.year, last.month):
+            month = clocks.month(self._zone_name, year, number)
+            days = 0
+            for bits, _ in self._minutes(month):
+                days |= bits
+            days = (days | self._inclusion_days.get((year, number), 0)) & _between(month, first, last)
+            if not days:
+                yield date(year, number, 1), None
+            while days:
+                day = days & -days
+                days ^= day
+                yield date(year, number, day.bit_length() - 1), month
+            year, number = (year, number + 1) if number < 12 else (year + 1, 1)
+
+    def _minutes(self, month: Month) -> dict[tuple[int, bool], int]:
+        """Return the minutes of the expressions, by the days of a month on which they match, and by `fixed`."""
+        if self._of_month is None or self._of_month[0] is not month:
+            within = _between(month, self._schedule.start_date or FIRST, self._schedule.end_date or LAST)
+            found: dict[tuple[int, bool], int] = {}
+            for one in self._expressions if within else ():
+                if days := one.days(month.month, month.first_weekday, month.length) & within:
+                    found[days, one.fixed] = found.get((days, one.fixed), 0) | one.minutes
+            self._of_month = (month, found)
+        return self._of_month[1]
+
+    def _on(self, day: date, month: Month) -> list[_Piece]:
+        """Return what matches on a day."""
+        fixed = patterns = 0
+        for (days, is_fixed), minutes in self._minutes(month).items():
+            if days >> day.day & 1:
+                fixed, patterns = (fixed | minutes, patterns) if is_fixed else (fixed, patterns | minutes)
+        walls = self._inclusions.get(day, ())
+        included, odd = 0, list[datetime]()
+        for wall in walls:
+            if wall.second or wall.microsecond:
+                odd.append(wall)
+            else:
+                included |= 1 << 60 * wall.hour + wall.minute
+        if month.changing >> day.day & 1:
+            return [*self._on_change(day, fixed, patterns, included), *self._odd_on_change(odd)]
+        midnight = month.midnights[day.day]
+        matching = fixed | patterns
+        excluded = self._exclusions.on(day) & matching & ~included
+        there = [_Piece(midnight, matching & ~excluded | included, excluded)]
+        return [*there, *(_Piece(midnight + (wall - datetime.combine(day, time())), 1) for wall in odd)]
+
+    # --- days on which the clocks are set ---
+
+    def _on_change(self, day: date, fixed: int, patterns: int, included: int) -> Iterator[_Piece]:
+        """Yield what matches on a day on which the clocks are set, at full minutes."""
+        excluded = self._exclusions.on(day) & ~included
+        fixed |= included
+        for run in clocks.runs(self._zone_name, day):
+            minutes = (1 << run.end) - (1 << run.begin)
+            if run.gap_end is not None:  # it does not come at all
+                if fixed & minutes and self._schedule.dst_gap == "shift":
+                    yield self._shifted(run.gap_end)
+                continue
+            there = (fixed | patterns) & minutes
+            yield _Piece(run.first, there & ~excluded, there & excluded)
+            if run.second != run.first:  # it comes twice
+                there = (patterns | (fixed if self._schedule.dst_fold == "both" else 0)) & minutes
+                yield _Piece(run.second, there & ~excluded, there & excluded, "repeated")
+
+    def _odd_on_change(self, walls: Iterable[datetime]) -> Iterator[_Piece]:
+        """Yield what inclusions between full minutes stand for on a day on which the clocks are set."""
+        for wall in walls:
+            first, second = clocks.instants_of(wall, clocks.zone(self._zone_name))
+            if first <= second:
+                yield _Piece(first, 1)
+                if first < second and self._schedule.dst_fold == "both":
+                    yield _Piece(second, 1, note="repeated")
+            elif self._schedule.dst_gap == "shift":
+                yield self._shifted(clocks.transition(second, first, clocks.zone(self._zone_name)))
+
+    def _shifted(self, at: datetime) -> _Piece:
+        wall = self._wall(at)
+        excluded = wall not in self._inclusions.get(wall.date(), ()) and self._exclusions.at(wall) is not None
+        return _Piece(at, int(not excluded), int(excluded), "shifted")
 
 
-def _exclusion_error(exclusion: Exclusion) -> str | None:
-    dates = (exclusion.first_date, exclusion.last_date)
-    times = (exclusion.from_time, exclusion.to_time)
-    if not exclusion.weekdays and dates == (None, None) and times == (None, None):
-        return "names no weekdays, no dates and no times"
-    if (times[0] is None) != (times[1] is None):
-        return "needs both from_time and to_time, or neither"
-    if times[0] is not None and times[0] == times[1]:
-        return "begins and ends at the same time"
-    if dates[0] is not None and dates[1] is not None and dates[0] > dates[1]:
-        return "ends before it begins"
-    return None
+def _between(month: Month, first: date, last: date) -> int:
+    """Return the days of a month from one day to another, as bits."""
+    this = (month.year, month.month)
+    begin = 1 if (first.year, first.month) < this else first.day
+    end = month.length if (last.year, last.month) > this else last.day
+    if (first.year, first.month) > this or (last.year, last.month) < this:
+        return 0
+    return max(0, (1 << end + 1) - (1 << begin))
 
 
-# --- days and times of day ------------------------------------------------------------------------------
+@lru_cache(maxsize=512)
+def _minutes_of(bits: int) -> tuple[timedelta, ...]:
+    return tuple(offset for offset, bit in zip(_OFFSETS, reversed(f"{bits:b}"), strict=False) if bit == "1")
 
 
-class _Fields:
-    """A cron expression, expanded: which days match, and which times of day."""
-
-    def __init__(self, expression: str) -> None:
-        expanded, nth = croniter.expand(_without_single_ranges(expression))[:2]
-        minutes, hours, days, months, weekdays = ([*field] for field in expanded)
-        self.times = [
-            time(int(hour), int(minute)) for hour in _all(hours, range(24)) for minute in _all(minutes, range(60))
-        ]
-        self._months = frozenset(_all(months, range(1, 13)))
-        self._any_day, self._any_weekday = days == ["*"], weekdays == ["*"]
-        self._days = frozenset(day for day in days if day not in {"*", "l"})
-        self._last_day = "l" in days
-        self._weekdays = frozenset(int(weekday) for weekday in weekdays if weekday != "*")
-        self._nth = {int(weekday): frozenset(map(str, numbers)) for weekday, numbers in nth.items()}
-        plain = expression.split() if not expression.startswith("@") else ["0", "*" if expression == "@hourly" else "0"]
-        self.fixed = not (plain[0].startswith("*") or plain[1].startswith("*"))
-
-    def on(self, day: date) -> bool:
-        """Tell whether a day matches. Of day and weekday, when both are restricted, either is enough."""
-        if day.month not in self._months:
-            return False
-        if self._any_day and self._any_weekday:
-            return True
-        by_day = not self._any_day and (day.day in self._days or (self._last_day and (day + _DAY).day == 1))
-        return by_day or (not self._any_weekday and self._on_weekday(day))
-
-    def _on_weekday(self, day: date) -> bool:
-        weekday = day.isoweekday() % 7
-        if weekday not in self._weekdays:
-            return False
-        numbers = self._nth.get(weekday)
-        if numbers is None:
-            return True
-        return str((day.day - 1) // 7 + 1) in numbers or ("l" in numbers and (day + 7 * _DAY).month != day.month)
+def _instants(base: datetime, bits: int) -> list[datetime]:
+    return [base + offset for offset in _minutes_of(bits)] if bits else []
 
 
-def _without_single_ranges(expression: str) -> str:
-    """Return the expression with `5-5` as `5`: croniter takes a range of one for the whole field."""
-
-    def plain(part: str) -> str:
-        low, dash, high = part.partition("/")[0].partition("-")
-        return low if dash and low.lower() == high.lower() else part
-
-    return " ".join(",".join(map(plain, field.split(","))) for field in expression.split(" "))
+def _firing(pieces: list[_Piece]) -> list[datetime]:
+    """Return the instants at which pieces fire, in order, each once."""
+    if len(pieces) == 1:
+        return _instants(pieces[0].base, pieces[0].fires)
+    return sorted({at for piece in pieces for at in _instants(piece.base, piece.fires)})
 
 
-def _all(values: Sequence[int | str], every: range) -> list[int]:
-    return list(every) if list(values) == ["*"] else [int(value) for value in values]
+def _number(pieces: list[_Piece]) -> int:
+    return pieces[0].fires.bit_count() if len(pieces) == 1 else len(_firing(pieces))
 
 
-@lru_cache(maxsize=10_000)
-def _fields(expression: str) -> _Fields:
-    return _Fields(expression)
+def _first(pieces: list[_Piece]) -> datetime:
+    """Return the first instant at which pieces fire, of which there is one."""
+    return min(piece.base + _OFFSETS[(piece.fires & -piece.fires).bit_length() - 1] for piece in pieces if piece.fires)
 
 
-@lru_cache(maxsize=1_000)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
+# --- of a schedule ----------------------------------------------------------------------------------------------------
 
 
-# --- occurrences ------------------------------------------------------------------------------------------------------
+class _Times(Value, frozen=True):
+    """A schedule, known by what in it says when it fires."""
+
+    schedule: ScheduleSpec
+    key: tuple[Any, ...]
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Times) and self.key == other.key
+
+
+@lru_cache(maxsize=1024)
+def _calendar(times: _Times) -> Calendar:
+    return Calendar(times.schedule)
+
+
+def of(schedule: ScheduleSpec) -> Calendar:
+    """Return a schedule's calendar, the same one for all schedules with the same times."""
+    exclusions = (
+        (one.name, *one.weekdays, one.first_date, one.last_date, one.from_time, one.to_time)
+        for one in schedule.exclusions
+    )
+    clocks_ = (schedule.timezone, schedule.dst_gap, schedule.dst_fold, schedule.start_date, schedule.end_date)
+    expressions = (schedule.cron_expression, *schedule.more_expressions)
+    return _calendar(_Times(schedule, (*clocks_, expressions, tuple(exclusions), tuple(schedule.inclusions))))
 
 
 def annotated(schedule: ScheduleSpec, after: datetime, until: datetime | None = None) -> Iterator[Occurrence]:
     """Yield the instants strictly after `after`, up to `until`, with the effect of the clocks or an exclusion.
 
-    Lazy; without `until` all but endless.
+    Lazy; without `until` it ends when nothing fires for long.
     """
-    zone = _zone(schedule.timezone)
-    expressions = [_fields(one) for one in (schedule.cron_expression, *schedule.more_expressions)]
-    inclusions: dict[date, list[datetime]] = {}
-    for wall in schedule.inclusions:
-        inclusions.setdefault(wall.date(), []).append(wall)
-    day = after.astimezone(zone).date() - _DAY
-    last_inclusion = max(inclusions, default=None)
-    pending: dict[datetime, str | None] = {}
-    searched = 0
-    while searched < REACH and day < date.max - 2 * _DAY:
-        found = _on(schedule, day, zone, expressions, inclusions.get(day, ()))
-        searched = 0 if found else searched + 1
-        for at, note in found:
-            # of two reasons to fire at one instant, the one without a remark counts
-            pending[at] = note if at not in pending else pending[at] and note
-        day += _DAY
-        horizon = datetime.combine(day, time(), zone).astimezone(UTC) - _MARGIN
-        for at in sorted(at for at in pending if at < horizon):
-            if until is not None and at > until:
-                return
-            note = pending.pop(at)
-            if at > after:
-                yield _excluded(schedule, at, note, zone, inclusions)
-        if until is not None and horizon > until:
-            return
-        ended = schedule.end_date is not None and day > schedule.end_date
-        if ended and not pending and (last_inclusion is None or day > last_inclusion):
-            return
-
-
-def _on(
-    schedule: ScheduleSpec,
-    day: date,
-    zone: ZoneInfo,
-    expressions: list[_Fields],
-    inclusions: list[datetime] | tuple[()],
-) -> list[tuple[datetime, str | None]]:
-    """Return what matches on a day, unsorted."""
-    in_range = (schedule.start_date is None or day >= schedule.start_date) and (
-        schedule.end_date is None or day <= schedule.end_date
-    )
-    matching = [fields for fields in expressions if in_range and fields.on(day)]
-    if not matching and not inclusions:
-        return []
-    found: list[tuple[datetime, str | None]] = []
-    midnight = datetime.combine(day, time(), zone)
-    offset = midnight.utcoffset()
-    if offset == datetime.combine(day + _DAY, time(), zone).utcoffset():
-        base = datetime.combine(day, time(), UTC) - (offset or timedelta())
-        for fields in matching:
-            found += [(base + timedelta(hours=at.hour, minutes=at.minute), None) for at in fields.times]
-        found += [(base + (wall - datetime.combine(day, time())), None) for wall in inclusions]
-        return found
-    for fields in matching:
-        for at in fields.times:
-            found += _instants(schedule, datetime.combine(day, at), zone, fixed=fields.fixed)
-    for wall in inclusions:
-        found += _instants(schedule, wall, zone, fixed=True)
-    return found
-
-
-def _instants(
-    schedule: ScheduleSpec, wall: datetime, zone: ZoneInfo, *, fixed: bool
-) -> list[tuple[datetime, str | None]]:
-    """Return the instants that a time of day stands for, on a day on which the clocks are set."""
-    first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
-    second = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
-    if first == second:
-        return [(first, None)]
-    if first < second:  # it comes twice
-        if fixed and schedule.dst_fold == "first":
-            return [(first, None)]
-        return [(first, None), (second, "repeated")]
-    if not fixed or schedule.dst_gap == "skip":  # it does not come at all
-        return []
-    return [(_transition(second, first, zone), "shifted")]
-
-
-def _transition(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant in (low, high] at which a zone's offset changes."""
-    offset = low.astimezone(zone).utcoffset()
-    while high - low > timedelta(seconds=1):
-        middle = low + timedelta(seconds=(high - low) // timedelta(seconds=2))
-        if middle.astimezone(zone).utcoffset() == offset:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _excluded(
-    schedule: ScheduleSpec, at: datetime, note: str | None, zone: ZoneInfo, inclusions: dict[date, list[datetime]]
-) -> Occurrence:
-    """Return the occurrence, with the exclusion that it falls into. What was included by name is not excluded."""
-    if schedule.exclusions:
-        wall = at.astimezone(zone).replace(tzinfo=None, fold=0)
-        if wall not in inclusions.get(wall.date(), ()):
-            for exclusion in schedule.exclusions:
-                if _falls_into(wall, exclusion):
-                    return Occurrence(at, f"excluded: {exclusion.name}")
-    return Occurrence(at, note)
-
-
-def _falls_into(wall: datetime, exclusion: Exclusion) -> bool:
-    """Tell whether a local time is in an exclusion. A window over midnight belongs to the day on which it begins."""
-    begin, end = exclusion.from_time, exclusion.to_time
-    if begin is None or end is None:
-        return _on_day(wall.date(), exclusion)
-    if begin < end:
-        return begin <= wall.time() < end and _on_day(wall.date(), exclusion)
-    return (wall.time() >= begin and _on_day(wall.date(), exclusion)) or (
-        wall.time() < end and _on_day(wall.date() - _DAY, exclusion)
-    )
-
-
-def _on_day(day: date, exclusion: Exclusion) -> bool:
-    return (
-        (not exclusion.weekdays or WEEKDAYS[day.isoweekday() % 7] in exclusion.weekdays)
-        and (exclusion.first_date is None or day >= exclusion.first_date)
-        and (exclusion.last_date is None or day <= exclusion.last_date)
-    )
+    return of(schedule).annotated(after, until)
 
 
 def occurrences(schedule: ScheduleSpec, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
-    """Yield the instants strictly after `after`, up to `until`, at which a schedule fires. Lazy, all but endless."""
-    return (one.at for one in annotated(schedule, after, until) if one.fires)
+    """Yield the instants strictly after `after`, up to `until`, at which a schedule fires. Lazy, as `annotated`."""
+    return of(schedule).occurrences(after, until)
 
 
 def next_occurrence(schedule: ScheduleSpec, after: datetime) -> datetime | None:
     """Return the first instant after `after` at which a schedule fires, None when there is none in reach."""
-    return next(occurrences(schedule, after), None)
+    return of(schedule).next(after).at
 
 
 def jitter(schedule: ScheduleSpec, flow_id: str) -> timedelta:
-    """Return how long after an occurrence a flow begins: always the same, and different for each flow."""
+    """Return how long after an occurrence a flow begins: the same for ever, and different for each flow."""
     if not schedule.jitter_seconds:
         return timedelta()
     number = int.from_bytes(sha256(flow_id.encode()).digest()[:8], "big")

@@ -9,7 +9,7 @@ import heapq
 from datetime import datetime, timedelta
 
 from bus.envelope import Envelope
-from schemas.base import Value
+from schemas.base import Value, after
 from schemas.commands import ExecuteFlow, RetryExecution
 from schemas.events import (
     Deadline,
@@ -53,7 +53,7 @@ class Deadlines:
 
     def passed(self, now: datetime) -> list[FlowOverdue]:
         """Return what is overdue at `now`, earliest first. It stays so until `flow.overdue` is on the log."""
-        entries: dict[tuple[datetime, _Key], None] = {}  # in order; one that was set anew is in the heap twice
+        entries: dict[tuple[datetime, _Key], None] = {}  # in order; one that was set again is in the heap twice
         while (at := self.wake_at) is not None and at <= now:
             entries[heapq.heappop(self._heap)] = None
         for entry in entries:
@@ -104,7 +104,7 @@ def evolve(deadlines: Deadlines, sent: Envelope, catalogue: Catalogue) -> Deadli
                 deadlines.set(started.flow_id, _Key(started.execution_id, "finish", ""), started.finish_by)
         case FlowCancelling() as cancelling:
             key = _Key(cancelling.execution_id, "stop", cancelling.context_id or "")
-            deadlines.set(cancelling.flow_id, key, sent.time + GRACE)
+            deadlines.set(cancelling.flow_id, key, after(sent.time, GRACE))
         case FlowOverdue() as overdue:
             deadlines.drop(_Key(overdue.execution_id, overdue.deadline, overdue.context_id or ""))
         case FlowSkipped() as skipped:
@@ -127,5 +127,5 @@ def _wait(deadlines: Deadlines, catalogue: Catalogue, flow_id: str, execution_id
     flow = catalogue.flows.get(flow_id)
     policy = catalogue.policies.get(flow.policy_id) if flow and flow.policy_id else None
     if policy and policy.start_deadline_seconds:
-        at = since + timedelta(seconds=policy.start_deadline_seconds)
+        at = after(since, timedelta(seconds=policy.start_deadline_seconds))
         deadlines.set(flow_id, _Key(execution_id, "start", ""), at)

@@ -9,24 +9,23 @@ nor doubles it.
 from __future__ import annotations
 
 import heapq
-import sys
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 
 from bus.envelope import Stored
 from schemas.base import Value
 from schemas.definitions import Schedule
 from schemas.events import Defined, FlowDefined, FlowDue, FlowMissed, FlowOverdue, ScheduleDefined
+from schemas.ids import scheduled_execution_id
 from services.catalogue import Catalogue
 from services.scheduler import calendar, deadlines
+from services.scheduler.backlog import Known, Stretch, outcomes
 from services.scheduler.deadlines import Deadlines
-from services.scheduler.versions import Versions
+from services.scheduler.versions import Versions, position
+from services.unusable import SetAside, Unfoldable
 
-ON_TIME = timedelta(seconds=60)  # an occurrence later than this was not fired by a scheduler that was there
-CATCH_UP_LIMIT = 100  # occurrences of one flow that `catch_up: all` runs after one downtime
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-REMEMBERED = 2_000  # instants of one schedule
 
 TimeEvent = FlowDue | FlowMissed | FlowOverdue
 
@@ -37,31 +36,6 @@ class Span(Value, frozen=True, kw_only=True):
     schedule: Schedule
     after: datetime
     until: datetime | None = None
-
-
-class Timeline:
-    """A schedule's instants, found once for all of its flows."""
-
-    def __init__(self, schedule: Schedule, start: datetime) -> None:
-        self._schedule = schedule
-        self._start = start
-        self._known: list[datetime] = []
-        self._rest = calendar.occurrences(schedule, start)
-
-    def next(self, after: datetime) -> datetime | None:
-        """Return the first instant after `after`."""
-        if after < self._start:
-            return calendar.next_occurrence(self._schedule, after)
-        while not self._known or self._known[-1] <= after:
-            found = next(self._rest, None)
-            if found is None:
-                return None
-            self._known.append(found)
-            if len(self._known) > REMEMBERED:
-                half = REMEMBERED // 2
-                self._start = self._known[half - 1]
-                del self._known[:half]
-        return self._known[bisect_right(self._known, after)]
 
 
 class State:
@@ -75,13 +49,16 @@ class State:
         self.versions = Versions()
         self.deadlines = Deadlines()
         self.horizon = horizon
+        self.set_aside = SetAside()
+        self.defined: dict[str, int] = {}  # by flow: where its definition is on the log
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an outcome on the log
+        self.skipped: dict[str, set[datetime]] = {}  # by flow: later ones with an outcome, due by replaced definitions
         self._left: dict[str, list[Span]] = {}  # by flow: spans that have ended, while occurrences of them are due
         self._due: list[tuple[datetime, str]] = []  # heap of (instant, flow); may hold outdated entries
         self._next: dict[str, datetime] = {}  # by flow: its entry in the heap that counts
         self._flows: dict[str, set[str]] = {}  # by schedule: the flows on it
         self._outdated: set[str] = set()  # flows whose next occurrence is to be computed again
-        self._timelines: dict[str, Timeline] = {}  # by schedule, as it is now
+        self._searched: dict[str, datetime] = {}  # by flow: up to when none of its occurrences comes
 
     @property
     def wake_at(self) -> datetime | None:
@@ -102,7 +79,9 @@ class State:
         entries: list[tuple[datetime, str]] = []
         while (at := self._next_due) is not None and at <= now:
             entry = heapq.heappop(self._due)
-            if entry not in entries[-1:]:
+            if self._searched.get(entry[1]) == entry[0]:
+                self._outdated.add(entry[1])  # nothing is due yet: the search goes on from here
+            elif entry not in entries[-1:]:
                 entries.append(entry)
                 flows.append(entry[1])
         for entry in entries:  # they stay until the log has the outcome
@@ -111,22 +90,33 @@ class State:
 
     def plan(self, flow_id: str) -> None:
         """Have a flow's next occurrence computed again, once it is needed."""
+        self._searched.pop(flow_id, None)
         self._outdated.add(flow_id)
 
     def _plan(self, flow_id: str) -> None:
         self._next.pop(flow_id, None)
-        at = self._first(flow_id)
+        (at,) = self.set_aside.decide(
+            [flow_id], self._first, sequence=self.defined_at, instead=lambda _flow_id, _reason: None
+        )
         if at is not None:
             self._next[flow_id] = at
             heapq.heappush(self._due, (at, flow_id))
 
+    def defined_at(self, flow_id: str) -> int:
+        """Return where on the log a flow's definition is."""
+        return self.defined.get(flow_id, 0)
+
     def _first(self, flow_id: str) -> datetime | None:
-        """Return when a flow's first due occurrence fires: at the occurrence, later by the flow's jitter."""
+        """Return when a flow's first due occurrence fires: at the occurrence, later by the flow's jitter.
+
+        When there is none for long: up to when none does.
+        """
         left: list[Span] = []
         found: list[datetime] = []
         for span in self._left.get(flow_id, ()):
-            at = calendar.next_occurrence(span.schedule, self.since(flow_id, span))
-            if at is not None and span.until is not None and at <= span.until:
+            after, until = self.since(flow_id, span), span.until
+            at = self._next_open(flow_id, span, after).at if until is not None and after < until else None
+            if at is not None and until is not None and at <= until:
                 left.append(span)
                 found.append(at + calendar.jitter(span.schedule, flow_id))
         if left:
@@ -135,16 +125,29 @@ class State:
             self._left.pop(flow_id, None)
         span = self.current(flow_id)
         if span is not None:
-            at = self._timeline(span.schedule).next(self.since(flow_id, span))
-            if at is not None:
-                found.append(at + calendar.jitter(span.schedule, flow_id))
+            after = self.since(flow_id, span)
+            following = self._next_open(flow_id, span, max(after, self._searched.pop(flow_id, after)))
+            if following.at is not None:
+                found.append(following.at + calendar.jitter(span.schedule, flow_id))
+            elif following.searched is not None:
+                self._searched[flow_id] = following.searched
+                found.append(following.searched)
         return min(found, default=None)
 
-    def _timeline(self, schedule: Schedule) -> Timeline:
-        if schedule.id not in self._timelines:
-            start = min(self.since(id_, span) for id_ in self.flows_on(schedule.id) if (span := self.current(id_)))
-            self._timelines[schedule.id] = Timeline(schedule, start)
-        return self._timelines[schedule.id]
+    def _next_open(self, flow_id: str, span: Span, after: datetime) -> calendar.Next:
+        """Return the first occurrence of a span after an instant that has no outcome."""
+        times = calendar.of(span.schedule)
+        found = times.next(after)
+        while found.at is not None and self.has_outcome(flow_id, found.at):
+            found = times.next(found.at)
+        return found
+
+    def has_outcome(self, flow_id: str, at: datetime) -> bool:
+        """Tell whether an occurrence after the accounted ones has its outcome nevertheless.
+
+        What was due by replaced definitions is skipped, and stays so, also when later definitions make it due again.
+        """
+        return at in self.skipped.get(flow_id, ()) or scheduled_execution_id(flow_id, at) in self.deadlines.processed
 
     def current(self, flow_id: str) -> Span | None:
         """Return what fires a flow now, None when nothing does."""
@@ -164,7 +167,7 @@ class State:
 
     def since(self, flow_id: str, span: Span) -> datetime:
         """Return the instant after which occurrences of a span have no outcome."""
-        return max(span.after, self.accounted.get(flow_id, self.horizon))
+        return max(span.after, self.horizon, self.accounted.get(flow_id, self.horizon))
 
     def leave(self, flow_id: str, before: Span | None, until: datetime) -> None:
         """Keep the span that ends now, when another one begins."""
@@ -184,9 +187,6 @@ class State:
     def flows_on(self, schedule_id: str) -> list[str]:
         return sorted(self._flows.get(schedule_id, ()))
 
-    def forget_timeline(self, schedule_id: str) -> None:
-        self._timelines.pop(schedule_id, None)
-
 
 def evolve(state: State, entry: Stored) -> State:
     """Take in one message of the log: a definition, or the outcome of an occurrence."""
@@ -194,25 +194,30 @@ def evolve(state: State, entry: Stored) -> State:
     match sent.data:
         case FlowDefined() as event:
             before, span = state.catalogue.flows.get(event.id), state.current(event.id)
-            state.versions.evolve_flow(event, before, entry.sequence, sent.time)
             state.catalogue.evolve(event)
+            state.versions.evolve_flow(event, before, entry.sequence, sent.time)
+            state.defined[event.id] = entry.sequence
             now = event.definition
             state.move(event.id, before.schedule_id if before else None, now.schedule_id if now else None)
             state.leave(event.id, span, sent.time)
         case ScheduleDefined() as event:
             spans = {flow_id: state.current(flow_id) for flow_id in state.flows_on(event.id)}
             before = state.catalogue.schedules.get(event.id)
-            state.versions.evolve_schedule(event, before, entry.sequence, sent.time)
             state.catalogue.evolve(event)
-            state.forget_timeline(event.id)
+            state.versions.evolve_schedule(event, before, entry.sequence, sent.time)
             for flow_id, span in spans.items():
                 state.leave(flow_id, span, sent.time)
+            if event.definition is not None and (reason := calendar.unreadable(event.definition)):
+                raise Unfoldable(f"schedule {event.definition.name!r} never fires: {reason}")
         case FlowDue() as event:
-            if not outdated(state, event, sent.decidedon):
+            if outdated(state, event, sent.decidedon):
+                state.skipped.setdefault(event.flow_id, set()).add(event.occurrence)
+                state.plan(event.flow_id)
+            else:
                 _account(state, event.flow_id, event.occurrence)
         case FlowMissed() as event:
             # what a scheduler decided on times after a change that it had not seen does not count
-            changed_at = state.versions.changed_at(event.flow_id, event.schedule_id, _position(sent.decidedon))
+            changed_at = state.versions.changed_at(event.flow_id, event.schedule_id, position(sent.decidedon))
             _account(state, event.flow_id, event.last if changed_at is None else min(event.last, changed_at))
         case event if isinstance(event, Defined):
             state.catalogue.evolve(event)
@@ -235,86 +240,42 @@ def outdated(state: State, event: FlowDue, decidedon: str | None) -> bool:
         flow_id=event.flow_id,
         schedule_id=event.schedule_id,
         occurrence=event.occurrence,
-        decidedon=_position(decidedon),
+        decidedon=position(decidedon),
     )
-
-
-def _position(decidedon: str | None) -> int:
-    """Return the position that a decision was taken on; decisions of older code have none, and count."""
-    return sys.maxsize if decidedon is None else int(decidedon)
 
 
 def _account(state: State, flow_id: str, occurrence: datetime) -> None:
     known = state.accounted.get(flow_id)
     if known is None or occurrence > known:
         state.accounted[flow_id] = occurrence
+        if later := {at for at in state.skipped.pop(flow_id, ()) if at > occurrence}:
+            state.skipped[flow_id] = later
         state.plan(flow_id)
 
 
 def decide(state: State, now: datetime) -> list[Sequence[TimeEvent]]:
     """Return what is to be emitted now, together for each flow: what is missed and due, and which deadlines passed."""
-    due: list[Sequence[TimeEvent]] = [
-        events for flow_id in state.due_flows(now) if (events := _outcomes(state, flow_id, now))
-    ]
+    of_flows = state.set_aside.decide(
+        state.due_flows(now), lambda flow_id: _outcomes(state, flow_id, now), sequence=state.defined_at
+    )
+    due: list[Sequence[TimeEvent]] = [events for events in of_flows if events]
     overdue: dict[str, list[TimeEvent]] = {}
     for event in state.deadlines.passed(now):
         overdue.setdefault(event.flow_id, []).append(event)
     return [*due, *overdue.values()]
 
 
-class _Occurrence(Value, frozen=True, kw_only=True):
-    """An occurrence without an outcome on the log, and how late it is."""
-
-    at: datetime
-    late: timedelta
-    schedule: Schedule
-
-
 def _outcomes(state: State, flow_id: str, now: datetime) -> Sequence[FlowDue | FlowMissed]:
     """Return the outcomes of a flow's occurrences that have none on the log."""
-    found: dict[datetime, _Occurrence] = {}
+    known = Known(skipped=state.skipped.get(flow_id, ()), has_outcome=partial(state.has_outcome, flow_id))
+    return outcomes(flow_id, _stretches(state, flow_id, now), now, known)
+
+
+def _stretches(state: State, flow_id: str, now: datetime) -> Iterator[Stretch]:
+    """Yield the stretches of time in which a flow's occurrences may have no outcome, and have come at `now`."""
     for span in state.spans(flow_id):
         jitter = calendar.jitter(span.schedule, flow_id)
-        for at in _until(state, flow_id, span, now - jitter):
-            found.setdefault(at, _Occurrence(at=at, late=now - at - jitter, schedule=span.schedule))
-    missed, due = _catch_up([found[at] for at in sorted(found)])
-    events: list[FlowDue | FlowMissed] = []
-    if missed:
-        events.append(
-            FlowMissed(
-                flow_id=flow_id,
-                schedule_id=missed[-1].schedule.id,
-                first=missed[0].at,
-                last=missed[-1].at,
-                count=len(missed),
-            )
-        )
-    return events + [FlowDue(flow_id=flow_id, occurrence=one.at, schedule_id=one.schedule.id) for one in due]
-
-
-def _until(state: State, flow_id: str, span: Span, until: datetime) -> Iterator[datetime]:
-    last = until if span.until is None else min(until, span.until)
-    return calendar.occurrences(span.schedule, state.since(flow_id, span), last)
-
-
-def _catch_up(occurrences: list[_Occurrence]) -> tuple[list[_Occurrence], list[_Occurrence]]:
-    """Split occurrences, in order, into those that are missed and those that are due (docs/time.md).
-
-    An occurrence that is on time is due. Of the late ones within the window `catch_up` runs none, the last, or all up
-    to a limit; the last only when nothing on time follows it.
-    """
-    on_time = [one for one in occurrences if one.late <= ON_TIME]
-    late = occurrences[: len(occurrences) - len(on_time)]
-    if not late:
-        return [], on_time
-    schedule = late[-1].schedule
-    window = timedelta(seconds=schedule.catch_up_window_seconds)
-    kept = [one for one in late if one.late <= window]
-    match schedule.catch_up:
-        case "none":
-            kept = []
-        case "last":
-            kept = kept[-1:] if not on_time else []
-        case "all":
-            kept = kept[-CATCH_UP_LIMIT:]
-    return late[: len(late) - len(kept)], kept + on_time
+        after, until = state.since(flow_id, span), now - jitter
+        until = until if span.until is None else min(until, span.until)
+        if after < until:
+            yield Stretch(schedule=span.schedule, after=after, until=until, jitter=jitter)

@@ -6,19 +6,32 @@ the event came to the log. Whoever reads the event finds out by its `decidedon`,
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import sys
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from schemas.base import Value
 from schemas.definitions import Flow, Schedule
 from schemas.events import FlowDefined, ScheduleDefined
 from services.scheduler import calendar
+from services.unusable import Unfoldable
 
 KEPT = 16  # versions of one definition
 _EVER = datetime.min.replace(tzinfo=UTC)
-_MINUTE = timedelta(minutes=1)
 
 D = TypeVar("D", Flow, Schedule)
+
+
+def position(decidedon: str | None) -> int:
+    """Return the position that a decision was taken on; decisions of older code have none, and count.
+
+    Raises `Unfoldable`.
+    """
+    if decidedon is None:
+        return sys.maxsize
+    if not (decidedon.isascii() and decidedon.isdecimal()):
+        raise Unfoldable(f"decidedon is {decidedon!r}: it is no position on the log")
+    return int(decidedon)
 
 
 class Version(Value, Generic[D], frozen=True):
@@ -97,4 +110,4 @@ class Versions:
         schedule = self._schedules.at(then.schedule_id, occurrence, schedules.get(then.schedule_id)).definition
         if schedule is None or not schedule.enabled or occurrence <= max(then.armed_at, schedule.armed_at):
             return True
-        return occurrence not in calendar.occurrences(schedule, occurrence - _MINUTE, occurrence)
+        return not calendar.of(schedule).fires(occurrence)

@@ -74,7 +74,7 @@ class Attempts:
 
 
 def evolve(attempts: Attempts, event: Report, sequence: int) -> Attempts:
-    """Take in one report of a worker, or the executor's word that an execution is to stop, or has ended."""
+    """Take in one report of a worker, or of the executor: an execution is to stop, or has ended."""
     match event:
         case FlowCancelling():
             attempts.stopped[event.execution_id, event.context_id] = event.reason

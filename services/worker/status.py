@@ -52,11 +52,6 @@ def held(statuses: Mapping[str, Status], *, now: datetime, lease: float) -> froz
     return frozenset(backup_id for published in live if published is not None for backup_id in published.holding)
 
 
-def outdated(statuses: Mapping[str, Status], *, now: datetime, keep: float) -> list[str]:
-    """Return the keys of what nobody has renewed for `keep` seconds."""
-    return [key for key, status in statuses.items() if (now - status.at).total_seconds() > keep]
-
-
 def _decoded(status: Status) -> WorkerStatus | None:
     try:
         return msgspec.convert(status.value, WorkerStatus)

@@ -17,10 +17,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def api(running: Running) -> Iterator[Client]:
-    client = running.client()
-    yield client
-    client.close()
+def api(running: Running) -> Client:
+    return running.client()
 
 
 _numbers = itertools.count()

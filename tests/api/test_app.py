@@ -23,10 +23,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 @pytest.fixture
-def api(running: Running) -> Iterator[Client]:
-    client = running.client()
-    yield client
-    client.close()
+def api(running: Running) -> Client:
+    return running.client()
 
 
 def _outcome(api: Client, address: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The known defects of the system that this one replaces (CONTRACT.md): one test each, by name."""
+"""The known defects of the system that this one replaces: one test each, by name."""
 
 from __future__ import annotations
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from bus.connection import Address, Connection, address, connect, without_password
+from bus.connection import Address, Connection, connect, parse_url, without_password
 from bus.errors import Unavailable
 from bus.log import Log
-from bus.server import Server, free_port
+from bus.server import Server
 from services import database
-from tests.cluster import HOST, Cluster
+from tests.cluster import Cluster
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT
 from tests.support import eventually
 
@@ -89,7 +90,7 @@ async def test_a_service_whose_password_is_refused_ends_and_says_why(
         "FLOWS_NATS_URL": server.url,
         "FLOWS_DATABASE_URL": database.sqlite_url(tmp_path / "flows.db"),
         "FLOWS_ADMIN_TOKEN_FILE": str(tmp_path / "token"),
-        "FLOWS_PORT": str(free_port(HOST)),
+        "FLOWS_PORT": str(reserved_port()),
     }
     database.bring_up_to_date(env["FLOWS_DATABASE_URL"])
     said = tmp_path / "said"
@@ -127,7 +128,7 @@ async def test_a_service_whose_password_is_refused_ends_and_says_why(
 def test_credentials_are_options_and_hold_for_all_servers(
     url: str, servers: list[str], credentials: dict[str, str]
 ) -> None:
-    assert address(url) == Address(servers=servers, credentials=credentials)
+    assert parse_url(url) == Address(servers=servers, credentials=credentials)
 
 
 @pytest.mark.parametrize(

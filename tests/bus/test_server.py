@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 from bus.connection import connect
 from bus.errors import FolderInUse, ServerError, Unavailable
 from bus.server import Server, binary, free_port
+from tests.ports import reserved_port
 from tests.support import alive, eventually
 
 ROOT = Path(__file__).parent.parent.parent
@@ -79,5 +82,81 @@ def test_the_configuration_for_clusters_is_valid() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_a_free_port_is_free() -> None:
-    assert 0 < free_port("127.0.0.1") < 65536
+def test_a_free_port_is_free_and_not_one_that_the_system_gives_to_connections() -> None:
+    ports = {free_port("127.0.0.1") for _ in range(20)}
+    assert len(ports) > 1
+    assert max(ports) < int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    taken = reserved_port()
+    with pytest.raises(OSError, match="in use"), socket.socket() as other:
+        other.bind(("127.0.0.1", taken))
+
+
+def test_a_port_that_somebody_else_took_first_is_not_insisted_on(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [reserved_port() for _ in range(4)]
+    # the port of the first try is taken, and the monitor's of the second one
+    ports = iter([server.port, free[0], free[1], server.port, free[2], free[3]])
+    monkeypatch.setattr("bus.server.free_port", lambda _: next(ports))
+    other = Server(tmp_path / "other")
+    other.start()
+    assert other.port == free[2]
+    other.stop()
+
+
+def program(folder: Path, says: str) -> str:
+    """Return a program that says so, whatever it is asked."""
+    file = folder / "nats-server"
+    file.write_text(f"#!/bin/sh\necho '{says}'\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+@pytest.mark.server
+def test_another_program_can_be_named(tmp_path: Path) -> None:
+    named = tmp_path / "nats-server"
+    named.symlink_to(binary())
+    server = Server(tmp_path / "data", program=str(named))
+    server.start()
+    try:
+        pid = int((server.folder / "nats.pid").read_text())
+        assert Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == os.fsencode(named)
+    finally:
+        server.stop()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("version", ["2.12.1", "2.15.1", "3.0.0", "2.16.0-RC.1"])
+def test_versions_that_will_do(version: str, tmp_path: Path) -> None:
+    named = program(tmp_path, f"nats-server: v{version}")
+    assert binary(named) == named
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("says", "cause"),
+    [
+        ("nats-server: v2.11.11", "is nats-server 2.11.11: 2.12.1 or newer is needed"),
+        ("nats-server: v2.12.0", "is nats-server 2.12.0: 2.12.1 or newer is needed"),
+        ("nginx version: nginx/1.27.0", "is no nats-server"),
+        ("", "is no nats-server"),
+    ],
+)
+def test_programs_that_will_not_do(says: str, cause: str, tmp_path: Path) -> None:
+    named = program(tmp_path, says)
+    with pytest.raises(ServerError, match=re.escape(f"{named} {cause}")):
+        Server(tmp_path / "data", program=named).start()
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.server
+def test_a_file_that_is_no_program_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "nats-server"
+    with pytest.raises(ServerError, match=f"FLOWS_NATS_SERVER is {file}: there is no program"):
+        binary(str(file))
+    file.write_bytes(b"\x7fELF, and then nothing")
+    with pytest.raises(ServerError, match="there is no program there that may be executed"):
+        binary(str(file))
+    file.chmod(0o755)
+    with pytest.raises(ServerError, match="does not run as a nats-server"):
+        binary(str(file))

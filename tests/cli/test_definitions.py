@@ -28,7 +28,6 @@ def test_an_export_applied_to_an_empty_system_gives_the_same_definitions(tmp_pat
     single = {"flow_type": "backup", "target_type": "vm", "target_id": "demo-vm-1"}
     api.create("/protection-flows", name="one VM", repository_id=flow["repository_id"], **single)
     api.call("PATCH", f"/machine-groups/{flow['target_id']}/vms/demo-vm-2", {"enabled": False, "priority": 3})
-    api.close()
     exported = flows(running, "export")
     assert exported.returncode == 0, exported.stderr
     running.stop()
@@ -88,7 +87,6 @@ def test_freeze_and_thaw(tmp_path: Path) -> None:
         assert frozen.stdout == "No scheduled start until 2999-12-27T05:00:00Z: closing\n"
         api = running.client()
         assert api.get("/freeze")["reason"] == "closing"
-        api.close()
         assert "has ended" in flows(running, "thaw").stdout
     finally:
         running.stop()

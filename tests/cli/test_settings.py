@@ -1,4 +1,4 @@
-"""`flows settings`, and the settings over HTTP, on an engine on which nobody has set anything yet."""
+"""`flows settings`, on an engine on which nobody has set anything yet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import flows
-from tests.running import Client, Running, paused, service
+from tests.running import Client, Running
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,9 @@ def test_settings_are_shown_set_and_lifted(running: Running, api: Client) -> Non
     assert nothing.json() == {
         "max_concurrent_jobs": None,
         "keep_days": None,
+        "disk_roots": None,
+        "repository_roots": None,
+        "block_devices": False,
         "version": 0,
         "updated_at": None,
         "updated_by": None,
@@ -47,18 +50,44 @@ def test_settings_are_shown_set_and_lifted(running: Running, api: Client) -> Non
     assert said(running) == [
         "max-concurrent-jobs  none   backups in flight over all flows",
         "keep-days            none   days for which history is kept in the tables",
+        "disk-roots           none   folders under which disks may be read; none: anywhere that is allowed",
+        "repository-roots     none   folders under which repositories may be; none: anywhere that is allowed",
+        "block-devices        no     whether disks may be block devices",
         "version 0: nothing has been set yet",
     ]
     lines = said(running, "set", "--max-concurrent-jobs", "4", "--keep-days", "90")
     assert lines[0].split()[:2] == ["max-concurrent-jobs", "4"]
     assert lines[1].split()[:2] == ["keep-days", "90"]
-    assert lines[2].startswith("version 1: set by admin at ")
+    assert lines[5].startswith("version 1: set by admin at ")
     assert said(running) == said(running, "show") == lines
     assert [line.split()[1] for line in said(running, "set", "--keep-days", "none")[:2]] == ["4", "none"]
     found = api.get("/settings")
     assert (found["max_concurrent_jobs"], found["keep_days"], found["version"]) == (4, None, 2)
     assert api.get("/queue")["limits"]["total"] == 4
-    assert "max_concurrent_jobs 4, keep_days none (version 2)" in flows("log", "--data", str(running.folder)).stdout
+    assert (
+        "max_concurrent_jobs 4, keep_days none, disk_roots none" in flows("log", "--data", str(running.folder)).stdout
+    )
+
+
+def test_roots_are_set_and_lifted(running: Running, api: Client, tmp_path: Path) -> None:
+    lines = said(running, "set", "--disk-roots", f"{tmp_path}:/srv/vms", "--block-devices")
+    assert lines[2].split()[:2] == ["disk-roots", f"{tmp_path}:/srv/vms"]
+    assert lines[4].split()[:2] == ["block-devices", "yes"]
+    disk = {"disk_id": "d", "path": "/opt/d.raw"}
+    refused = api.call("POST", "/vm-contexts", {"vm_name": "out", "disks": [disk]}, status=422)
+    assert refused["errors"][0]["field"] == "disks"
+    assert f"/opt/d.raw lies in none of the disk_roots ({tmp_path}, /srv/vms)" in str(refused)
+    assert api.create("/vm-contexts", vm_name="in", disks=[{**disk, "path": f"{tmp_path}/d.raw"}])
+    assert api.create("/vm-contexts", vm_name="lv", disks=[{**disk, "path": "/dev/vg/lv"}])
+    lines = said(running, "set", "--disk-roots", "none", "--no-block-devices")
+    assert [line.split()[1] for line in lines[2:5]] == ["none", "none", "no"]
+    # the engine's own folder is nobody's disk and no repository, whatever is set
+    own = {**disk, "path": str(running.folder / "admin-token")}
+    refused = api.call("POST", "/vm-contexts", {"vm_name": "own", "disks": [own]}, status=422)
+    assert f"lies in {running.folder}" in str(refused)
+    store = {"name": "own", "type": "directory", "location": str(running.folder / "jetstream")}
+    refused = api.call("POST", "/repositories", store, status=422)
+    assert refused["errors"][0]["field"] == "location"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +96,7 @@ def test_settings_are_shown_set_and_lifted(running: Running, api: Client) -> Non
         (("set",), "nothing to set"),
         (("set", "--keep-days", "0"), "'0': a whole number from 1 to 36,500 is needed, or none"),
         (("set", "--max-concurrent-jobs", "many"), "'many': a whole number"),
+        (("set", "--disk-roots", "srv"), "'srv': absolute paths are needed"),
         (("sett",), "unexpected extra argument"),
     ],
 )
@@ -74,35 +104,6 @@ def test_what_makes_no_sense_is_refused(running: Running, arguments: tuple[str, 
     done = flows("settings", *arguments, "--data", str(running.folder))
     assert (done.returncode, done.stdout) == (2, "")
     assert why in done.stderr
-
-
-def test_over_http(api: Client) -> None:
-    version = api.call("PUT", "/settings", {"max_concurrent_jobs": 2, "keep_days": 7})["version"]
-    answer = api.http.put("/settings", json={"keep_days": None}, headers={"If-Match": f'"{version}"'})
-    assert (answer.status_code, answer.headers["etag"]) == (200, f'"{version + 1}"')
-    assert (answer.json()["max_concurrent_jobs"], answer.json()["keep_days"]) == (2, None)
-    stale = api.call("PUT", "/settings", {"keep_days": 9}, status=412, headers={"If-Match": f'"{version}"'})
-    assert f"at version {version + 1}, not {version}" in stale["detail"]
-    wrong = api.call("PUT", "/settings", {"keep_days": "9", "max_concurrent_jobs": 0, "colour": "red"}, status=422)
-    assert {error["field"] for error in wrong["errors"]} == {"keep_days", "max_concurrent_jobs", "colour"}
-    api.call("GET", "/settings?colour=red", status=400)
-    assert api.call("PUT", "/settings", {})["version"] == version + 1  # nothing to change
-    refused, entry = api.get("/audit?entity=settings")["commands"][1:3]
-    assert (refused["outcome"], refused["code"]) == ("rejected", "version")
-    assert (entry["actor"], entry["verb"], entry["outcome"]) == ("admin", "update", "accepted")
-    assert (entry["before"]["keep_days"], entry["after"]["keep_days"]) == (7, None)
-    assert entry["request"]["patch"] == {"keep_days": None}
-
-
-@pytest.mark.parametrize("name", ["registry", "recorder"])
-def test_without_a_service_a_change_waits_on_the_log(running: Running, api: Client, name: str) -> None:
-    before = api.get("/settings")
-    days = (before["keep_days"] or 0) + 1
-    with paused(service(running, name)):
-        answer = api.http.put("/settings", json={"keep_days": days})
-        assert answer.status_code == 202
-        assert api.get("/settings") == before
-    api.until("/settings", lambda found: found["keep_days"] == days)
 
 
 def test_a_rebuilt_database_has_them_too(running: Running, tmp_path: Path) -> None:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from bus.server import free_port
 from cli.parts import NAMES
 from cli.supervision import Child
+from tests.cli.support import flows
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Running
 
 pytestmark = pytest.mark.server
 
 
 def test_nothing_comes_before_the_banner_and_services_log_json(tmp_path: Path) -> None:
-    folder, port = tmp_path / "data", free_port("127.0.0.1")
+    folder, port = tmp_path / "data", reserved_port()
     command = [*FLOWS, "up", "--data", str(folder), "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as up:
         try:
@@ -47,7 +48,7 @@ def test_the_last_words_of_a_service(logged: str, last: str, tmp_path: Path) -> 
     child = object.__new__(Child)
     child.log_file = tmp_path / "part.log"
     child.log_file.write_text(logged)
-    assert child.last_words == last
+    assert child.last_line == last
 
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
@@ -63,3 +64,12 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "flows: the database: file is not a database\n"
+
+
+@pytest.mark.server
+def test_the_nats_server_that_the_environment_names_is_the_one_that_runs(tmp_path: Path) -> None:
+    done = flows("up", "--data", str(tmp_path / "data"), env={"FLOWS_NATS_SERVER": "/nowhere/nats-server"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "flows: FLOWS_NATS_SERVER is /nowhere/nats-server: there is no program there that may be executed\n"
+    )

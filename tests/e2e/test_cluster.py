@@ -19,12 +19,12 @@ import httpx
 import pytest
 
 from bus.log import Log
-from bus.server import free_port
 from bus.subjects import STREAM
 from cli.parts import NAMES
 from services import database
 from tests.cluster import HOST, Cluster
 from tests.made import flow
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Client
 from tests.support import eventually
 
@@ -41,7 +41,7 @@ class Services:
 
     def __init__(self, folder: Path, nats_url: str) -> None:
         self.folder = folder
-        self.url = f"http://{HOST}:{(port := free_port(HOST))}"
+        self.url = f"http://{HOST}:{(port := reserved_port())}"
         self.database_url = database.sqlite_url(folder / "flows.db")
         (folder / "token").write_text("token\n")
         self.env = {

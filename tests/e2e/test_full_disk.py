@@ -119,6 +119,5 @@ def test_the_engine_recovers_by_itself_when_the_disk_has_space_again(small_disk:
         ballast.unlink()
         api.until_created("/policies", {"name": "after"}, key="after", within=60)
         api.until("/policies", lambda found: {"before", "after"} <= {one["name"] for one in found["policies"]})
-        api.close()
     finally:
         assert running.stop() == 0

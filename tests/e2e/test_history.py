@@ -12,8 +12,8 @@ from pathlib import Path
 import nats
 import pytest
 
-from bus.server import free_port
 from tests.made import flow
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Client, Running
 
 pytestmark = pytest.mark.server
@@ -27,10 +27,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def api(running: Running) -> Iterator[Client]:
-    client = running.client()
-    yield client
-    client.close()
+def api(running: Running) -> Client:
+    return running.client()
 
 
 def flows(running: Running, *arguments: str, code: int = 0) -> str:
@@ -74,7 +72,7 @@ def test_a_rebuilt_database_has_no_differences_and_can_take_over(
         "FLOWS_NATS_URL": running.nats_url,
         "FLOWS_DATABASE_URL": f"sqlite+aiosqlite:///{other}",
         "FLOWS_ADMIN_TOKEN_FILE": str(running.folder / "admin-token"),
-        "FLOWS_PORT": str(port := free_port("127.0.0.1")),
+        "FLOWS_PORT": str(port := reserved_port()),
         "PATH": "/usr/bin:/bin",
     }
     with subprocess.Popen([*FLOWS, "serve", "recorder", "api"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL) as second:
@@ -214,7 +212,6 @@ def test_a_lost_log_is_restored_from_the_tables(tmp_path: Path) -> None:
     made = flow(api, "flow", vms=3)
     before = run(api, made)
     history = api.get(f"/executions/{before['id']}/events", params={"limit": 500})
-    api.close()
     assert running.stop() == 0
     shutil.rmtree(running.folder / "jetstream")
     said = flows(running, "restore-log", "--from", str(running.folder / "flows.db"))
@@ -225,7 +222,6 @@ def test_a_lost_log_is_restored_from_the_tables(tmp_path: Path) -> None:
     assert api.ended(before["id"]) == before
     assert api.get(f"/executions/{before['id']}/events", params={"limit": 500}) == history
     assert run(api, made)["status"] == "success"
-    api.close()
     assert flows(running, "doctor").count("✗") == 0
     assert ", 0 of them different today" in flows(running, "replay")
     other = tmp_path / "other.db"
@@ -250,6 +246,5 @@ def test_history_is_pruned_and_totals_stay(tmp_path: Path) -> None:
         other = tmp_path / "other.db"
         flows(running, "rebuild", "--into", str(other))
         assert flows(running, "diff", str(running.folder / "flows.db"), str(other)) == "0 differences\n"
-        api.close()
     finally:
         running.stop()

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from bus.stream import WORKER_QUEUE
+from services.consuming import POLL
 from tests.made import flow
-from tests.running import FLOWS, ROOT, Client, Running
+from tests.running import FLOWS, ROOT, Client, Running, paused, service
 
 pytestmark = pytest.mark.server
 
@@ -32,10 +33,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 @pytest.fixture
-def api(running: Running) -> Iterator[Client]:
-    client = running.client()
-    yield client
-    client.close()
+def api(running: Running) -> Client:
+    return running.client()
 
 
 def kill(running: Running, service: str) -> None:
@@ -59,18 +58,23 @@ def test_killed_with_ten_vms_in_flight_all_end_in_time(running: Running, api: Cl
 
 def test_a_worker_paused_beyond_its_lease_does_not_overwrite_the_newer_attempt(running: Running, api: Client) -> None:
     made = flow(api, "flow", vms=1, config={"seconds": 5})
-    with serve(running, "worker"):
-        started = api.call("POST", f"/protection-flows/{made['id']}/execute", status=202)
-        jobs = f"/executions/{started['id']}/jobs"
-        (job,) = api.until(jobs, lambda found: found["jobs"][0]["status"] == "running")["jobs"]
-        paused = int(job["worker"].rpartition("-")[2])
-        os.kill(paused, signal.SIGSTOP)
+    with serve(running, "worker") as unsupervised:
+        # `flows up` would kill its own: it is to have asked for nothing when the request comes
+        with paused(service(running, "worker")):
+            time.sleep(2 * POLL)
+            started = api.call("POST", f"/protection-flows/{made['id']}/execute", status=202)
+            jobs = f"/executions/{started['id']}/jobs"
+            (job,) = api.until(jobs, lambda found: found["jobs"][0]["status"] == "running")["jobs"]
+        assert job["worker"].endswith(f"-{unsupervised.pid}")
+        os.kill(unsupervised.pid, signal.SIGSTOP)
         try:
             (second,) = api.until(
                 jobs, lambda found: found["jobs"][0]["attempt"] == 2, within=WORKER_QUEUE.ack_wait + 15
             )["jobs"]
         finally:
-            os.kill(paused, signal.SIGCONT)  # its five seconds are long over: it has a result to report at once
+            os.kill(
+                unsupervised.pid, signal.SIGCONT
+            )  # its five seconds are long over: it has a result to report at once
         ended = api.ended(started["id"])
         (job,) = api.get(jobs)["jobs"]
     assert (ended["status"], ended["jobs_completed"]) == ("success", 1)

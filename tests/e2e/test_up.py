@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.server import free_port
+from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, START, Running
 from tests.support import alive
 
@@ -53,14 +53,12 @@ def test_the_demo_backs_up_on_schedule_and_restores_byte_for_byte(tmp_path: Path
                 restored = tmp_path / "restored.raw"
                 subprocess.run(["zstd", "-d", "-q", "-f", backup, "-o", restored], check=True)
                 assert subprocess.run(["cmp", disk["path"], restored], check=False).returncode == 0
-        api.close()
         # a second start on the same folder finds the demo, and does not make another
         assert running.stop() == 0
         running.start()
         api = running.client()
         assert api.get("/protection-flows")["total"] == 1
         assert api.get("/vm-contexts")["total"] == 3
-        api.close()
     finally:
         running.stop()
 
@@ -78,7 +76,6 @@ def test_the_whole_tree_killed_in_the_middle_of_an_execution_loses_nothing(tmp_p
     started = api.call("POST", f"/protection-flows/{flow['id']}/execute", status=202)
     api.until(f"/executions/{started['id']}", lambda found: found["jobs_completed"] >= 2)
     before = {path: api.get(path)["total"] for path in ("/vm-contexts", "/machine-groups", "/repositories")}
-    api.close()
     tree = running.tree()
     running.kill()
     deadline = time.monotonic() + 10
@@ -97,7 +94,6 @@ def test_the_whole_tree_killed_in_the_middle_of_an_execution_loses_nothing(tmp_p
         assert max(job["attempt"] for job in jobs) >= 2
         status = api.get(f"/protection-flows/{flow['id']}")["status"]
         assert (status["total_executions"], status["successful_executions"]) == (1, 1)
-        api.close()
     finally:
         running.stop()
 
@@ -116,7 +112,6 @@ def test_a_service_that_is_killed_comes_back(tmp_path: Path) -> None:
         if made.status_code == 202:
             address = made.headers["location"].removeprefix("/api/v1")
             assert api.get(address)["outcome"] == "accepted"
-        api.close()
     finally:
         assert running.stop() == 0
 
@@ -133,7 +128,6 @@ def test_the_log_server_killed_comes_back(tmp_path: Path) -> None:
 
         api.until("/policies", again)
         assert api.get("/policies")["total"] == 2
-        api.close()
     finally:
         assert running.stop() == 0
 
@@ -155,14 +149,13 @@ def test_the_log_server_killed_while_the_engine_starts_comes_back(tmp_path: Path
         killer.join()
         api = running.client()
         api.create("/policies", name="after")
-        api.close()
     finally:
         assert running.stop() == 0
 
 
 def test_a_log_server_that_cannot_start_again_is_tried_until_it_can(tmp_path: Path) -> None:
     """Somebody else listens on its port, as after a reboot; then no more."""
-    port = free_port("127.0.0.1")
+    port = reserved_port()
     running = Running(tmp_path / "data", "--nats-port", str(port)).start()
     try:
         api = running.client()
@@ -180,7 +173,6 @@ def test_a_log_server_that_cannot_start_again_is_tried_until_it_can(tmp_path: Pa
             assert running.process
             assert running.process.poll() is None
         api.until_created("/policies", {"name": "after"}, key="after", within=60)
-        api.close()
     finally:
         assert running.stop() == 0
 
@@ -188,7 +180,7 @@ def test_a_log_server_that_cannot_start_again_is_tried_until_it_can(tmp_path: Pa
 def test_a_folder_or_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     running = Running(tmp_path / "data").start()
     try:
-        twice = flows("up", "--data", str(tmp_path / "data"), "--port", str(free_port("127.0.0.1")))
+        twice = flows("up", "--data", str(tmp_path / "data"), "--port", str(reserved_port()))
         assert twice.returncode == 1
         assert re.search(r"^flows: the data folder .* is in use", twice.stderr, re.MULTILINE)
         taken = flows("up", "--data", str(tmp_path / "other"), "--port", str(running.port))
@@ -208,7 +200,6 @@ def test_the_log_is_readable_and_json(tmp_path: Path) -> None:
         api = running.client()
         api.create("/policies", name="gold")
         api.call("POST", "/policies", {"name": "gold"}, status=409)
-        api.close()
         text = flows("log", "--data", str(running.folder)).stdout
         assert re.search(r"catalog\.policy .* gold \(version 1\)", text)
         assert re.search(r"rejected\.policy\.create .* the name 'gold' is taken", text)

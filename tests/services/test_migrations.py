@@ -26,9 +26,9 @@ from tests.services.recorder.test_projection import (
     STARTED,
     STREAM,
 )
-from tests.support import engine_settings, history, vm
+from tests.support import engine_settings, history, schedule, vm
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -74,7 +74,7 @@ async def test_data_survives(url: str) -> None:
     upgrade(url)
     store = Tables(url)
     deleted = VmDefined(id="vm-2", version=2, definition=None)
-    settings = [engine_settings(keep_days=9), engine_settings(max_concurrent_jobs=4, version=2)]
+    settings = [engine_settings(keep_days=9), engine_settings(max_concurrent_jobs=4, disk_roots=["/srv"], version=2)]
     entries = history(*HOUSE, *settings, vm("vm-2"), deleted, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED, SKIPPED)
     await store.apply(entries, STREAM)
     await store.close()
@@ -93,6 +93,17 @@ async def test_data_survives(url: str) -> None:
     assert run(url, "SELECT id, number FROM identities ORDER BY id") == identities
     assert run(url, "SELECT id, round FROM backup_jobs") == rounds
     assert run(url, "SELECT * FROM settings") == limits
+
+
+async def test_a_schedules_jitter_keeps_its_value_under_each_name(url: str) -> None:
+    upgrade(url)
+    store = Tables(url)
+    await store.apply(history(schedule(jitter_seconds=300)), STREAM)
+    await store.close()
+    upgrade(url, "0004")
+    assert run(url, "SELECT spread_seconds FROM schedules") == [(300,)]
+    upgrade(url)
+    assert run(url, "SELECT jitter_seconds FROM schedules") == [(300,)]
 
 
 async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bus.clock import now
 from bus.connection import connect
 from bus.errors import ForeignStream, Unavailable
 from bus.log import Log
@@ -26,12 +27,12 @@ from schemas.definitions import (
     VmSpec,
 )
 from schemas.events import BackupCompleted, BackupStarted, DeadLettered, FlowCompleted, Rejected
-from services import checkpoints
+from services import checkpoints, consuming
 from services.executor.app import Executor
 from services.registry.app import Registry
 from services.scheduler.app import Scheduler
-from services.worker import app as worker_app
 from services.worker.app import Worker
+from services.worker.reports import Reports
 from tests.services.conftest import Engine
 from tests.services.house import built, house
 from tests.support import T0, due, eventually, sent
@@ -144,7 +145,7 @@ async def test_a_backup_over_its_time_is_failed(engine: Engine) -> None:
 
 
 async def test_a_worker_that_stops_hands_its_work_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_app, "RETRY_DELAY", 0.1)
+    monkeypatch.setattr(consuming, "RETRY_DELAY", 0.1)
     async with engine.running(Registry(), Executor()):
         await built(engine, house(vms=2, config={"seconds": 2}))
         async with engine.running(Worker()):
@@ -339,8 +340,9 @@ async def test_refusals_say_which_field(engine: Engine) -> None:
 
 def test_reports_have_ids_of_their_own() -> None:
     about = {"flow_id": "f", "execution_id": "e", "backup_id": "b", "context_id": "v", "attempt": 1}
-    worker = Worker()
-    entry: Any = type("Entry", (), {"envelope": sent(due())})
-    started = worker._envelope(entry, BackupStarted(**about, worker="w"))
-    ended = worker._envelope(entry, BackupCompleted(**about, bytes_read=1, bytes_transferred=1, snapshot_ref="x"))
+    run: Any = type("Run", (), {"entry": type("Entry", (), {"envelope": sent(due())})})
+    log: Any = None
+    reports = Reports(log, "worker/one", now)
+    started = reports.envelope(run, BackupStarted(**about, worker="w"))
+    ended = reports.envelope(run, BackupCompleted(**about, bytes_read=1, bytes_transferred=1, snapshot_ref="x"))
     assert started.id != ended.id

@@ -16,8 +16,8 @@ from bus.envelope import Entry, Stored
 from schemas import commands as c
 from schemas import events as e
 from schemas.base import Value
-from schemas.definitions import Flow, Repository, Schedule
-from schemas.ids import backfill_execution_id, manual_execution_id, scheduled_execution_id
+from schemas.definitions import Flow, Repository, Schedule, Settings
+from schemas.ids import ENGINE, backfill_execution_id, manual_execution_id, scheduled_execution_id
 
 if TYPE_CHECKING:
     from tests.simulation.processes import Run
@@ -78,6 +78,7 @@ class Backup:
         self.in_flight = False
         self.end: str | None = None
         self.ends = 0
+        self.admitted = 0  # where on the log the decision was taken that gave it a slot
 
 
 class Execution:
@@ -94,9 +95,8 @@ class Execution:
 class History:
     """One pass over a log: what it says of requests, occurrences, executions and backups, and what cannot be so."""
 
-    def __init__(self, entries: Sequence[Entry], *, total_limit: int | None = None) -> None:
+    def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = entries
-        self.total_limit = total_limit
         self.violations: list[Violation] = []
         self.commands: dict[str, tuple[int, c.Command]] = {}
         self.asked: dict[str, list[int]] = defaultdict(list)  # by command: where it stands
@@ -115,7 +115,7 @@ class History:
         self._schedules: dict[str, Schedule] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self._exists: dict[tuple[str, str], bool] = {}
-        self._limits: dict[str, list[tuple[int, int | None]]] = defaultdict(list)  # by repository
+        self._limits: dict[str, list[tuple[int, int | None]]] = defaultdict(list)  # by repository; in all: of `ENGINE`
         self._in_flight: dict[str, tuple[Execution, Backup]] = {}
         self._last_group: tuple[str | None, int] = (None, 0)
         for entry in entries:
@@ -199,8 +199,8 @@ class History:
             self._wrong("versions", f"{kind} {event.id!r} goes from version {before} to {event.version}", entry)
         self._versions[key] = event.version
         self._exists[key] = definition is not None
-        if isinstance(definition, Repository):
-            self._limits[definition.id].append((entry.sequence, definition.max_concurrent_jobs))
+        if isinstance(definition, Repository | Settings):
+            self._limits[event.id].append((entry.sequence, definition.max_concurrent_jobs))
         if kind == "flow":
             if definition is None:
                 self._flows.pop(event.id, None)
@@ -302,20 +302,21 @@ class History:
         of_vm = sum(one.context_id == backup.context_id for _, one in others)
         of_flow = sum(one.started.flow_id == event.flow_id for one, _ in others)
         of_repository = sum(one.started.repository_id == event.repository_id for one, _ in others)
-        decided = int(entry.envelope.decidedon or entry.sequence)
+        if event.round == 1:  # requested anew, it has had its slot all the time
+            backup.admitted = int(entry.envelope.decidedon or entry.sequence)
         checks = [
-            ("in all", len(others), self.total_limit),
+            ("in all", len(others), self._limit(ENGINE, backup.admitted)),
             (f"of VM {backup.context_id}", of_vm, 1),
             (f"of flow {event.flow_id}", of_flow, execution.started.max_concurrent_jobs),
-            (f"in {event.repository_id}", of_repository, self._limit(event.repository_id, decided)),
+            (f"in {event.repository_id}", of_repository, self._limit(event.repository_id, backup.admitted)),
         ]
         for what, taken, limit in checks:
             if limit is not None and taken > limit:
                 self._wrong("limit", f"{taken} backups {what} under way, at most {limit} may be", entry)
 
-    def _limit(self, repository_id: str, decided: int) -> int | None:
-        """Return a repository's limit: the loosest since a decision was taken."""
-        limits = self._limits[repository_id]
+    def _limit(self, of: str, decided: int) -> int | None:
+        """Return the limit of a repository, or in all: the loosest since a decision was taken."""
+        limits = self._limits[of]
         first = max(0, bisect.bisect_right([sequence for sequence, _ in limits], decided) - 1)
         some = [limit for _, limit in limits[first:]]
         return None if not some or None in some else max(limit for limit in some if limit is not None)
@@ -389,10 +390,13 @@ class History:
         for flow_id, spans in self.spans.items():
             missed = [(one.first, one.last) for _, one in self.missed[flow_id]]
             executed: dict[datetime, int] = Counter()
+            answered: set[datetime] = set()  # also by a skip that says that it was due by replaced definitions only
             for one in {due.occurrence for _, due in self.dues[flow_id]}:
                 id_ = scheduled_execution_id(flow_id, one)
                 counted = [skip for _, skip in self.skips.get(id_, ()) if skip.reason != CHANGED]
                 executed[one] = len(self.starts.get(id_, ())) + len(counted)
+                if id_ in self.skips:
+                    answered.add(one)
             owed = {at for span in spans for at in self._owed(span, until)}
             possible = {
                 at for span in spans for at in span.occurrences(span.after, min(until, (span.closed or until) + SLACK))
@@ -400,7 +404,7 @@ class History:
             for at in sorted(owed | set(executed)):
                 passed = sum(first <= at <= last for first, last in missed)
                 outcomes = executed.get(at, 0) + passed
-                if at in owed and not outcomes:
+                if at in owed and not outcomes and at not in answered:
                     yield Violation(rule="lost occurrence", text=f"{flow_id} at {at:%H:%M} has no outcome")
                 if executed.get(at, 0) and passed:
                     yield Violation(rule="two outcomes", text=f"{flow_id} at {at:%H:%M} was executed and missed")
@@ -438,7 +442,7 @@ def _asked(world: World, history: History) -> Iterator[Violation]:
 
 def unfinished(world: World) -> list[Violation]:
     """Return what is not over yet in a world: on its log, and in its queues."""
-    history = History(world.entries, total_limit=world.scenario.total_limit)
+    history = History(world.entries)
     return [*history.unfinished(), *_queues(world)]
 
 
@@ -480,7 +484,7 @@ GRAVE = (
 
 def check(world: World) -> list[Violation]:
     """Return every promise that was not kept in a world that has come to its end, the gravest first."""
-    history = History(world.entries, total_limit=world.scenario.total_limit)
+    history = History(world.entries)
     until = world.at(world.healed_at)
     found = [*history.violations, *history.once(), *history.occurrences(until), *history.dead_letters()]
     if not world.quiet:
@@ -543,8 +547,11 @@ def _replayed(entries: Sequence[Entry]) -> Iterator[Violation]:
 
     stored = [entry for entry in entries if isinstance(entry, Stored)]
     for one in replay(stored, complete=False):
-        if not one.equal:
-            entry = one.entry
-            assert entry is not None
-            text = f"{entry.envelope.id} is not decided again"
-            yield Violation(rule="replay", text=text, sequence=entry.sequence)
+        if one.equal:
+            continue
+        if one.entry is not None:
+            text, sequence = f"{one.entry.envelope.id} is not decided again", one.entry.sequence
+        else:
+            assert one.today is not None
+            text, sequence = f"{one.today.id} is decided too, and was not", one.position
+        yield Violation(rule="replay", text=text, sequence=sequence)

@@ -11,6 +11,7 @@ code that had it, by this simulator as it was then (1,500 seeds, 293 of them red
 | the same key after two minutes | 6, 9, 13 | started twice, two outcomes |
 | two stops in one decision | 1041, 1451 | said twice, replay |
 | an unreadable last message | 7, 71, 218, 623 | said twice, two outcomes, forgotten definition |
+| (beyond the list) an occurrence skipped as outdated is due again | 1115, 7490, 8281 | said twice |
 | (beyond the list) a stale executor skips what another one has started | 150, 1072 | two outcomes |
 | (beyond the list) a refusal whose time-out had an effect is said again | 731, 1356 | two outcomes |
 | (beyond the list) once a dead letter has expired, the next one is never written | 595 | dead letter |
@@ -37,6 +38,7 @@ from services.deciding import Decider
 from services.executor import domain as executor
 from services.executor.stopping import stops
 from services.processed import ProcessedIds
+from services.scheduler.domain import State as Scheduled
 from services.scheduler.versions import Versions
 from services.worker.app import Worker
 
@@ -103,6 +105,13 @@ def _takes_the_unreadable() -> Generator[None]:
         yield
 
 
+@contextmanager
+def _repeats_what_was_skipped() -> Generator[None]:
+    """What was due by replaced definitions, and skipped, is due again when later definitions change back."""
+    with patch.object(Scheduled, "has_outcome", lambda self, flow_id, at: False):
+        yield
+
+
 class _Forgetful(dict[str, Any]):
     """Holds what a worker is at work on, and does not find it."""
 
@@ -157,6 +166,12 @@ DEFECTS: dict[str, Defect] = {
         restored=_takes_a_backup_twice,
         seeds=(41, 103, 208),
         rules=frozenset({"fence"}),
+    ),
+    "repeats-what-was-skipped": Defect(
+        what="an occurrence that was skipped as outdated is due once more when definitions change back",
+        restored=_repeats_what_was_skipped,
+        seeds=(7490, 7975, 8281),
+        rules=frozenset({"said twice"}),
     ),
     "takes-the-unreadable": Defect(
         what="an unreadable message makes a restarted scheduler repeat occurrences, and a registry forget definitions",

@@ -23,7 +23,7 @@ from bus.checkpoint import Checkpoint, Status
 from bus.envelope import Entry
 from bus.errors import LogError, TooLarge, Unavailable, Unknown
 from bus.stream import Queue
-from services.hosting import Delivery
+from services.consuming import Delivery
 from tests.simulation.loop import Process, current
 from tests.simulation.server import POLL, Headers, Server, Waiter
 
@@ -112,13 +112,13 @@ class SimulatedLog(real.Log):
         self,
         link: Link,
         *,
-        answer_timeout: float = real.ANSWER_TIMEOUT,
+        reply_timeout: float = real.REPLY_TIMEOUT,
         meddle: Meddle = _leave_alone,
         process: Process | None = None,
     ) -> None:
         nothing: Any = None  # JetStream's own client is never asked
-        appending.Appender.__init__(self, _Client(link), nothing, answer_timeout)  # type: ignore[arg-type]
-        reading.Reader.__init__(self, self._client, nothing)
+        appending.Appender.__init__(self, _Client(link), nothing, reply_timeout)  # type: ignore[arg-type]
+        reading.LogReader.__init__(self, self._client, nothing)
         self.link = link
         self._server = link.server
         self._meddle = meddle
@@ -315,7 +315,8 @@ class SimulatedLog(real.Log):
         entry = server.entry(sequence)
         if entry is None:
             return await self.take(queue)
-        return Delivery(entry=entry, number=number, message=Message(self, queue, sequence))  # type: ignore[arg-type]
+        message: Any = Message(self, queue, sequence)
+        return Delivery(entry=entry, number=number, message=message, lease=queue.ack_wait)
 
     def tell(self, work: Callable[[], None]) -> None:
         """Have the server do something, and wait for no answer."""

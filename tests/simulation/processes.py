@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
@@ -25,8 +25,8 @@ from bus.stream import Queue
 from schemas.commands import Command
 from schemas.events import BackupRequested
 from services import checkpoints, deciding
+from services.consuming import Handler, consume
 from services.executor.app import Executor
-from services.hosting import Delivery
 from services.recorder.app import Recorder
 from services.registry.app import Registry
 from services.scheduler.app import Scheduler
@@ -144,14 +144,12 @@ class Api:
         return Recorded(position=self._database.position, sequence=row["sequence"], outcome=outcome)
 
 
-def service(
-    kind: str, *, name: str, clock: Clock, engine: Engine, database: Database | None, total_limit: int | None
-) -> Any:
+def service(kind: str, *, name: str, clock: Clock, engine: Engine, database: Database | None) -> Any:
     """Return a new instance of a service, as its process makes it at its start."""
     makers: dict[str, Callable[..., Any]] = {
         "registry": Registry,
         "scheduler": Scheduler,
-        "executor": partial(Executor, total_limit=total_limit),
+        "executor": Executor,
         "worker": partial(Worker, slots=2, engines={"simulated": engine}),
         "recorder": lambda: Recorder(MemoryStore(database or Database())),
         "api": partial(Api, database=database),
@@ -173,10 +171,10 @@ def _takes_a_clock(kind: str, make: Callable[..., Any]) -> bool:
 
 
 async def host(service: Any, log: SimulatedLog) -> None:
-    """Run a service until it fails. A handler that raises leaves its message to come again."""
-    slots: list[tuple[Queue, Callable[[Delivery], Awaitable[None]]]] = []
+    """Run a service until it fails."""
+    slots: list[tuple[Queue, Handler]] = []
 
-    def subscribe(queue: Queue, handler: Callable[[Delivery], Awaitable[None]], *, slots: int = 1) -> None:
+    def subscribe(queue: Queue, handler: Handler, *, slots: int = 1) -> None:
         waiting.extend([(queue, handler)] * slots)
 
     waiting = slots
@@ -187,13 +185,9 @@ async def host(service: Any, log: SimulatedLog) -> None:
     await service.run()
 
 
-async def _slot(log: SimulatedLog, queue: Queue, handler: Callable[[Delivery], Awaitable[None]]) -> None:
+async def _slot(log: SimulatedLog, queue: Queue, handler: Handler) -> None:
     while True:
-        delivery = await log.take(queue)
-        try:
-            await handler(delivery)
-        except Exception:  # noqa: BLE001  as FastStream does with a handler that answers by itself
-            continue
+        await consume(handler, await log.take(queue))
 
 
 def now() -> datetime:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from bus.envelope import Entry, Stored
 from schemas import commands as c
 from schemas import events as e
-from schemas.definitions import FlowPatch, FlowSpec, OverlapPolicy, SchedulePatch
+from schemas.definitions import FlowPatch, FlowSpec, OverlapPolicy, SchedulePatch, SettingsPatch
 from schemas.ids import derived
 from tests.simulation.scenario import Request, every
 
@@ -68,6 +68,9 @@ def command_of(request: Request, entries: list[Entry], now: datetime) -> c.Comma
             return c.SetFreeze(id="engine", until=now + timedelta(seconds=int(argument)), reason="a freeze")
         case "lift_freeze":
             return c.LiftFreeze(id="engine")
+        case "limit":
+            limit = int(argument) if argument else None
+            return c.UpdateSettings(id="engine", patch=SettingsPatch(max_concurrent_jobs=limit))
         case "disable_vm":
             return c.DisableVm(id=id_)
         case "enable_vm":

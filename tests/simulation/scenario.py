@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from msgspec import structs
 
 from schemas.base import Message, Value
 from schemas.definitions import Flow, Member, Policy, Schedule
-from schemas.events import FlowDefined, PolicyDefined, ScheduleDefined
+from schemas.events import FlowDefined, PolicyDefined, ScheduleDefined, SettingsDefined
 from tests.simulation.server import BEGINNING
-from tests.support import flow, group, policy, repository, schedule, vm
+from tests.support import engine_settings, flow, group, policy, repository, schedule, vm
 
 OVERLAPS = ("skip", "buffer_one", "buffer_all", "cancel_other", "allow")
 TICK = 60.0  # seconds between two instants at which a schedule may fire
@@ -23,7 +23,7 @@ Verb = Literal[
     *("execute", "cancel", "cancel_vm", "retry", "backfill", "backfill_cancel", "backup"),
     *("enable_flow", "disable_flow", "delete_flow", "create_flow", "update_flow", "run_missed"),
     *("enable_schedule", "disable_schedule", "update_schedule", "delete_schedule"),
-    *("set_freeze", "lift_freeze", "disable_vm", "enable_vm", "disable_repository", "enable_repository"),
+    *("set_freeze", "lift_freeze", "limit", "disable_vm", "enable_vm", "disable_repository", "enable_repository"),
 ]
 FaultKind = Literal[
     *("crash", "pause", "cut", "blind", "skew", "loss"),
@@ -70,7 +70,6 @@ class Scenario(Value, frozen=True, kw_only=True):
     schedule: int = 0
     seconds: float
     replicas: dict[str, int]
-    total_limit: int | None = None
     slowness: float = 1.0
     skews: dict[str, float] = {}
     definitions: tuple[Message, ...] = ()
@@ -93,16 +92,17 @@ def scenario(seed: int, schedule_seed: int = 0) -> Scenario:
     definitions = _definitions(rng)
     targets = [f"{kind}-{number}" for kind, count in replicas.items() for number in range(count)]
     requests = _requests(rng, definitions, seconds)
+    definitions = limited(definitions, rng.choice((None, None, None, 1, 2, 3)))
+    slowness = rng.choice((0.3, 1.0, 1.0, 5.0, 40.0))
     found = Scenario(
         seed=seed,
         schedule=schedule_seed,
         seconds=seconds,
         replicas=replicas,
-        total_limit=rng.choice((None, None, None, 1, 2, 3)),
-        slowness=rng.choice((0.3, 1.0, 1.0, 5.0, 40.0)),
+        slowness=slowness,
         skews={target: rng.uniform(-20, 20) for target in targets if rng.random() < 0.1},
         definitions=definitions,
-        requests=requests,
+        requests=(*requests, *_limits(seed, seconds)),
         faults=_faults(rng, targets, definitions, requests, seconds),
     )
     return _crowded(found, rng) if rng.random() < CROWDED else found
@@ -134,9 +134,22 @@ def _crowded(found: Scenario, rng: random.Random) -> Scenario:
         for tick in range(1, int(found.seconds / TICK))
         for number in range(found.replicas["executor"])
     ]
-    return structs.replace(
-        found, definitions=tuple(definitions), faults=(*found.faults, *late), total_limit=rng.choice((1, 1, 2))
-    )
+    definitions_ = limited(tuple(definitions), rng.choice((1, 1, 2)))
+    return structs.replace(found, definitions=definitions_, faults=(*found.faults, *late))
+
+
+def limited(definitions: tuple[Message, ...], limit: int | None) -> tuple[Message, ...]:
+    """Return definitions under a limit in all; None: under none."""
+    others = tuple(one for one in definitions if not isinstance(one, SettingsDefined))
+    return others if limit is None else (*others, engine_settings(max_concurrent_jobs=limit, updated_at=BEGINNING))
+
+
+def _limits(seed: int, seconds: float) -> Iterator[Request]:
+    """Yield changes of the limit in all, in some scenarios."""
+    rng = random.Random(f"limits/{seed}")
+    for number in range(rng.choice((0, 0, 0, 0, 1, 2))):
+        argument = rng.choice(("", "1", "2", "3"))
+        yield Request(id=f"limit-{number}", at=_moment(rng, seconds), verb="limit", argument=argument)
 
 
 def every(minutes: int) -> str:

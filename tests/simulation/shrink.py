@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from msgspec import structs
 
 from tests.simulation.run import run
-from tests.simulation.scenario import Scenario
+from tests.simulation.scenario import Scenario, limited
 
 MOST = 400  # runs
 
@@ -46,8 +46,8 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
             yield change(scenario, replicas={**scenario.replicas, kind: count - 1})
     if scenario.skews:
         yield change(scenario, skews={})
-    if scenario.total_limit is not None:
-        yield change(scenario, total_limit=None)
+    if (unlimited := limited(scenario.definitions, None)) != scenario.definitions:
+        yield change(scenario, definitions=unlimited)
     last = max(
         [
             0.0,

@@ -15,9 +15,11 @@ from bus.errors import ForeignStream
 from bus.log import Identity
 from schemas import tables as t
 from schemas.ids import AD_HOC
-from services.recorder.known import Execution, Known, Row, Subjects
-from services.recorder.projection import Aside, Changes, project, refuse
-from services.recorder.store import Say, quietly
+from services.recorder.changes import Changes
+from services.recorder.known import KnownExecution, KnownRows, Row, Subjects
+from services.recorder.projection import project, refuse
+from services.recorder.store import Publish, publish_nothing
+from services.unusable import DeadLetter
 
 Key = tuple[Any, ...]
 DEFAULTS: dict[str, Row] = {
@@ -44,7 +46,7 @@ class Database:
         self.broken = False  # it takes nothing
         self._undo: list[tuple[str, Key, Row | None]] = []
 
-    def apply(self, entries: Sequence[Entry]) -> list[Aside]:
+    def apply(self, entries: Sequence[Entry]) -> list[DeadLetter]:
         """Take in entries and return what is set aside. What the tables refuse is found by halves, as in SQL."""
         changes = project(entries, self._known(Subjects(entries)))
         try:
@@ -53,10 +55,10 @@ class Database:
             if len(entries) == 1:
                 changes = refuse(entries[0], str(error))
                 self._try(changes)
-                return changes.aside
+                return changes.dead_letters
             middle = len(entries) // 2
             return [*self.apply(entries[:middle]), *self.apply(entries[middle:])]
-        return changes.aside
+        return changes.dead_letters
 
     def _try(self, changes: Changes) -> None:
         """Write all changes, or nothing. Raises `IntegrityError`, as a database would."""
@@ -71,16 +73,16 @@ class Database:
                     self.tables[table][key] = row
             raise
 
-    def _known(self, about: Subjects) -> Known:
+    def _known(self, about: Subjects) -> KnownRows:
         """Return what the tables hold of what some entries are about."""
-        known, tables = Known(), self.tables
+        known, tables = KnownRows(), self.tables
         identities, executions = tables["identities"], tables["protection_flow_executions"]
         wanted = {*about.identities, *(f"execution/{id_}" for id_ in about.executions)}
         known.identities = {id_: identities[id_,]["number"] for id_ in wanted if (id_,) in identities}
         known.flows = {id_ for id_ in about.flows if (id_,) in tables["protection_flows"]}
         for id_ in about.executions:
             if row := executions.get((id_,)):
-                known.executions[id_] = Execution(
+                known.executions[id_] = KnownExecution(
                     flow_id=row["flow_id"] or AD_HOC, ended=row["completed_at"] is not None
                 )
         for id_ in about.jobs:
@@ -177,7 +179,7 @@ class Database:
             self._count(end)
         for row in changes.new_commands.values():
             self._insert("commands", row)
-        for id_, values in changes.answers.items():
+        for id_, values in changes.outcomes.items():
             self._update("commands", id_, values)
         for row in changes.events:
             self._insert("events", row)
@@ -229,15 +231,15 @@ class MemoryStore:
             raise ForeignStream("the database holds another log")
         return self.database.position
 
-    async def apply(self, entries: Sequence[Entry], stream: Identity, say: Say = quietly) -> None:
+    async def apply(self, entries: Sequence[Entry], stream: Identity, publish: Publish = publish_nothing) -> None:
         await asyncio.sleep(self._seconds)
         if self.database.broken:
             raise OperationalError("INSERT", {}, Exception("disk I/O error"))
         fresh = [entry for entry in entries if entry.sequence > self.database.position]
         # what is said and not kept is said again after a crash; here the tables are what a crash may lose, not the word
         known = copy(self.database)
-        if aside := known.apply(fresh):
-            await say(aside)
+        if dead_letters := known.apply(fresh):
+            await publish(dead_letters)
         self.database.take(known)
         self.database.stream, self.database.position = stream.created, entries[-1].sequence
 

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from bus.envelope import Entry, Stored
-from schemas.definitions import Flow, Schedule
+from schemas.definitions import Flow, Freeze, Schedule, Settings
 from schemas.events import CatalogEvent
 from tests.simulation.server import BEGINNING
 from tests.simulation.world import World
@@ -57,6 +57,8 @@ def _fields(data: Any) -> str:
 def _definition(definition: Any) -> str:
     if definition is None:
         return "DELETED"
+    if isinstance(definition, Freeze | Settings):
+        return _fields(definition)
     more = ""
     if isinstance(definition, Flow):
         more = f" {definition.overlap_policy} schedule={definition.schedule_id} armed={definition.armed_at:%H:%M:%S}"

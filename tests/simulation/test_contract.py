@@ -27,7 +27,8 @@ from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from bus.tasks import cancel_and_wait
 from services import hosting
-from services.hosting import Delivery, subscribe
+from services.consuming import Delivery
+from services.hosting import subscribe
 from tests.simulation.log import Link, SimulatedLog
 from tests.simulation.server import Server
 from tests.support import due, eventually, sent, vm
@@ -41,7 +42,7 @@ class Backend(Protocol):
 
     log: Log
 
-    async def another(self, *, answer_timeout: float = 5.0) -> Log: ...
+    async def another(self, *, reply_timeout: float = 5.0) -> Log: ...
 
     async def inject(self, subject: str, body: bytes) -> None: ...
 
@@ -67,10 +68,10 @@ class Real:
         self._client = client
         self.open: list[Client | NatsBroker] = []
 
-    async def another(self, *, answer_timeout: float = 5.0) -> Log:
+    async def another(self, *, reply_timeout: float = 5.0) -> Log:
         client = await connect(self._server.url, "another")
         self.open.append(client)
-        return Log(client, answer_timeout=answer_timeout)
+        return Log(client, reply_timeout=reply_timeout)
 
     async def inject(self, subject: str, body: bytes) -> None:
         await self._client.jetstream().publish(subject, body)
@@ -116,11 +117,11 @@ class Simulated:
         self.log: Log = self._log()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def _log(self, *, answer_timeout: float = 5.0) -> SimulatedLog:
-        return SimulatedLog(Link(self._server, random.Random(1)), answer_timeout=answer_timeout)
+    def _log(self, *, reply_timeout: float = 5.0) -> SimulatedLog:
+        return SimulatedLog(Link(self._server, random.Random(1)), reply_timeout=reply_timeout)
 
-    async def another(self, *, answer_timeout: float = 5.0) -> Log:
-        return self._log(answer_timeout=answer_timeout)
+    async def another(self, *, reply_timeout: float = 5.0) -> Log:
+        return self._log(reply_timeout=reply_timeout)
 
     async def inject(self, subject: str, body: bytes) -> None:
         self._server.store([(subject, body, {})])
@@ -227,7 +228,7 @@ async def test_an_expired_message_counts_as_none_for_a_guard(backend: Backend) -
 
 
 async def test_what_a_paused_server_was_sent_has_its_effect_later(backend: Backend) -> None:
-    log = await backend.another(answer_timeout=0.5)
+    log = await backend.another(reply_timeout=0.5)
     await log.append([sent(due("a"))], expect={})
     backend.pause()
     try:

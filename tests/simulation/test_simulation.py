@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.defects import DEFECTS
+from tests.simulation.run import run
+from tests.simulation.scenario import scenario
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 400
+FEW = 20
 
 
 def simulate(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
@@ -20,6 +23,11 @@ def simulate(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProce
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.simulation", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300, check=False)
+
+
+def test_every_promise_is_kept_on_a_few_seeds() -> None:
+    for seed in range(FEW):
+        assert run(scenario(seed)).violations == [], f"python -m tests.simulation --show {seed}"
 
 
 @pytest.mark.server

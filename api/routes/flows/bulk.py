@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated
 
 from litestar import post
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from api.context import Context
-from api.problems import ApiError, Pending
+from api.problems import ApiError, Pending, not_found
+from api.readmodel import executions, flows
 from api.requests import BulkRequest
 from api.responses.flows import BulkResponse
-from api.routes.crud import known
-from api.routes.flows.definition import FLOW, not_running
+from api.routes.flows.definition import still_running
 from api.routes.parameters import WRITE
 from bus.errors import LogError
 from schemas import commands as c
@@ -40,7 +40,7 @@ async def bulk_disable(context: Context, data: JSONBody[BulkRequest], dry_run: D
 @post("/bulk-delete", status_code=200, responses=WRITE)
 async def bulk_delete(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
     """Delete flows with their history, each with its own outcome."""
-    return await _bulk(context, data, lambda id_: c.DeleteFlow(id=id_), dry_run=dry_run, check=not_running)
+    return await _bulk(context, data, lambda id_: c.DeleteFlow(id=id_), dry_run=dry_run, unless_running=True)
 
 
 async def _bulk(
@@ -49,18 +49,23 @@ async def _bulk(
     command: Bulk,
     *,
     dry_run: bool,
-    check: Callable[[Context, str], Awaitable[None]] | None = None,
+    unless_running: bool = False,
 ) -> BulkResponse:
     gate = asyncio.Semaphore(BULK_AT_ONCE)
+    ids = list(dict.fromkeys(data.flow_ids))
+    async with context.reader.snapshot() as reader:
+        there = await flows.existing(reader, ids)
+        running = await executions.running_by_flow(reader, ids) if unless_running else {}
 
     async def one(flow_id: str) -> str | None:
         """Return why a flow was not changed, None when it was."""
         async with gate:
             try:
                 if not await context.repeats(flow_id):
-                    await known(FLOW, context, flow_id)
-                    if check is not None:
-                        await check(context, flow_id)
+                    if flow_id not in there:
+                        raise not_found("flow", flow_id)
+                    if flow_id in running:
+                        raise still_running(running[flow_id])
                 if not dry_run:
                     await context.submit(command(flow_id), part=flow_id)
             except (ApiError, LogError) as error:
@@ -69,7 +74,6 @@ async def _bulk(
                 return f"no outcome yet; see /api/v1/commands/{pending.command_id}"
         return None
 
-    ids = list(dict.fromkeys(data.flow_ids))
     reasons = await asyncio.gather(*map(one, ids))
     failed = {id_: reason for id_, reason in zip(ids, reasons, strict=True) if reason is not None}
     return BulkResponse(successful=len(ids) - len(failed), failed=len(failed), errors=failed)

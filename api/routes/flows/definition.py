@@ -11,7 +11,6 @@ from litestar.params import FromQuery, JSONBody
 from api.context import Context
 from api.problems import ApiError, not_found
 from api.readmodel import executions, flows
-from api.readmodel.executions import ExecutionFilter
 from api.readmodel.reader import Reader
 from api.requests import CloneRequest, FlowPatchRequest, FlowRequest
 from api.responses.flows import FlowResponse
@@ -70,20 +69,23 @@ async def not_running(context: Context, flow_id: str, *, force: bool = False) ->
     cancelled: set[str] = set()
     while True:
         context.check_open()
-        wanted = ExecutionFilter(flow_id=flow_id, status="running")
-        running = (await executions.find(context.reader, wanted, flows.RUNNING)).executions
+        running = await executions.running(context.reader, flow_id)
         if not running:
             return
         if not force:
-            raise ApiError(409, f"execution {running[0].id!r} of this flow is running: cancel it, or use ?force=true")
-        for execution in running:
-            if execution.id not in cancelled:
-                cancelled.add(execution.id)
+            raise still_running(running[0])
+        for execution_id in running:
+            if execution_id not in cancelled:
+                cancelled.add(execution_id)
                 with suppress(ApiError):  # it has ended by itself meanwhile
-                    await context.submit(c.CancelExecution(id=execution.id), part=execution.id)
+                    await context.submit(c.CancelExecution(id=execution_id), part=execution_id)
         if asyncio.get_running_loop().time() > deadline:
-            raise ApiError(409, f"execution {running[0].id!r} was cancelled and has not ended yet: try again soon")
+            raise ApiError(409, f"execution {running[0]!r} was cancelled and has not ended yet: try again soon")
         await asyncio.sleep(CANCEL_POLL)
+
+
+def still_running(execution_id: str) -> ApiError:
+    return ApiError(409, f"execution {execution_id!r} of this flow is running: cancel it, or use ?force=true")
 
 
 @post("/{flow_id:str}/clone", responses=WRITE)

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from api.context import Context
 from api.problems import ApiError, not_found
-from api.readmodel import calendar, executions, flows, references
+from api.readmodel import executions, flows, occurrences, references
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.reader import Page
 from api.requests import BackfillRequest
@@ -47,9 +47,9 @@ async def dry_run(context: Context, flow_id: PathId) -> DryRun:
         next_runs = await flows.next_runs(reader, flow_id, context.now, NEXT_RUNS)
     if found is None:
         raise not_found("flow", flow_id)
-    known_now, flow = found
+    known_now, flow, diskless = found
     preview = executor.preview(known_now, flow)
-    without_disks = [one.vm_name for one in preview.planned if not known_now.vms[one.context_id].disks]
+    without_disks = [one.vm_name for one in preview.planned if one.context_id in diskless]
     warnings = [f"VM {name!r} has no disks: its backup will fail" for name in without_disks]
     if not preview.planned:
         warnings.append("there is nothing to back up: the execution would end as a warning at once")
@@ -74,7 +74,7 @@ async def backfill(context: Context, flow_id: PathId, data: JSONBody[BackfillReq
     if data.to > context.now or data.from_ >= data.to or data.to - data.from_ > LONGEST:
         message = f"the range must lie in the past, end after it begins, and be {LONGEST.days} days long at most"
         raise ApiError(422, message, errors=[FieldError(field="to", message=message)])
-    found = await calendar.to_fill(context.reader, flow_id, data.from_, data.to, data.mode)
+    found = await occurrences.to_fill(context.reader, flow_id, data.from_, data.to, data.mode)
     if found is None:
         raise ApiError(409, "the flow has no schedule, so it has no occurrences")
     if len(found) > MOST_FILLED:

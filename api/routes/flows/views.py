@@ -11,7 +11,7 @@ from litestar.params import FromQuery, QueryParameter
 
 from api.context import Context
 from api.problems import ApiError, not_found
-from api.readmodel import calendar, executions, explain, flows, statistics
+from api.readmodel import executions, explain, flows, occurrences, statistics
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.flows import FlowFilter
 from api.responses.calendar import OccurrenceList
@@ -114,13 +114,13 @@ async def flow_status(context: Context, flow_id: PathId) -> FlowNow:
 async def flow_occurrences(
     context: Context, flow_id: PathId, since: Since = None, until: Until = None
 ) -> OccurrenceList:
-    """List a flow's occurrences in a range, at most a year: those that passed with what became of them, those to come.
+    """List a flow's occurrences in a range, at most a year: those that passed with their outcome, those to come.
 
-    Without a range: from a day ago, for two.
+    Without a range: from a day ago, for two. The first 2,000; the rest follows from the last of them on.
     """
     since = since or (context.now - timedelta(days=1)).isoformat()
     start, end = period(context, since, until, timedelta(days=2))
-    found = await calendar.outcomes(context.reader, flow_id, start, end, context.now)
+    found = await occurrences.outcomes(context.reader, flow_id, start, end, context.now)
     if found is None:
         raise not_found("flow", flow_id)
     return found

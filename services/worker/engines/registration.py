@@ -9,7 +9,10 @@ from services.worker.engines.simulated import rules as simulated
 
 
 class Registration(Value, frozen=True, kw_only=True):
-    """An engine: its rules, and where it is (`module:attribute`), a class to be called without arguments."""
+    """An engine: its rules, and where it is (`module:attribute`): a class to be called without arguments.
+
+    One whose repositories are on disk is given the folders and files of the engine itself: those are nobody's disk.
+    """
 
     rules: Rules
     engine: str
@@ -19,6 +22,12 @@ ENGINES: dict[str, Registration] = {
     "directory": Registration(rules=directory.RULES, engine="services.worker.engines.directory.engine:DirectoryEngine"),
     "simulated": Registration(rules=simulated.RULES, engine="services.worker.engines.simulated.engine:SimulatedEngine"),
 }
+
+
+def on_disk(engine: str) -> bool:
+    """Tell whether an engine's repositories are folders."""
+    registration = ENGINES.get(engine)
+    return registration is not None and registration.rules.on_disk
 
 
 def validate(engine: str, location: str, config: Config) -> Invalid | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from schemas.base import Value
@@ -29,12 +29,3 @@ class Rules(Value, frozen=True, kw_only=True):
 
     validate: Validate
     on_disk: bool
-
-
-def unknown_setting(config: Config, known: Collection[str]) -> Invalid | None:
-    """Return the first setting that an engine does not know, None when it knows them all."""
-    unknown = sorted(set(config) - set(known))
-    if not unknown:
-        return None
-    allowed = f"known are {', '.join(sorted(known))}" if known else "this engine knows none"
-    return Invalid(field=f"config.{unknown[0]}", reason=f"there is no setting {unknown[0]!r}: {allowed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import shutil
 from collections.abc import Awaitable, Callable
@@ -140,9 +141,9 @@ QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
     "events of an execution": ask("events.of_execution", "x", PAGE),
     "groups": ask("definitions.groups", DefinitionFilter(), None, PAGE),
     "members": ask("definitions.members", "group-1", PAGE),
-    "calendar": ask("calendar.over_all", T0, LATER, NOW),
-    "occurrences": ask("calendar.outcomes", "flow-1", T0, LATER, NOW),
-    "backfill": ask("calendar.to_fill", "flow-1", T0, LATER, "missing"),
+    "calendar": ask("calendar.over_all", T0, LATER, NOW, None),
+    "occurrences": ask("occurrences.outcomes", "flow-1", T0, LATER, NOW),
+    "backfill": ask("occurrences.to_fill", "flow-1", T0, LATER, "missing"),
     "explain": ask("explain.of_flow", "flow-1", None, NOW),
     "dry run": ask("references.of_flow", "flow-1"),
     "audit": ask("audit.find", AuditFilter(), PAGE),
@@ -171,9 +172,10 @@ async def write(file: Path, messages: list[Message], first: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("tables") / "flows.db"
-    database.upgrade(database.sqlite_url(file))
+def tables(empty_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables as they are before everything changes."""
+    file = shutil.copy(empty_tables, tmp_path_factory.mktemp("tables") / "before.db")
+    asyncio.run(write(file, BEFORE, 1))
     return file
 
 
@@ -205,9 +207,7 @@ async def test_an_answer_is_of_one_moment(
 
     async def answered(when: int) -> Any:
         """Return the answer when everything changes right after the read with this number."""
-        file = tmp_path / f"{when}.db"
-        shutil.copy(tables, file)
-        await write(file, BEFORE, 1)
+        file = shutil.copy(tables, tmp_path / f"{when}.db")
         reader = Reader(database.reader(database.sqlite_url(file)))
         reads.number, reads.when, reads.then = 0, when, lambda: write(file, AFTER, len(BEFORE) + 1)
         if when == 0:

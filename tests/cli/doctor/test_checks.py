@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from datetime import timedelta
 
 import pytest
@@ -14,6 +13,7 @@ from bus.envelope import Stored
 from bus.stream import WORKER_QUEUE
 from bus.subjects import STREAM
 from cli import dead
+from cli.actor import actor
 from cli.doctor import folded
 from schemas import commands as c
 from schemas.definitions import FlowPatch, ScheduleSpec
@@ -115,7 +115,7 @@ async def test_a_decision_that_is_there_twice(engine: Engine, subject: str) -> N
         assert (well, said.splitlines()[-1]) == (True, "Everything is repaired.")
         (entry,) = await engine.log.read(["dead.settled.*"])
         assert isinstance(entry, Stored)
-        assert entry.envelope.actor == getpass.getuser()
+        assert entry.envelope.actor == actor()
         assert await problems(engine) == []
         assert await repaired(engine, sure=True) == (True, "There is nothing to repair.\n")
 

@@ -7,6 +7,8 @@ import pytest
 from bus import checkpoint
 from bus.log import Log
 from schemas import commands as c
+from schemas.definitions import SettingsPatch
+from schemas.ids import ENGINE
 from services import checkpoints
 from services.executor.app import Executor
 from services.registry.app import Registry
@@ -75,6 +77,32 @@ async def test_a_restarted_executor_reads_from_the_checkpoint_on(engine: Engine)
         await engine.until("flow.completed.*", 4)
     started = await engine.messages("flow.started.*")
     assert len({one.execution_id for one in started}) == len(started) == 4
+
+
+async def test_settings_from_before_the_checkpoint_count(engine: Engine) -> None:
+    async with engine.running(Registry()):
+        await built(engine, house(vms=3))
+        await engine.ask(c.UpdateSettings(id=ENGINE, patch=SettingsPatch(max_concurrent_jobs=1)))
+        await engine.until("catalog.settings.*")
+    async with engine.running(Registry(), Executor(), Worker()):
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.until("flow.completed.*")
+        await engine.ask(c.DisableVm(id="vm-0"), c.EnableVm(id="vm-0"))
+        set_at = await engine.log.last_sequence("catalog.settings.*")
+
+        async def saved() -> bool:
+            positions = [(await engine.log.checkpoint(name)).position for name in ("registry", "executor")]
+            return min(positions) > set_at
+
+        await eventually(saved)
+    async with engine.running(Registry(), Executor()):
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        assert len(await engine.until("backup.requested.*", 4)) == 4  # what is admitted at the start is one batch
+        await engine.ask(c.UpdateSettings(id=ENGINE, patch=SettingsPatch(max_concurrent_jobs=2), if_version=1))
+        await engine.until("backup.requested.*", 5)
+    (_, second) = await engine.messages("catalog.settings.*")
+    assert (second.version, second.definition.max_concurrent_jobs) == (2, 2)
+    assert len(await engine.messages("backup.requested.*")) == 5
 
 
 async def test_a_checkpoint_of_another_stream_counts_for_nothing(log: Log) -> None:

@@ -24,7 +24,7 @@ from services.executor.watch import watch
 from services.registry.app import Registry
 from services.worker.app import Worker
 from services.worker.domain import Attempt
-from services.worker.status import held, key_of, outdated, silent_in
+from services.worker.status import expired, held, key_of, silent_in
 from tests.services.conftest import Engine
 from tests.services.house import built, house
 from tests.services.worker.test_worker import LEASE, Gate, Observed, claim, lease, request, say, started
@@ -113,7 +113,7 @@ def attempt(sequence: int = 40) -> Attempt:
 def test_who_is_silent_for_longer_than_the_lease_holds_nothing() -> None:
     notes = {"worker.a": note(29, "x"), "worker.b": note(31, "y"), "worker.c": Status(value={"odd": 1}, at=T0)}
     assert held(notes, now=T0, lease=30) == {"x"}
-    assert outdated(notes, now=T0, keep=30) == ["worker.b"]
+    assert expired(notes, now=T0, keep=30) == ["worker.b"]
 
 
 def test_an_attempt_is_its_workers_until_that_is_silent_or_says_otherwise() -> None:

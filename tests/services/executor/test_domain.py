@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 from hypothesis import given as given_
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from schemas.base import Message
@@ -326,7 +325,6 @@ def test_one_vm_is_backed_up_outside_any_flow() -> None:
     assert [no.reason for no in world.settle()] == ["target_deleted", "repository_deleted"]
 
 
-@settings(max_examples=60, deadline=None)
 @given_(data=st.data())
 def test_any_order_of_ends_with_repetition_and_refold_gives_one_recount(data: st.DataObject) -> None:
     """Ends in any order and more than once, a fresh executor at any step: one completion, and its counts are right."""

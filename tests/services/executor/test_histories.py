@@ -5,17 +5,19 @@ They are recorded by `python -m tests.histories.record`. One was altered by hand
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bus import history
 from bus.envelope import Stored
-from schemas.events import FlowCompleted, FlowSkipped, FlowStarted
+from schemas.events import DeadLettered, FlowCompleted, FlowSkipped, FlowStarted
 from services.executor import overlap, plan
 from services.executor.replay import replay
 from services.executor.state import State, evolve
 from tests.histories.record import SCENARIOS
+from tests.support import sent, stored
 
 FOLDER = Path(__file__).parents[2] / "histories"
 ALTERED = FOLDER / "altered"
@@ -49,6 +51,16 @@ def test_a_history_is_decided_again_in_the_same_way(name: str) -> None:
     ended = [one.envelope.data for one in said if isinstance(one.envelope.data, FlowCompleted)]
     assert len({one.execution_id for one in answered}) == len(answered)
     assert {one.execution_id for one in ended} == {one.execution_id for one in answered if isinstance(one, FlowStarted)}
+
+
+def test_the_time_of_a_message_that_the_executor_does_not_read_moves_no_decision() -> None:
+    entries = load(FOLDER / "scheduled.jsonl")
+    decided = next(one for one in entries if one.envelope.source == "executor")
+    position = int(decided.envelope.decidedon or 0)
+    foreign = DeadLettered(service="recorder", reason="malformed", sequence=1, subject="flow.due.x", error="no JSON")
+    other = stored(sent(foreign, time=decided.stored_at + timedelta(hours=1)), position)
+    replayed = replay([entry for one in entries for entry in ([one, other] if one.sequence == position else [one])])
+    assert [one for one in replayed if not one.equal] == []
 
 
 def test_a_changed_rule_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

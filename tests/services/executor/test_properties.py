@@ -11,7 +11,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.commands import CancelExecution, ExecuteFlow
@@ -143,7 +143,6 @@ class Chaos:
             self.tell(self.zombies.pop(self.chance.randrange(len(self.zombies))))
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     size=st.integers(0, 60) | st.integers(0, 500),
     flows=st.integers(1, 3),

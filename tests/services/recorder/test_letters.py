@@ -17,8 +17,8 @@ from bus.log import Identity
 from schemas import tables as t
 from schemas.events import DeadLettered
 from services.recorder.app import Recorder
-from services.recorder.projection import Aside
-from services.recorder.store import Say, Tables
+from services.recorder.store import Publish, Tables
+from services.unusable import DeadLetter
 from tests.services.conftest import Engine
 from tests.services.recorder.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, STARTED
 from tests.support import sent
@@ -88,8 +88,8 @@ async def test_recorders_side_by_side_say_each_once(engine: Engine) -> None:
 class Crashing(Tables):
     """A store whose process ends when a dead letter is on the log, before what it is about is committed."""
 
-    async def apply(self, entries: Sequence[Entry], stream: Identity, say: Say = ...) -> None:  # type: ignore[assignment]
-        async def then_end(aside: Sequence[Aside]) -> None:
+    async def apply(self, entries: Sequence[Entry], stream: Identity, say: Publish = ...) -> None:  # type: ignore[assignment]
+        async def then_end(aside: Sequence[DeadLetter]) -> None:
             await say(aside[:1])
             raise ConnectionError("the process ends here")
 

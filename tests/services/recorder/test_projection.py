@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from operator import itemgetter
@@ -37,8 +38,8 @@ from schemas.events import (
 )
 from schemas.ids import ENGINE
 from services import database
-from services.recorder.projection import Aside
 from services.recorder.store import Tables as Store
+from services.unusable import DeadLetter
 from tests.support import T0, due, engine_settings, flow, group, history, repository, sent, stored, vm
 
 STREAM = Identity(created="then", last_sequence=1_000_000)
@@ -109,7 +110,7 @@ class Tables:
         for start in range(0, len(entries), size):
             await self.store.apply(entries[start : start + size], STREAM, self.say)
 
-    async def say(self, aside: Sequence[Aside]) -> None:
+    async def say(self, aside: Sequence[DeadLetter]) -> None:
         self.aside += [(one.entry.sequence, one.reason) for one in aside]
 
     async def rows(self, table: Any) -> list[dict[str, Any]]:
@@ -121,19 +122,21 @@ class Tables:
 
 
 @pytest.fixture
-async def tables(database_url: str) -> Any:
-    await database.prepare(database_url)
+async def tables(database_url: str, tmp_path: Path, empty_tables: Path) -> Any:
+    file = tmp_path / "flows.db"
+    if database_url == database.sqlite_url(file):
+        shutil.copy(empty_tables, file)
+    else:
+        await database.prepare(database_url)
     tables = Tables(database_url)
     yield tables
     await tables.store.close()
 
 
 @pytest.fixture
-async def other(tmp_path: Path) -> Any:
+async def other(tmp_path: Path, empty_tables: Path) -> Any:
     """Tables in SQLite, to compare with."""
-    url = database.sqlite_url(tmp_path / "other.db")
-    await database.prepare(url)
-    tables = Tables(url)
+    tables = Tables(database.sqlite_url(shutil.copy(empty_tables, tmp_path / "other.db")))
     yield tables
     await tables.store.close()
 
@@ -190,7 +193,7 @@ async def test_a_batch_is_written_whole_or_not_at_all(tables: Tables, size: int)
     entries = history(*HOUSE, STARTED, STARTED)
     await tables.take(entries[:4], 4)
 
-    async def crash(_: Sequence[Aside]) -> None:
+    async def crash(_: Sequence[DeadLetter]) -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
@@ -300,7 +303,7 @@ async def test_definitions_do_not_go_back(tables: Tables, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 100])
 async def test_settings_do_not_go_back(tables: Tables, size: int) -> None:
-    newer = engine_settings(max_concurrent_jobs=4, keep_days=30, version=2)
+    newer = engine_settings(max_concurrent_jobs=4, keep_days=30, disk_roots=["/srv"], version=2)
     await tables.take(history(engine_settings(), newer, engine_settings(), newer), size)
     assert await tables.rows(t.settings) == [
         {
@@ -310,6 +313,9 @@ async def test_settings_do_not_go_back(tables: Tables, size: int) -> None:
             "version": 2,
             "updated_at": T0,
             "updated_by": "admin",
+            "disk_roots": ["/srv"],
+            "repository_roots": None,
+            "block_devices": False,
         }
     ]
     assert tables.aside == [(3, "repeated"), (4, "repeated")]

@@ -15,8 +15,8 @@ from bus.log import Identity
 from schemas import tables as t
 from services import database
 from services.recorder.comparison import differences
-from services.recorder.projection import Aside
-from services.recorder.store import Say, Tables, quietly
+from services.recorder.store import Publish, Tables, publish_nothing
+from services.unusable import DeadLetter
 from tests.databases import new_database
 from tests.services.story import story
 
@@ -24,7 +24,12 @@ STREAM = Identity(created="then", last_sequence=10**9)
 
 
 async def fill(
-    url: str, entries: Sequence[Stored], size: int, *, chance: Random | None = None, say: Say = quietly
+    url: str,
+    entries: Sequence[Stored],
+    size: int,
+    *,
+    chance: Random | None = None,
+    say: Publish = publish_nothing,
 ) -> None:
     """Project a log. With `chance`, batches come again, and crashes happen around commits."""
     await database.prepare(url)
@@ -79,7 +84,7 @@ async def test_a_log_that_repeats_itself_is_projected_as_one_that_does_not(
     entries = [replace(entry, sequence=1_000 * n) for n, entry in enumerate(entries, start=1)]
     aside: list[int] = []
 
-    async def say(some: Sequence[Aside]) -> None:
+    async def say(some: Sequence[DeadLetter]) -> None:
         aside.extend(one.entry.sequence for one in some)
 
     urls = [database.sqlite_url(tmp_path / name) for name in ("one.db", "two.db")]

@@ -68,13 +68,13 @@ def when(catalogue: Catalogue, command: c.Command) -> Any:
         c.CreatePolicy(id="new", spec=PolicySpec(name="p", keep_last=3)),
         c.CreateFlow(id="new", spec=FlowSpec(**FLOW, policy_id="policy-1", schedule_id="schedule-1")),
     ],
-    ids=c.kind_of,
+    ids=c.definition_kind,
 )
 def test_create(command: c.Create) -> None:
     catalogue = house()
     (born,) = when(catalogue, command)
     assert (born.id, born.version, born.created_at, born.created_by) == ("new", 1, LATER, "eve")
-    assert catalogue.of(c.kind_of(command))["new"] == born
+    assert catalogue.of(c.definition_kind(command))["new"] == born
     again = decide(catalogue, command, actor="eve", time=LATER)
     assert isinstance(again, Rejected)
     assert again.code == "conflict"
@@ -129,7 +129,7 @@ def test_refusals(command: c.Command, code: str, field: str | None) -> None:
     catalogue = house()
     no = when(catalogue, command)
     assert isinstance(no, Rejected)
-    assert (no.code, no.field, no.entity, no.id) == (code, field, c.kind_of(command), command.id)
+    assert (no.code, no.field, no.entity, no.id) == (code, field, c.definition_kind(command), command.id)
 
 
 def test_a_refusal_to_delete_names_the_users() -> None:

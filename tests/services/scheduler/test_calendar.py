@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.definitions import Exclusion, ScheduleSpec
-from services.scheduler.calendar import annotated, jitter, next_occurrence, occurrences, validate
+from services.scheduler.calendar import annotated, jitter, next_occurrence, occurrences
+from services.scheduler.validation import validate
 
 
 def spec(expression: str, timezone: str = "UTC") -> ScheduleSpec:

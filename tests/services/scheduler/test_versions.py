@@ -9,6 +9,7 @@ import pytest
 
 from schemas.base import Message
 from schemas.events import FlowDefined
+from schemas.ids import scheduled_execution_id
 from services.executor.domain import decide
 from services.executor.state import State, evolve
 from services.scheduler import domain as scheduler
@@ -96,3 +97,30 @@ def test_after_a_word_that_does_not_count_the_occurrence_keeps_its_right_outcome
     scheduler.evolve(state, stored(sent(due(at=at(10)), time=at(10), decidedon=KNOWN), 9))
     (events,) = scheduler.decide(state, at(7.5))
     assert [event.occurrence for event in events] == [at(7)]  # type: ignore[union-attr]
+
+
+def test_what_was_skipped_as_outdated_is_not_due_again_when_definitions_change_back() -> None:
+    """Disabled, fired by a stale scheduler and skipped, enabled again with what was missed: its outcome stays."""
+    state = scheduler.State(horizon=T0)
+    history = [*((0, message) for _, message in HOUSE), (6, flow(version=2, enabled=False, **ON))]
+    for number, (time, message) in enumerate(history, start=1):
+        scheduler.evolve(state, stored(sent(message, time=at(time)), number))
+    scheduler.evolve(state, stored(sent(due(at=at(5)), time=at(5), decidedon=KNOWN), 8))
+    scheduler.evolve(state, stored(sent(due(at=at(10)), time=at(10), decidedon=KNOWN), 9))
+    scheduler.evolve(state, stored(sent(flow(version=3, **ON), time=at(16)), 10))  # as `run_missed` does
+    assert state.wake_at == at(15)
+    (events,) = scheduler.decide(state, at(16))
+    assert [event.occurrence for event in events] == [at(15)]  # type: ignore[union-attr]
+    scheduler.evolve(state, stored(sent(due(at=at(15)), time=at(16), decidedon=10), 11))
+    assert state.wake_at == at(20)
+    assert state.skipped == {}
+
+
+def test_what_was_skipped_before_the_checkpoint_is_not_due_again() -> None:
+    """A restarted scheduler knows it from the executor's checkpoint alone."""
+    state = scheduler.State(horizon=T0)
+    for number, (time, message) in enumerate(HOUSE, start=1):
+        scheduler.evolve(state, stored(sent(message, time=at(time)), number))
+    state.deadlines.processed.add(scheduled_execution_id("flow-1", at(5)), 0)
+    assert state.wake_at == at(10)
+    assert scheduler.decide(state, at(6)) == []

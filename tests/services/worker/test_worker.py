@@ -36,11 +36,15 @@ from schemas.events import (
     BackupStarted,
     FlowCancelling,
 )
-from services.hosting import Delivery
-from services.worker import app
+from services import consuming
+from services.consuming import Delivery, Outcome
+from services.hosting import Subscribe
+from services.worker import app, presence
 from services.worker.app import Worker
 from services.worker.engines.directory.engine import DirectoryEngine
-from services.worker.engines.engine import Report, Result
+from services.worker.engines.engine import BackupError, Report, Result
+from services.worker.history import History
+from services.worker.run import Run
 from services.worker.status import key_of
 from tests.services.conftest import Engine
 from tests.support import T0, eventually, sent
@@ -53,7 +57,7 @@ def lease(monkeypatch: pytest.MonkeyPatch) -> None:
     short = structs.replace(WORKER_QUEUE, ack_wait=LEASE)
     monkeypatch.setattr(stream, "WORKER_QUEUE", short)
     monkeypatch.setattr(app, "WORKER_QUEUE", short)
-    monkeypatch.setattr(app, "STATUS_PAUSE", 0.1)
+    monkeypatch.setattr(presence, "STATUS_PAUSE", 0.1)
 
 
 class Gate:
@@ -88,14 +92,20 @@ class Observed(Worker):
         self.deliveries: list[Delivery] = []
         self.before: dict[type[Message], list[Message]] = {}
 
-    async def handle(self, delivery: Delivery) -> None:
-        self.deliveries.append(delivery)
-        await super().handle(delivery)
+    async def open(self, log: Log, subscribe: Subscribe) -> None:
+        await super().open(log, subscribe)
+        report = self._reports.report
 
-    async def _report(self, entry: Any, event: AttemptEvent) -> int:
-        for message in self.before.pop(type(event), []):
-            await say(self._log, message)
-        return await super()._report(entry, event)
+        async def observed(run: Run, event: AttemptEvent) -> int:
+            for message in self.before.pop(type(event), []):
+                await say(log, message)
+            return await report(run, event)
+
+        self._reports.report = observed  # type: ignore[method-assign]
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        self.deliveries.append(delivery)
+        return await super().handle(delivery)
 
 
 ABOUT: dict[str, Any] = {"flow_id": "flow", "execution_id": "execution", "backup_id": "backup-1", "context_id": "vm"}
@@ -160,6 +170,23 @@ async def acknowledged(engine: Engine, sequence: int) -> None:
     await eventually(there, why=f"request {sequence} to be acknowledged")
 
 
+async def test_a_message_comes_once_when_its_backup_is_done(engine: Engine) -> None:
+    """It is acknowledged by whoever has done it, and does not come again to find that it has ended."""
+    gate = Gate()
+    gate.open.set()
+    worker = Observed(engines={"simulated": gate}, worker_id="one")
+    async with engine.running(worker):
+        last = 0
+        for number in range(12):
+            last = await say(engine.log, request(backup_id=f"backup-{number}"))
+        await engine.until("backup.completed.*", 12)
+        await eventually(lambda: not worker._held)
+        await acknowledged(engine, last)
+    assert [(delivery.entry.sequence, delivery.number) for delivery in worker.deliveries] == [
+        (entry.sequence, 1) for entry in await engine.log.read(["backup.requested.*"])
+    ]
+
+
 async def test_a_redelivery_to_the_worker_at_work_begins_no_second_attempt(engine: Engine) -> None:
     gate = Gate()
     worker = Observed(engines={"simulated": gate}, worker_id="one")
@@ -216,6 +243,24 @@ async def test_a_stale_report_is_not_acknowledged(engine: Engine) -> None:
         await say(engine.log, BackupCompleted(**ABOUT, attempt=2, bytes_read=1, bytes_transferred=1, snapshot_ref="2"))
         await acknowledged(engine, sequence)
     assert gate.discarded == []
+
+
+async def test_what_cannot_be_removed_is_on_the_log(engine: Engine) -> None:
+    class Stuck(Gate):
+        async def backup(self, request: BackupRequested, attempt: int, report: Report) -> Result:
+            raise BackupError("no space left")
+
+        async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
+            raise BackupError("the folder is read-only")
+
+    worker = Observed(engines={"simulated": Stuck()}, worker_id="one")
+    async with engine.running(worker):
+        sequence = await say(engine.log, request())
+        (failed,) = await engine.until("backup.failed.*")
+        (orphaned,) = await engine.until("backup.orphaned.*")
+        await acknowledged(engine, sequence)
+    assert failed.error == "no space left"
+    assert (orphaned.backup_id, orphaned.error) == ("backup-1", "the folder is read-only")
 
 
 async def test_what_a_live_worker_holds_is_not_taken_from_it(engine: Engine) -> None:
@@ -356,7 +401,7 @@ async def test_a_worker_says_that_it_lives_and_what_it_holds(engine: Engine) -> 
 async def test_a_worker_that_stops_hands_on_at_once_what_it_held(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "RETRY_DELAY", 0.1)
+    monkeypatch.setattr(consuming, "RETRY_DELAY", 0.1)
     first, second = Gate(), Gate()
     second.open.set()
     async with engine.running(Worker(engines={"simulated": first}, worker_id="one")):
@@ -384,10 +429,11 @@ async def test_notes_of_dead_workers_are_removed_by_the_living(monkeypatch: pyte
         async def delete_status(self, key: str) -> None:
             removed.append(key)
 
-    worker = Worker(worker_id="one")
-    worker._log = Board()  # type: ignore[assignment]
+    board: Any = Board()
+    history = History(board, asyncio.Event())
+    living = presence.Presence(board, "one", slots=1, engines=[], held={}, history=history, lease=LEASE)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(worker._tidy(), 0.1)
+        await asyncio.wait_for(living._tidy(), 0.1)
     assert removed == ["worker.long-dead"]
 
 

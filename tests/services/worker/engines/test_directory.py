@@ -96,7 +96,7 @@ async def test_what_comes_back_is_what_went_in(tmp_path: Path, images: dict[str,
 
 async def test_holes_are_not_read(tmp_path: Path, images: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     read = 0
-    original = directory._chunks
+    original = directory.chunks
 
     def counted(source: Any, size: int) -> Any:
         nonlocal read
@@ -104,7 +104,7 @@ async def test_holes_are_not_read(tmp_path: Path, images: dict[str, Path], monke
             read += len(chunk) if isinstance(chunk, memoryview) else 0
             yield chunk
 
-    monkeypatch.setattr(directory, "_chunks", counted)
+    monkeypatch.setattr(directory, "chunks", counted)
     result = await run(request(tmp_path, images["sparse"], images["hole"]))
     assert result.bytes_read == 74 * MIB + 5
     assert read < 2 * MIB
@@ -166,7 +166,7 @@ async def test_a_cancelled_backup_stops_and_leaves_no_file(
     started = asyncio.Event()
     loop = asyncio.get_running_loop()
     go_on = threading.Event()
-    original = directory._chunks
+    original = directory.chunks
 
     def slow(source: Any, size: int) -> Any:
         for number, chunk in enumerate(original(source, size)):
@@ -175,7 +175,7 @@ async def test_a_cancelled_backup_stops_and_leaves_no_file(
                 go_on.wait(10)
             yield chunk
 
-    monkeypatch.setattr(directory, "_chunks", slow)
+    monkeypatch.setattr(directory, "chunks", slow)
     task = asyncio.create_task(run(request(tmp_path, images["dense"])))
     await started.wait()
     assert [name for name in everything(tmp_path / "repository") if "partial" in name]
@@ -193,7 +193,7 @@ class Slow:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.paused = threading.Event()
         self.go_on = threading.Event()
-        original = directory._chunks
+        original = directory.chunks
 
         def slow(source: Any, size: int) -> Any:
             for number, chunk in enumerate(original(source, size)):
@@ -202,7 +202,7 @@ class Slow:
                     assert self.go_on.wait(20)
                 yield chunk
 
-        monkeypatch.setattr(directory, "_chunks", slow)
+        monkeypatch.setattr(directory, "chunks", slow)
 
 
 async def test_a_lost_attempt_publishes_nothing_once_the_newer_one_has_begun(
@@ -297,10 +297,10 @@ async def test_what_cannot_be_discarded_is_named(
     asked = request(tmp_path, images["dense"])
     done = await run(asked)
 
-    def refuse(path: Path, _: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+    def refuse(name: str, _: str, **_folders: int) -> None:
+        raise PermissionError(13, "Permission denied", name)
 
-    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
     with pytest.raises(BackupError, match="backup-1: the worker may not write there"):
         await DirectoryEngine().discard(asked, keep=None)
     assert len(everything(Path(done.snapshot_ref))) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests import hostile
+from tests import hostile_requests
 from tests.fuzz import on_postgresql, on_sqlite
 from tests.running import Client, wait_until
 
@@ -25,6 +25,6 @@ def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
 
 
 def test_no_request_stops_the_engine(api: Client) -> None:
-    assert hostile.attack(api, number=NUMBER, seed=15) == []
+    assert hostile_requests.attack(api, number=NUMBER, seed=15) == []
     wait_until(lambda: httpx.get(f"{api.url}/health/ready", timeout=30).json()["status"] == "ok")
     assert api.create("/policies", name="and it goes on")["version"] == 1

@@ -1,0 +1,99 @@
+"""Definitions: their tables, with the members of groups. Pure."""
+
+from __future__ import annotations
+
+from msgspec import structs, to_builtins
+from sqlalchemy import Table
+
+from bus.envelope import Stored
+from schemas import tables as t
+from schemas.definitions import Definition, Group, Kind, ScheduleSpec, VmSpec
+from schemas.events import Defined, FreezeDefined, OfEngine
+from services.catalogue import defined_kind
+from services.recorder.changes import Changes, Unprojectable, fitting
+from services.recorder.commands import record_outcome
+from services.recorder.known import Row, identity_of
+
+TABLE_OF: dict[Kind, Table] = {
+    "vm": t.vms,
+    "group": t.machine_groups,
+    "schedule": t.schedules,
+    "repository": t.repositories,
+    "policy": t.policies,
+    "flow": t.protection_flows,
+}
+
+
+def project_definition(changes: Changes, entry: Stored, event: Defined) -> None:
+    identity = identity_of(entry.envelope, event)
+    version = changes.known.identities.get(identity, 0)
+    if version == event.version and changes.known.commands.get(entry.envelope.causationid or ""):
+        record_outcome(changes, entry)  # of a command that had nothing to change
+        return
+    if version >= event.version:
+        kind = str(event.__struct_config__.tag).removeprefix("catalog.")
+        raise Unprojectable(
+            "repeated", f"version {event.version} of {kind} {event.id} or a later one is on the log already"
+        )
+    if isinstance(event, OfEngine):
+        table = t.freezes if isinstance(event, FreezeDefined) else t.settings
+        row = None if event.definition is None else {"id": event.id, **structs.asdict(event.definition)}
+        changes.definitions.append((table, event.id, row and fitting(table, row), []))
+    else:
+        _definition(changes, event)
+    record_outcome(changes, entry)
+    changes.identify(identity, event.version)
+
+
+def _definition(changes: Changes, event: Defined) -> None:
+    assert not isinstance(event, OfEngine)
+    kind, definition = defined_kind(event), event.definition
+    table = TABLE_OF[kind]
+    row = None if definition is None else fitting(table, _definition_row(definition))
+    members = (
+        [
+            {"group_id": definition.id, "position": position, **structs.asdict(member)}
+            for position, member in enumerate(definition.members)
+        ]
+        if isinstance(definition, Group)
+        else []
+    )
+    if len({member["context_id"] for member in members}) < len(members):
+        raise Unprojectable("unusable", f"group {event.id} names a VM twice")
+    if row is not None and row["id"] != event.id:
+        raise Unprojectable("unusable", f"the definition of {kind} {event.id} is one of {row['id']}")
+    changes.definitions.append((table, event.id, row, members))
+    if kind != "flow":
+        return
+    if definition is None:
+        _forget(changes, event.id)
+    else:
+        changes.known.flows.add(event.id)
+        changes.identify(f"flow/{event.id}")
+
+
+def _definition_row(definition: Definition) -> Row:
+    row = structs.asdict(definition)
+    if isinstance(definition, VmSpec):
+        row["name"] = row.pop("vm_name")
+        row["disks"] = [structs.asdict(disk) for disk in definition.disks]
+    if isinstance(definition, ScheduleSpec):
+        row["exclusions"] = to_builtins(definition.exclusions)
+        row["inclusions"] = to_builtins(definition.inclusions)
+    row.pop("members", None)
+    return row
+
+
+def _forget(changes: Changes, flow_id: str) -> None:
+    """Drop what is known of a flow that is deleted now, and the changes of this batch to its history."""
+    known = changes.known
+    known.flows.discard(flow_id)
+    gone = {id_ for id_, execution in known.executions.items() if execution.flow_id == flow_id}
+    for id_ in gone:
+        del known.executions[id_]
+        changes.new_executions.pop(id_, None)
+        changes.execution_changes.pop(id_, None)
+    known.jobs = {key: job for key, job in known.jobs.items() if key[0] not in gone}
+    changes.new_jobs = {key: row for key, row in changes.new_jobs.items() if key[0] not in gone}
+    changes.flow_ends = [end for end in changes.flow_ends if end["flow_id"] != flow_id]
+    changes.flow_changes.pop(flow_id, None)

@@ -1,0 +1,155 @@
+"""Executions: their rows, their plans, and the statistics of their flows. Pure."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from bus.envelope import Envelope, Stored
+from schemas import tables as t
+from schemas.events import FlowCompleted, FlowPlanned, FlowSkipped, FlowStarted
+from schemas.ids import AD_HOC
+from services.recorder.changes import Changes, Unprojectable, execution_of, fitting
+from services.recorder.commands import record_outcome
+from services.recorder.known import KnownExecution, Row
+
+
+def project_skip(changes: Changes, entry: Stored, event: FlowSkipped) -> None:
+    identity = _once(changes, event)
+    record_outcome(changes, entry)
+    changes.identify(identity)
+
+
+def project_start(changes: Changes, entry: Stored, event: FlowStarted) -> None:
+    known, sent = changes.known, entry.envelope
+    identity = _once(changes, event)
+    ad_hoc = event.flow_id == AD_HOC
+    if not ad_hoc and f"flow/{event.flow_id}" not in known.identities:
+        raise Unprojectable("unusable", f"there has never been a flow {event.flow_id}")
+    row: Row = {
+        "id": event.execution_id,
+        "flow_id": None if ad_hoc else event.flow_id,
+        "flow_name": event.flow_name,
+        "status": "running",
+        "execution_type": event.execution_type,
+        "triggered_by": event.triggered_by,
+        "occurrence": event.occurrence,
+        "created_at": sent.time,
+        "started_at": sent.time,
+        "completed_at": None,
+        "repository_id": event.repository_id,
+        "policy_id": event.policy_id,
+        "retry_of": event.retry_of,
+        "backfill_id": event.backfill_id,
+        "priority": event.priority,
+        "max_concurrent_jobs": event.max_concurrent_jobs,
+        "jobs_created": event.jobs,
+        "jobs_completed": 0,
+        "jobs_failed": 0,
+        "jobs_skipped": 0,
+        "bytes_transferred": 0,
+        "error_message": None,
+        "excluded": [],
+    }
+    fitting(t.executions, row)
+    record_outcome(changes, entry)
+    changes.identify(identity)
+    if not ad_hoc and event.flow_id not in known.flows:
+        return  # it was deleted in the very moment in which the execution began
+    known.executions[event.execution_id] = KnownExecution(flow_id=event.flow_id, ended=False)
+    changes.new_executions[event.execution_id] = row
+    changes.flow_changes[event.flow_id] = {
+        "last_execution_id": event.execution_id,
+        "last_execution_status": "running",
+        "last_execution_time": sent.time,
+    }
+
+
+def project_plan(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
+    if execution_of(changes, event) is None:
+        return
+    identity = f"plan/{event.execution_id}/{event.part}"
+    if identity in changes.known.identities:
+        raise Unprojectable(
+            "repeated", f"part {event.part} of the plan of execution {event.execution_id} is there already"
+        )
+    offset = (event.part - 1) * 1_000_000  # positions need only be in order
+    rows: list[Row] = [
+        {
+            "id": backup.backup_id,
+            "execution_id": event.execution_id,
+            "position": offset + number,
+            "context_id": backup.context_id,
+            "vm_name": backup.vm_name,
+            "repository_id": None,
+            "status": "pending",
+            "attempt": 0,
+            "round": 0,
+            "worker": None,
+            "progress_percent": 0,
+            "bytes_read": 0,
+            "bytes_transferred": 0,
+            "created_at": sent.time,
+            "requested_at": None,
+            "started_at": None,
+            "completed_at": None,
+            "error_message": None,
+            "first_error": None,
+            "snapshot_ref": None,
+        }
+        for number, backup in enumerate(event.backups)
+    ]
+    for row in rows:
+        fitting(t.backup_jobs, {name: row[name] for name in ("position", "vm_name", "created_at")})
+    if event.excluded:
+        excluded = [structs.asdict(vm) for vm in event.excluded]
+        fitting(t.executions, {"excluded": excluded})
+        _change_execution(changes, event.execution_id, {"excluded": excluded})
+    for row in rows:
+        key = event.execution_id, row["id"]
+        if key not in changes.known.jobs:
+            changes.known.jobs[key] = changes.new_jobs[key] = row
+    changes.identify(identity)
+
+
+def project_completion(changes: Changes, event: FlowCompleted) -> None:
+    execution = execution_of(changes, event)
+    if execution is None:
+        return
+    if execution.ended:
+        raise Unprojectable("repeated", f"execution {event.execution_id} has completed before")
+    change = {
+        "status": event.status,
+        "completed_at": event.completed_at,
+        "jobs_created": event.jobs_created,
+        "jobs_completed": event.jobs_completed,
+        "jobs_failed": event.jobs_failed,
+        "jobs_skipped": event.jobs_skipped,
+        "bytes_transferred": event.bytes_transferred,
+        "error_message": event.error_message,
+    }
+    _change_execution(changes, event.execution_id, fitting(t.executions, change))
+    execution.ended = True
+    changes.flow_ends.append(
+        {
+            "flow_id": execution.flow_id,
+            "execution_id": event.execution_id,
+            "status": event.status,
+            "ok": int(event.status in {"success", "warning"}),
+            "failed": int(event.status == "error"),
+        }
+    )
+
+
+def _once(changes: Changes, event: FlowStarted | FlowSkipped) -> str:
+    """Return the identity of an execution that begins or is skipped. Raises `Unprojectable` when it did so before."""
+    identity = f"execution/{event.execution_id}"
+    if identity in changes.known.identities:
+        raise Unprojectable("repeated", f"execution {event.execution_id} has begun or been skipped before")
+    return identity
+
+
+def _change_execution(changes: Changes, id_: str, values: Row) -> None:
+    row = changes.new_executions.get(id_)
+    if row is None:
+        row = changes.execution_changes.setdefault(id_, {})
+    row.update(values)
