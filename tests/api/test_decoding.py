@@ -337,9 +337,8 @@ def test_a_text_that_the_tables_could_not_take() -> None:
     assert errors(BulkRequest, {"flow_ids": ["x", "\0"]}) == {"flow_ids[1]": message}
 
 
-@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400, 10**5_000])
-def test_a_number_that_nobody_can_hold_is_no_error_of_the_engine(number: int) -> None:
-    digits = ("-" if number < 0 else "") + "9" * len(f"{number:x}")
+@pytest.mark.parametrize("digits", [str(2**63), str(-(2**63) - 1), "9" * 400, "9" * 5_000, "1e400", "-1e999"])
+def test_a_number_that_nobody_can_hold_is_no_error_of_the_engine(digits: str) -> None:
     for shape, body in (
         (RepositoryRequest, '{"name": "r", "type": "simulated", "location": "/x", "config": {"a": %s}}'),
         (VmRequest, '{"vm_name": "v", "disks": [{"disk_id": "d", "path": "/x", "size_gb": %s}], "cpu_count": %s}'),
