@@ -327,8 +327,7 @@ def test_one_within_reach_is_not(at: str) -> None:
 
 def test_a_text_that_the_tables_could_not_take() -> None:
     message = "a text must not contain a NUL character"
-    body = {"name": "r", "type": "simulated", "location": "/x", "config": {"a": "b\0c"}}
-    assert errors(RepositoryRequest, body) == {"config.a": message}
+    assert errors(ScheduleRequest, {"name": "s", "cron_expression": "\0"}) == {"cron_expression": message}
     assert errors(BulkRequest, {"flow_ids": ["x", "\0"]}) == {"flow_ids[1]": message}
 
 
