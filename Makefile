@@ -28,7 +28,7 @@ format: .venv/ready
 docs: .venv/ready  ## write docs/openapi.json and docs/asyncapi.json
 	$(BIN)/python -m docs.generate
 
-fuzz: .venv/ready  ## the served OpenAPI against a running engine, 200 examples for each operation
+fuzz: .venv/ready  ## the served OpenAPI against running engines on both databases, 200 examples for each operation, and hostile requests
 	$(BIN)/python -m tests.fuzz 200
 
 SEEDS ?= 1000

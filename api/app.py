@@ -11,15 +11,15 @@ from importlib.resources import files
 from typing import Any
 
 from litestar import Litestar, Request, Router
-from litestar.datastructures import MutableScopeHeaders, State
+from litestar.datastructures import CacheControlHeader, MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.routes import HTTPRoute
 from litestar.static_files import create_static_files_router
-from litestar.types import Message, Scope
+from litestar.types import ControllerRouterHandler, Message, Scope
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import auth, decoding, openapi, problems
+from api import auth, decoding, headers, openapi, problems
 from api.asyncapi import asyncapi
 from api.auth import Tokens
 from api.broadcast import Broadcaster
@@ -29,6 +29,7 @@ from api.context import RequestContext
 from api.listener import Listener
 from api.readmodel.audit import recorded
 from api.readmodel.reader import ReadModel, TooMuch
+from api.refusals import Refusals
 from api.resources import AppResources, Resources
 from api.routes import (
     audit,
@@ -47,6 +48,7 @@ from api.routes import (
     settings,
     vms,
 )
+from api.streams import Streams
 from bus.clock import now
 from bus.connection import connect
 from bus.errors import LogError
@@ -60,6 +62,7 @@ log = logging.getLogger(__name__)
 REPLY_TIMEOUT = 1.5  # seconds: a client hears within two that the log does not reply
 GRACE = 2.0  # seconds in which requests may still be served as usual when the process is to end
 MAX_BODY = 4 * 1024 * 1024  # bytes
+MOST_STREAMS = 1_000
 
 
 def create_app(
@@ -70,12 +73,14 @@ def create_app(
     process: Process = UNSUPERVISED,
     on_lost: Callable[[], Awaitable[None]] | None = None,
     stopping: asyncio.Event | None = None,
+    most_streams: int = MOST_STREAMS,
 ) -> Litestar:
     """Return the application.
 
     `process`: what a supervisor says of this process. `on_lost` is awaited when the connection to the log is closed for
     good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
-    wait after `GRACE` seconds are told where their command's outcome will be.
+    wait after `GRACE` seconds are told where their command's outcome will be. `most_streams` may be open at
+    once, half of them from one address.
     """
 
     @asynccontextmanager
@@ -88,6 +93,7 @@ def create_app(
         broadcaster = Broadcaster(flows_log, since=end)
         app.state.resources = Resources(flows_log, commands, read_model, broadcaster)
         app.state.tokens = tokens
+        app.state.metrics = metrics.cached(app.state.resources)
         listener = Listener(flows_log, [commands.hear, broadcaster.hear], after=end)
         heartbeats = Heartbeats(flows_log, "api", listener.reads, lambda: listener.position, process)
         tasks = [await _listening(listener, on_lost)]
@@ -99,13 +105,15 @@ def create_app(
             yield
         finally:
             await cancel_and_wait(*tasks)
+            await app.state.metrics.close()
             with suppress(LogError):
                 await heartbeats.leave()
             await read_model.close()
             await client.close()
 
     app = Litestar(
-        route_handlers=[root.root, _api(), health.live, health.ready, metrics.metrics, asyncapi, _page_assets()],
+        route_handlers=[root.root, _api(), health.live, health.ready, metrics.metrics, *_documentation()],
+        guards=[decoding.well_formed],  # guards are coroutines: the framework would call a function in a thread
         lifespan=[resources],
         middleware=[respond_when_cancelled],
         dependencies={"resources": Provide(_resources, sync_to_thread=False)},
@@ -118,9 +126,12 @@ def create_app(
             HTTPException: problems.handle_http_exception,
             Exception: problems.handle_bug,
         },
-        before_send=[_allow],
+        before_send=[_allow, headers.secure],
         openapi_config=openapi.config(),
         request_max_body_size=MAX_BODY,
+        state=State(
+            {"refusals": Refusals(), "streams": Streams(total=most_streams, per_address=max(1, most_streams // 2))}
+        ),
         logging_config=None,
         debug=False,
     )
@@ -206,7 +217,11 @@ def _context(resources: AppResources, request: Request[Any, Any, Any]) -> Reques
     return RequestContext(resources, request)
 
 
-def _page_assets() -> Router:
-    return create_static_files_router(
-        path=openapi.ASSETS, directories=[str(files("swagger_ui") / "static")], include_in_schema=False
+def _documentation() -> list[ControllerRouterHandler]:
+    assets = create_static_files_router(
+        path=openapi.ASSETS,
+        directories=[str(files("swagger_ui") / "static")],
+        cache_control=CacheControlHeader(no_cache=True),  # kept, and asked about
+        include_in_schema=False,
     )
+    return [asyncapi, openapi.script, assets]

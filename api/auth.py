@@ -12,6 +12,7 @@ from litestar.handlers import BaseRouteHandler
 from api.problems import ApiError
 
 ADMIN = "admin"
+HINT = "send the header `Authorization: Bearer <token>`; the engine's start says which file holds the token"
 
 
 class Tokens:
@@ -38,12 +39,14 @@ class Tokens:
         return ADMIN if hmac.compare_digest(token.encode(), self._admin_token) else None
 
 
-def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
     """Let only those in who hold a token, and note who it is. Raises 401."""
     tokens: Tokens = connection.app.state.tokens
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    actor = tokens.holder(token.strip()) if scheme.lower() == "bearer" else None
+    header = connection.headers.get("authorization")
+    scheme, _, token = (header or "").partition(" ")
+    bearer = scheme.lower() == "bearer"
+    actor = tokens.holder(token.strip()) if bearer else None
     if actor is None:
-        hint = "send the header `Authorization: Bearer <token>`; the engine's start says which file holds the token"
-        raise ApiError(401, hint, headers={"WWW-Authenticate": 'Bearer realm="flows"'})
+        wrong = "there is no token" if header is None else "the token is wrong" if bearer else "this is no Bearer token"
+        raise ApiError(401, f"{wrong}: {HINT}", headers={"WWW-Authenticate": 'Bearer realm="flows"'})
     connection.scope["user"] = actor

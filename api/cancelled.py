@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import PROBLEM, ApiError, problem_of
+from api.problems import ApiError, encoded
 
 UNFINISHED = ApiError(
     503,
@@ -39,8 +38,7 @@ def respond_when_cancelled(app: ASGIApp) -> ASGIApp:
 
 
 async def _send(send: Send, error: ApiError) -> None:
-    body = msgspec.json.encode(problem_of(error))
-    headers = {"content-type": PROBLEM, "content-length": str(len(body)), "connection": "close", **error.headers}
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    headers, body = encoded(error)
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": raw})
     await send({"type": "http.response.body", "body": body, "more_body": False})

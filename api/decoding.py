@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 from litestar.connection import ASGIConnection
+from litestar.datastructures import Headers
 from litestar.dto import AbstractDTO
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Reference, Schema
 from litestar.params import QueryParameter
+from litestar.types import Scope
 from litestar.typing import FieldDefinition
 
 from api.problems import ApiError, invalid
-from api.validation import FieldError, errors_in
+from api.validation import NO_NUL, FieldError, errors_in, unfit_in
 from schemas import secrets
-from schemas.bounds import beyond_bounds, out_of_bounds
 from schemas.definitions import SchedulePatch, ScheduleSpec
 from schemas.renamed import renamed
+
+MOST_IN_QUERY = 8_192  # bytes
+MOST_IN_PARAMETER = 1_024  # characters
+MOST_IN_PATH = 255  # characters of one part: a file's name is not longer
+NO_UTF8 = "it is not UTF-8"
 
 
 class StrictBody(AbstractDTO[Any]):
@@ -57,20 +65,78 @@ def decode(body: bytes, shape: Any) -> Any:
         decoded = msgspec.convert(value, shape)
     except msgspec.ValidationError:
         raise invalid(422, errors_in(value, shape)) from None
-    if beyond := list(_times_out_of_bounds(decoded)):
-        raise invalid(422, beyond)
+    if unfit := list(unfit_in(decoded)):
+        raise invalid(422, unfit)
     if found := list(secrets.found(decoded)):
         raise invalid(422, (FieldError(field=path, message=advice) for path, advice in found))
     return decoded
 
 
-def _times_out_of_bounds(decoded: Any) -> Iterator[FieldError]:
-    for field in msgspec.structs.fields(decoded) if isinstance(decoded, msgspec.Struct) else ():
-        if (found := out_of_bounds(getattr(decoded, field.name))) is not None:
-            yield FieldError(field=field.encode_name, message=beyond_bounds(found))
+async def well_formed(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    """Refuse, on every route, text that can be nobody's: not UTF-8, with a NUL, too long, or a parameter given twice.
+
+    What comes after may bind any text for SQL, and use it as a file's name. Raises 400 that names it.
+    """
+    scope = connection.scope
+    found = [*_wrong_in_path(scope), *_wrong_in_query(scope["query_string"]), *_wrong_in_host(connection.headers)]
+    if found:
+        raise invalid(400, found)
 
 
-def known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+def _wrong_in_host(headers: Headers) -> Iterator[FieldError]:
+    try:
+        _ = urlsplit(f"//{headers.get('host', '')}").port  # the framework's messages hold the whole address
+    except ValueError as error:
+        yield FieldError(field="Host", message=f"this is no host: {error}")
+
+
+def _wrong_in_path(scope: Scope) -> Iterator[FieldError]:
+    raw = scope.get("raw_path") or b""
+    if not _is_text(unquote(raw.decode("latin-1"), errors="surrogateescape")):
+        yield FieldError(field="path", message=NO_UTF8)
+        return
+    names = {str(value): name for name, value in scope["path_params"].items()}
+    for part in scope["path"].split("/"):
+        if "\0" in part:
+            yield FieldError(field=names.get(part, "path"), message=NO_NUL)
+        elif len(part) > MOST_IN_PATH:
+            message = f"no part of a path is longer than {MOST_IN_PATH} characters"
+            yield FieldError(field=names.get(part, "path"), message=message)
+
+
+def _wrong_in_query(raw: bytes) -> Iterator[FieldError]:
+    if len(raw) > MOST_IN_QUERY:
+        yield FieldError(field="query", message=f"it is longer than {MOST_IN_QUERY} bytes")
+        return
+    pairs = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, errors="surrogateescape")
+    for name, times in Counter(name for name, _ in pairs).items():
+        if not _is_text(name):
+            yield FieldError(field="query", message=f"the name of a parameter: {NO_UTF8}")
+        elif times > 1:
+            yield FieldError(field=name, message=f"this query parameter is given {times} times; once is enough")
+    for name, value in pairs:
+        if not _is_text(value):
+            yield FieldError(field=_printable(name), message=NO_UTF8)
+        elif "\0" in value:
+            yield FieldError(field=_printable(name), message=NO_NUL)
+        elif len(value) > MOST_IN_PARAMETER:
+            yield FieldError(field=_printable(name), message=f"it is longer than {MOST_IN_PARAMETER} characters")
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether a text was UTF-8; what was not has become surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()
+
+
+async def known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Refuse query parameters that the route does not know: a misspelt filter filters nothing. Raises 400."""
     fields = handler.parsed_fn_signature.parameters
     kinds = {name: field.kwarg_definition for name, field in fields.items()}

@@ -1,17 +1,62 @@
-"""OpenAPI: its settings, its offline page, and what the generator gets wrong."""
+"""OpenAPI: its settings, its offline page, and what the generator gets wrong.
+
+The page's one script of our own is a file too: a policy that allows none within the page holds (api/headers.py).
+"""
 
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from litestar import MediaType, Response, Router, get
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, OpenAPI, Schema, SecurityScheme
 
+from api.headers import OWN_SCRIPTS
+from api.problems import ApiError, response_of
 from services.worker.engines.registration import ENGINES
 
-ASSETS = "/schema/assets"
+DOCUMENTATION = "/schema"
+ASSETS = f"{DOCUMENTATION}/assets"
+PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Protection Flows Engine</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{ASSETS}/swagger-ui.css">
+</head>
+<body>
+<div id="documentation"></div>
+<script src="{ASSETS}/swagger-ui-bundle.js"></script>
+<script src="{DOCUMENTATION}/page.js"></script>
+</body>
+</html>
+"""
+SCRIPT = f"""SwaggerUIBundle({{
+  url: "{DOCUMENTATION}/openapi.json",
+  dom_id: "#documentation",
+  deepLinking: true,
+  showExtensions: true,
+  showCommonExtensions: true,
+  presets: [SwaggerUIBundle.presets.apis],
+}});
+"""
+
+
+class Page(OpenAPIRenderPlugin):
+    """The page on which every route can be read, and tried out."""
+
+    def render(self, request: Any, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002  the framework's names
+        return PAGE.encode()
+
+
+@get(f"{DOCUMENTATION}/page.js", media_type="text/javascript", include_in_schema=False, sync_to_thread=False)
+def script() -> str:
+    """Return what starts the page."""
+    return SCRIPT
 
 
 def config() -> OpenAPIConfig:
@@ -20,19 +65,22 @@ def config() -> OpenAPIConfig:
         title="Protection Flows Engine",
         version="1",
         description="What to back up, when, where to and how: protection flows on one event log.",
-        path="/schema",
+        openapi_router=Router(DOCUMENTATION, route_handlers=[], include_in_schema=False, after_request=_finished),
         components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
         render_plugins=[
-            SwaggerRenderPlugin(
-                path="/",
-                js_url=f"{ASSETS}/swagger-ui-bundle.js",
-                css_url=f"{ASSETS}/swagger-ui.css",
-                standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
-                favicon="<link rel='icon' href='data:,'>",
-            ),
+            Page(path="/"),
             JsonRenderPlugin(path="/openapi.json"),
         ],
     )
+
+
+async def _finished(response: Response[Any]) -> Response[Any]:
+    """Let the page run its scripts, and say in our words what the framework says in a page of its own."""
+    if response.status_code == 404:
+        return response_of(ApiError(404, f"there is nothing there; the documentation is at {DOCUMENTATION}"))
+    if response.media_type == MediaType.HTML:
+        response.headers["Content-Security-Policy"] = OWN_SCRIPTS
+    return response
 
 
 def name_engines(document: OpenAPI) -> None:

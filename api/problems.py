@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Annotated, Any, cast
 
+import msgspec
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
-from msgspec import Meta
+from msgspec import Meta, structs
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.readmodel.reader import TooMuch
+from api.refusals import REPORTED, Refusals
 from api.validation import FieldError, allowed_values
 from bus.errors import LogError, TooLarge
 from schemas.base import Value
@@ -21,16 +23,20 @@ from schemas.base import Value
 log = logging.getLogger(__name__)
 
 MOST_ERRORS = 100  # fields that one problem names
+MOST_SAID = 200  # characters of a field's name, which somebody else chose, that are repeated
 PROBLEM = "application/problem+json"
 TITLES = {
     400: "Bad request",
     401: "Not authenticated",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "Conflict",
     412: "Precondition failed",
     413: "Too large",
     422: "Invalid field",
+    429: "Too many",
     500: "Internal error",
     503: "Temporarily unavailable",
 }
@@ -101,13 +107,18 @@ def stopping(command_id: str | None) -> ApiError:
 
 def invalid(status: int, errors: Iterable[FieldError]) -> ApiError:
     """Return the error that names these fields, at most `MOST_ERRORS` of them."""
-    named = list(islice(errors, MOST_ERRORS))
+    named = [structs.replace(one, field=shortened(one.field)) for one in islice(errors, MOST_ERRORS)]
     return ApiError(status, "; ".join(f"{one.field}: {one.message}" for one in named), errors=named)
+
+
+def shortened(text: str) -> str:
+    """Return a text that somebody else chose, to be repeated to them: long enough to be recognized."""
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}…"
 
 
 def not_found(what: str, id_: str) -> ApiError:
     """Return the 404 for something that is not there."""
-    return ApiError(404, f"there is no {what} {id_!r}")
+    return ApiError(404, f"there is no {what} {shortened(id_)!r}")
 
 
 def problem_of(error: ApiError) -> Problem:
@@ -127,7 +138,19 @@ def response_of(error: ApiError) -> Response[Problem]:
     return Response(problem_of(error), status_code=error.status, media_type=PROBLEM, headers=error.headers)
 
 
-def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Problem]:
+def encoded(error: ApiError) -> tuple[dict[str, str], bytes]:
+    """Return an error as headers and a body, for where there is no framework: its connection ends with it."""
+    body = msgspec.json.encode(problem_of(error))
+    about = {"content-type": PROBLEM, "content-length": str(len(body)), "connection": "close"}
+    return {**about, **{name.lower(): value for name, value in error.headers.items()}}, body
+
+
+def handle_api_error(request: Request[Any, Any, Any], error: ApiError) -> Response[Problem]:
+    if error.status in REPORTED:
+        refusals: Refusals = request.app.state.refusals
+        host = request.client.host if request.client else None
+        route = f"{request.method} {request.scope.get('path_template', '')}"
+        refusals.report(host, status=error.status, route=route, reason=error.detail)
     return response_of(error)
 
 
@@ -162,8 +185,9 @@ def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException)
     if isinstance(error, ValidationException):
         return response_of(_validation_error(request, error))
     if error.status_code == 404:
-        return response_of(ApiError(404, f"there is nothing at {request.url.path}", headers=headers))
-    return response_of(ApiError(error.status_code, error.detail, headers=headers))
+        where = shortened(request.scope["path"])
+        return response_of(ApiError(404, f"there is nothing at {where}", headers=headers))
+    return handle_api_error(request, ApiError(error.status_code, error.detail, headers=headers))
 
 
 def _validation_error(request: Request[Any, Any, Any], error: ValidationException) -> ApiError:
@@ -183,7 +207,7 @@ def _validation_error(request: Request[Any, Any, Any], error: ValidationExceptio
 
 
 def handle_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error, extra={"action": "api_bug"})
+    log.error("%s %s failed", request.method, request.scope["path"], exc_info=error, extra={"action": "api_bug"})
     return response_of(ApiError(500, "an error in the engine; its log has the details"))
 
 

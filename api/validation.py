@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, UnsetType
 
-from schemas.base import Value
+from schemas.base import FIRST_YEAR, LAST_YEAR, Value
+from schemas.bounds import beyond_bounds
+
+NO_NUL = "a text must not contain a NUL character"
+_WITHOUT_NUL = r"[^\\x00]"  # as an error shows the pattern of texts
 
 
 class FieldError(Value, frozen=True, kw_only=True):
@@ -39,6 +44,27 @@ def allowed_values(shape: Any) -> list[str]:
     if get_origin(base) in {Union, UnionType}:
         return [text for one in get_args(base) for text in allowed_values(one)]
     return []
+
+
+def unfit_in(value: Any, path: str = "") -> Iterator[FieldError]:
+    """Yield each field of a decoded value, whatever its shape, that the log or the tables could not take."""
+    match value:
+        case msgspec.Struct():
+            for field in msgspec.structs.fields(value):
+                yield from unfit_in(getattr(value, field.name), _join(path, field.encode_name))
+        case dict():
+            for key, inner in value.items():
+                yield from unfit_in(key, _join(path, key))
+                yield from unfit_in(inner, _join(path, key))
+        case list():
+            for number, inner in enumerate(value):
+                yield from unfit_in(inner, f"{path}[{number}]")
+        case str() if "\0" in value:
+            yield FieldError(field=path, message=NO_NUL)
+        case date() if not FIRST_YEAR <= value.year <= LAST_YEAR:
+            yield FieldError(field=path, message=beyond_bounds(value))
+        case _:
+            pass
 
 
 def _fields_of(value: Any, shape: Any, path: str) -> Iterator[FieldError] | None:
@@ -97,7 +123,8 @@ def _fits(value: Any, type_: type[Any], limits: tuple[Any, ...]) -> bool:
 def _message(shape: Any, error: msgspec.ValidationError) -> str:
     if allowed := allowed_values(shape):
         return f"it must be one of {', '.join(allowed)}"
-    return str(error).partition(" - at `")[0]
+    message = str(error).partition(" - at `")[0]
+    return NO_NUL if _WITHOUT_NUL in message else message
 
 
 def _join(path: str, name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC
 
@@ -147,17 +147,25 @@ class LogReader:
         return sorted(found, key=lambda entry: entry.sequence)
 
     async def follow(
-        self, subjects: Sequence[str], *, after: int, ready: Callable[[], Awaitable[None]] | None = None
-    ) -> AsyncIterator[Page]:
+        self,
+        subjects: Sequence[str],
+        *,
+        after: int,
+        ready: Callable[[], Awaitable[None]] | None = None,
+        fetch: int = FETCH,
+    ) -> AsyncGenerator[Page]:
         """Yield what is on these subject filters after a sequence, and all that comes, in order and without a gap.
 
         The consumer lives in the server without acknowledgements. When anything goes wrong it is re-made from the last
-        position, so the sequence never ends of itself. The first batch may be empty: then nothing was there.
+        position, so the sequence never ends of itself. The first batch may be empty: then nothing was there. Batches
+        have at most `fetch` entries; the next one is asked for when the last one has been taken.
         """
         position = after
         while True:
             try:
-                async for batch in self._consume(subjects, api.DeliverPolicy.BY_START_SEQUENCE, after=position):
+                async for batch in self._consume(
+                    subjects, api.DeliverPolicy.BY_START_SEQUENCE, after=position, fetch=fetch
+                ):
                     position = batch.position
                     if ready is not None:
                         await ready()
@@ -168,7 +176,9 @@ class LogReader:
                     raise Unavailable("the connection to NATS is closed for good") from None
                 await asyncio.sleep(RETRY_PAUSE)
 
-    async def _consume(self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int) -> AsyncIterator[Page]:
+    async def _consume(
+        self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int, fetch: int = FETCH
+    ) -> AsyncIterator[Page]:
         """Yield batches from a fresh ephemeral consumer until it fails. Raises `_Gap` when some came out of order."""
         config = api.ConsumerConfig(
             deliver_policy=policy,
@@ -187,7 +197,7 @@ class LogReader:
                 yield Page(entries=[], position=position, caught_up=True)
             while True:
                 try:
-                    messages = await subscription.fetch(FETCH, timeout=IDLE)
+                    messages = await subscription.fetch(fetch, timeout=IDLE)
                 except TimeoutError:  # nats-py raises its own, and asyncio's: the second is the first one's base
                     # nothing came, or the consumer is gone: this raises then
                     await subscription.consumer_info()

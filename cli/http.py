@@ -8,10 +8,14 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any, cast
 
 import uvicorn
 
-from cli import parts
+from api.refusals import Refusals
+from cli import connections, parts
+from cli.connections import Connection
+from cli.limits import ConnectionLimiter, Limits, descriptors, limits_of
 from cli.settings import Settings
 from services.heartbeat import Process
 
@@ -29,12 +33,37 @@ class ApiServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # once a second
+            for connection in list(self.server_state.connections):
+                cast("Connection", connection).check()
+        return await super().on_tick(counter)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             about = {"action": "api_started", "host": self.config.host, "port": self.config.port}
             log.info("the API listens on %s port %d", self.config.host, self.config.port, extra=about)
             self._on_start()
+
+
+def config(app: Any, limits: Limits, refusals: Refusals, *, host: str, port: int) -> uvicorn.Config:
+    """Return the server's settings: an application behind connections with limits."""
+    limiter: ConnectionLimiter[Connection] = ConnectionLimiter(limits)
+    return uvicorn.Config(
+        app,
+        http=partial(Connection, limiter, refusals),  # type: ignore[arg-type]  # it makes one, as the class would
+        ws="none",
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        backlog=limits.backlog,
+        timeout_keep_alive=connections.IDLE_SECONDS,
+        timeout_graceful_shutdown=5,
+        lifespan="on",
+        server_header=False,
+    )
 
 
 async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, on_start: Callable[[str], None]) -> None:
@@ -48,17 +77,13 @@ async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, o
         if not stop.is_set():
             lost.set()
 
-    config = uvicorn.Config(
-        parts.api(settings, process, on_lost=on_lost, stopping=stopping),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=5,
-        lifespan="on",
-        server_header=False,
+    # what clients do wrong is reported by `Refusals`, and not in as many lines as they like
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    limits = limits_of(descriptors())
+    app = parts.api(settings, process, on_lost=on_lost, stopping=stopping, most_streams=limits.total // 2)
+    server = ApiServer(
+        config(app, limits, app.state.refusals, host=settings.host, port=settings.port), partial(on_start, "api")
     )
-    server = ApiServer(config, partial(on_start, "api"))
     serving = asyncio.create_task(server.serve())
     waits = [serving, asyncio.create_task(stop.wait()), asyncio.create_task(lost.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

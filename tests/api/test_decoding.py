@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -17,8 +18,17 @@ from api.app import create_app
 from api.auth import Tokens
 from api.decoding import decode
 from api.problems import ApiError
-from api.requests import BackfillRequest, FlowRequest, RepositoryRequest, ScheduleRequest, VmRequest
+from api.requests import (
+    BackfillRequest,
+    BulkRequest,
+    FlowRequest,
+    FreezeRequest,
+    RepositoryRequest,
+    ScheduleRequest,
+    VmRequest,
+)
 from api.resources import Resources
+from api.routes.parameters import moment
 from api.validation import FieldError, allowed_values
 
 AUTHORIZED = {"Authorization": "Bearer t"}
@@ -204,3 +214,135 @@ def test_every_secret_is_named() -> None:
     found = errors(RepositoryRequest, body)
     assert set(found) == {"config.password", "config.token"}
     assert "password_env" in found["config.password"]
+
+
+NUL, BROKEN = "%00", "%ff"  # in an address
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_text_that_can_be_nobodys_is_refused_by_its_name(client: TestClient[Litestar], name: str) -> None:
+    """A NUL makes PostgreSQL fail, what is no UTF-8 would be searched for as something else."""
+    method, path = name.split(" ")
+    parts = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
+    plain = path.replace("{", "").replace("}", "")
+    for query, field in ((f"q={NUL}", "q"), (f"q={BROKEN}", "q"), (f"{BROKEN}=q", "query"), ("q=1&q=2", "q")):
+        assert field in _refused_as(client, method, f"{plain}?{query}")
+    for part in parts:
+        for text, field in ((NUL, part), (f"a{NUL}b", part), (BROKEN, "path"), ("x" * 300, part)):
+            assert _refused_as(client, method, path.replace(f"{{{part}}}", text).translate(_BRACES)) == [field]
+
+
+_BRACES = str.maketrans("", "", "{}")
+
+
+def _refused_as(client: TestClient[Litestar], method: str, address: str) -> list[str]:
+    found = client.request(method, address, headers=AUTHORIZED)
+    assert found.status_code == 400, found.text
+    return [error["field"] for error in found.json()["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "message"),
+    [
+        ("q=%ed%a0%80", "q", "it is not UTF-8"),  # a surrogate
+        ("q=a%00b", "q", "a text must not contain a NUL character"),
+        ("limit=1&limit=2&limit=3", "limit", "this query parameter is given 3 times; once is enough"),
+        (f"q={'x' * 1_025}", "q", "it is longer than 1024 characters"),
+        (f"q={'x' * 9_000}", "query", "it is longer than 8192 bytes"),
+        (f"{'&x=1' * 3_000}", "query", "it is longer than 8192 bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_text_is_said(client: TestClient[Litestar], query: str, field: str, message: str) -> None:
+    found = client.get(f"/api/v1/policies?{query}", headers=AUTHORIZED)
+    assert found.status_code == 400
+    assert {"field": field, "message": message} in found.json()["errors"]
+
+
+@pytest.mark.parametrize("host", ["x:99999999", "x:y", "[::1"])
+def test_an_impossible_host_is_no_error_of_the_engine(client: TestClient[Litestar], host: str) -> None:
+    for path in ("/api/v1/policies", "/nowhere", "/health/live"):
+        assert client.get(path, headers={**AUTHORIZED, "Host": host}).status_code in {400, 404}
+
+
+@pytest.mark.parametrize("path", ["/schema/assets/%00", "/schema/assets/" + "x" * 300, "/schema/assets/%ff"])
+def test_what_is_no_name_of_a_file_is_not_looked_for(client: TestClient[Litestar], path: str) -> None:
+    found = client.get(path)
+    assert (found.status_code, found.json()["errors"][0]["field"]) == (400, "path")
+
+
+YEARS = "the year must lie between 1970 and 2199"
+EXTREME = [
+    *("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z"),
+    *("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999999Z"),
+]
+
+
+@pytest.mark.parametrize("at", EXTREME)
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/protection-flows/x/occurrences", "from"),
+        ("/protection-flows/x/occurrences", "to"),
+        ("/protection-flows/x/explain", "at"),
+        ("/protection-flows/statistics", "from"),
+        ("/calendar", "from"),
+        ("/calendar", "to"),
+    ],
+)
+def test_an_instant_out_of_reach_is_refused_by_its_name(
+    client: TestClient[Litestar], path: str, name: str, at: str
+) -> None:
+    found = client.get(f"/api/v1{path}", params={name: at}, headers=AUTHORIZED)
+    assert found.status_code == 422
+    (error,) = found.json()["errors"]
+    assert error["field"] == name
+    assert YEARS in error["message"] or "is no date and time" in error["message"]
+
+
+@pytest.mark.parametrize("at", EXTREME)
+def test_so_is_one_in_a_body(at: str) -> None:
+    day, local = at.partition("T")[0], at[:19]
+    body = {"name": "s", "cron_expression": "@daily", "start_date": day, "end_date": day, "inclusions": [local]}
+    exclusion = {"name": "x", "first_date": day, "last_date": day}
+    for shape, wrong, fields in (
+        (FreezeRequest, {"until": at, "reason": "x"}, {"until"}),
+        (BackfillRequest, {"from": at, "to": at}, {"from", "to"}),
+        (ScheduleRequest, body, {"start_date", "end_date", "inclusions[0]"}),
+        (
+            ScheduleRequest,
+            {"name": "s", "cron_expression": "@daily", "exclusions": [exclusion]},
+            {"exclusions[0].first_date", "exclusions[0].last_date"},
+        ),
+    ):
+        found = errors(shape, wrong)
+        assert set(found) == fields
+        assert all(YEARS in message for message in found.values())
+
+
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "2199-12-31T23:59:59Z", "2026-01-01T00:00:00+14:00"])
+def test_one_within_reach_is_not(at: str) -> None:
+    decode(msgspec.json.encode({"until": at, "reason": "x"}), FreezeRequest)
+    assert moment("at", at) == datetime.fromisoformat(at)
+
+
+def test_a_text_that_the_tables_could_not_take() -> None:
+    message = "a text must not contain a NUL character"
+    assert errors(ScheduleRequest, {"name": "s", "cron_expression": "\0"}) == {"cron_expression": message}
+    assert errors(BulkRequest, {"flow_ids": ["x", "\0"]}) == {"flow_ids[1]": message}
+
+
+@pytest.mark.parametrize("digits", [str(2**63), str(-(2**63) - 1), "9" * 400, "9" * 5_000, "1e400", "-1e999"])
+def test_a_number_that_nobody_can_hold_is_no_error_of_the_engine(digits: str) -> None:
+    for shape, body in (
+        (RepositoryRequest, '{"name": "r", "type": "simulated", "location": "/x", "config": {"a": %s}}'),
+        (VmRequest, '{"vm_name": "v", "disks": [{"disk_id": "d", "path": "/x", "size_gb": %s}], "cpu_count": %s}'),
+    ):
+        with pytest.raises(ApiError) as caught:
+            decode(body.replace("%s", digits).encode(), shape)
+        assert caught.value.status in {400, 422}
+
+
+def test_what_somebody_else_chose_is_repeated_in_short() -> None:
+    with pytest.raises(ApiError) as caught:
+        decode(msgspec.json.encode({"k" * 100_000: 1}), FlowRequest)
+    assert len(caught.value.detail) < 2_000

@@ -19,12 +19,13 @@ import pytest
 from api import broadcast
 from api.broadcast import Broadcaster, SlowConsumer
 from api.listener import Listener
-from bus.envelope import Stored
+from bus.envelope import Stored, encode
 from bus.log import Log
+from bus.reading import Page
 from bus.tasks import cancel_and_wait
 from tests.made import flow
 from tests.running import Client, Running
-from tests.support import T0, due, eventually, sent
+from tests.support import T0, due, eventually, history, sent
 
 
 @contextmanager
@@ -164,6 +165,65 @@ async def test_one_who_is_too_slow_is_cut_and_holds_up_nobody(log: Log) -> None:
     for one in (slow, quick, again):
         await one.aclose()
     await cancel_and_wait(running)
+
+
+async def test_what_waits_for_one_is_bounded_by_its_size(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries: list[Any] = history(*[due(at=T0 + timedelta(seconds=one)) for one in range(10)])
+    monkeypatch.setattr(broadcast, "WAITING_BYTES", sum(len(entry.body) for entry in entries[:5]))
+    broadcaster = Broadcaster(log, since=0)
+    slow = broadcaster.subscribe(lambda _: True, after=None, ping=5)
+    waiting = asyncio.ensure_future(anext(slow))
+    await asyncio.sleep(0)
+    broadcaster.hear(Page(entries=entries[:1], position=1, caught_up=True))
+    assert await waiting == entries[0]
+    broadcaster.hear(Page(entries=entries[1:], position=10, caught_up=True))
+    seen: list[int] = []
+    with pytest.raises(SlowConsumer):
+        await collect(slow, seen)
+    assert seen == [2, 3, 4, 5, 6]
+    monkeypatch.setattr(broadcast, "WAITING_BYTES", 1)
+    large = broadcaster.subscribe(lambda _: True, after=None, ping=5)
+    waiting = asyncio.ensure_future(anext(large))
+    await asyncio.sleep(0)
+    broadcaster.hear(Page(entries=entries[:1], position=1, caught_up=True))
+    assert await waiting == entries[0]  # one message fits, whatever its size
+    await large.aclose()
+
+
+async def test_one_who_catches_up_and_does_not_read_holds_a_page_and_no_more(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = 20 * broadcast.PAGE
+    events = [sent(due(at=T0 + timedelta(seconds=one)), id=f"e{one}") for one in range(number)]
+    await log.append(events, expect={})
+    size = len(encode(events[0]))
+    broadcaster = Broadcaster(log, since=number)
+    monkeypatch.setattr(broadcast, "HELD_BYTES", 3 * broadcast.PAGE * size)
+    unread = [broadcaster.subscribe(lambda _: True, after=0, ping=5) for _ in range(3)]
+    for one in unread:
+        assert (await asyncio.wait_for(anext(one), 30)).sequence == 1  # type: ignore[union-attr]
+    assert broadcaster._held <= 4 * broadcast.PAGE * size
+    fourth = asyncio.create_task(take(broadcaster.subscribe(lambda _: True, after=0, ping=5), number))
+    await asyncio.sleep(0.5)
+    assert not fourth.done()  # there is no room for another page
+    await unread[0].aclose()  # its connection is cut
+    assert await fourth == list(range(1, number + 1))
+    for one in unread:
+        await one.aclose()
+    await eventually(lambda: broadcaster._held == 0)
+
+
+async def test_one_who_waits_for_room_is_let_go_at_the_end(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    await log.append([sent(due(at=T0 + timedelta(seconds=one)), id=f"e{one}") for one in range(60)], expect={})
+    monkeypatch.setattr(broadcast, "HELD_BYTES", 1)
+    broadcaster = Broadcaster(log, since=60)
+    first, second = (broadcaster.subscribe(lambda _: True, after=0, ping=5) for _ in range(2))
+    assert (await anext(first)).sequence == 1  # type: ignore[union-attr]
+    waiting = asyncio.create_task(take(second, 60))
+    await asyncio.sleep(0.2)
+    broadcaster.close()
+    assert await asyncio.wait_for(waiting, 30) == []
+    await first.aclose()
 
 
 async def collect(looking: AsyncIterator[Stored | None], seen: list[int]) -> None:

@@ -15,7 +15,7 @@ from tests.running import ROOT, Client, Running
 
 @pytest.mark.timeout(300)
 def test_the_api_is_as_its_contract_says(running: Running, api: Client) -> None:
-    done = fuzz(running, 1, "--phases", "coverage,fuzzing")
+    done = fuzz(running.url, running.token, 1, "--phases", "coverage,fuzzing")
     api.call("PUT", "/settings", {"max_concurrent_jobs": None, "keep_days": None})  # others share this engine
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-1000:]
 
