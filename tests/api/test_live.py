@@ -204,8 +204,8 @@ async def test_one_who_catches_up_and_does_not_read_holds_a_page_and_no_more(
         assert (await asyncio.wait_for(anext(one), 30)).sequence == 1  # type: ignore[union-attr]
     assert broadcaster._held <= 4 * broadcast.PAGE * size
     fourth = asyncio.create_task(take(broadcaster.subscribe(lambda _: True, after=0, ping=5), number))
-    await asyncio.sleep(0.5)
-    assert not fourth.done()  # there is no room for another page
+    await eventually(lambda: broadcaster._freed._waiters)  # there is no room for another page
+    assert not fourth.done()
     await unread[0].aclose()  # its connection is cut
     assert await fourth == list(range(1, number + 1))
     for one in unread:
@@ -220,7 +220,7 @@ async def test_one_who_waits_for_room_is_let_go_at_the_end(log: Log, monkeypatch
     first, second = (broadcaster.subscribe(lambda _: True, after=0, ping=5) for _ in range(2))
     assert (await anext(first)).sequence == 1  # type: ignore[union-attr]
     waiting = asyncio.create_task(take(second, 60))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: broadcaster._freed._waiters)
     broadcaster.close()
     assert await asyncio.wait_for(waiting, 30) == []
     await first.aclose()
