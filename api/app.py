@@ -79,8 +79,8 @@ def create_app(
 
     `process`: what a supervisor says of this process. `on_lost` is awaited when the connection to the log is closed for
     good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
-    wait after `GRACE` seconds are told where their command's outcome will be. `most_streams` may be open at once, half
-    of them from one address.
+    wait after `GRACE` seconds are told where their command's outcome will be. `most_streams` may be open at
+    once, half of them from one address.
     """
 
     @asynccontextmanager
@@ -105,9 +105,9 @@ def create_app(
             yield
         finally:
             await cancel_and_wait(*tasks)
+            await app.state.metrics.close()
             with suppress(LogError):
                 await heartbeats.leave()
-            await app.state.metrics.close()
             await read_model.close()
             await client.close()
 

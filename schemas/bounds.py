@@ -32,7 +32,7 @@ def out_of_bounds(value: Any) -> datetime | None:
 
 
 def beyond_bounds(at: date) -> str:
-    """Return what is wrong with a date or datetime that is out of bounds."""
+    """Return what is wrong with a date or a datetime that is out of bounds."""
     return f"{at.isoformat()} is out of bounds: the year must lie between {FIRST_YEAR} and {LAST_YEAR}"
 
 

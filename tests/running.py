@@ -24,8 +24,10 @@ START = 60.0  # seconds: generous, as other tests run beside it
 class Running:
     """`flows up` on `folder`. `start` returns when it greets; `kill` ends the whole tree as a crash would."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, descriptors: int | None = None) -> None:
+        """`descriptors`: how many each process may have open, and not one more."""
         self.folder = folder
+        self.limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
         self.port = reserved_port()
         self.options = options
         self.process: subprocess.Popen[str] | None = None
@@ -33,7 +35,7 @@ class Running:
 
     def start(self) -> Running:
         self.process = subprocess.Popen(
-            [*FLOWS, "up", "--data", str(self.folder), "--port", str(self.port), *self.options],
+            [*self.limited, *FLOWS, "up", "--data", str(self.folder), "--port", str(self.port), *self.options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

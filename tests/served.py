@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from api.refusals import Refusals
-from bus.server import free_port
-from cli.http import Server, config
+from cli.http import ApiServer, config
 from cli.limits import Limits
+from tests.ports import reserved_port
 
 PLENTY = Limits(total=100, per_address=100, backlog=100)
 
@@ -18,8 +18,8 @@ PLENTY = Limits(total=100, per_address=100, backlog=100)
 @asynccontextmanager
 async def served(app: Any, limits: Limits = PLENTY) -> AsyncIterator[int]:
     """Give the port that it is served on."""
-    port = free_port("127.0.0.1")
-    server = Server(config(app, limits, Refusals(), host="127.0.0.1", port=port))
+    port = reserved_port()
+    server = ApiServer(config(app, limits, Refusals(), host="127.0.0.1", port=port), lambda: None)
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:

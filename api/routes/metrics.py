@@ -46,10 +46,10 @@ async def _counted(resources: Resources) -> bytes:
     lag.set(max(0, last - position))
     off = Gauge("flows_schedulers_refusing", "Schedulers that fire nothing, as their clock is off", registry=registry)
     off.set(len(await refusing(resources)))
-    _services(registry, await services(resources))
     executions = Gauge("flows_executions", "Executions by status", ["status"], registry=registry)
     backups = Gauge("flows_backups", "Backups by status", ["status"], registry=registry)
     flows = Gauge("flows_flows", "Flows by whether they are enabled", ["enabled"], registry=registry)
+    _services(registry, await services(resources))
     async with resources.reader.snapshot() as reader:
         for status, number in await _numbers(reader, t.executions.c.status):
             executions.labels(status).set(number)

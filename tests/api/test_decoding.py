@@ -270,8 +270,9 @@ def test_what_is_no_name_of_a_file_is_not_looked_for(client: TestClient[Litestar
     assert (found.status_code, found.json()["errors"][0]["field"]) == (400, "path")
 
 
+YEARS = "the year must lie between 1970 and 2199"
 EXTREME = [
-    *("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "1899-12-31T23:59:59Z", "3000-01-01T00:00:00Z"),
+    *("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z"),
     *("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999999Z"),
 ]
 
@@ -280,17 +281,12 @@ EXTREME = [
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("/executions", "from"),
-        ("/executions", "to"),
-        ("/protection-flows/x/executions", "from"),
         ("/protection-flows/x/occurrences", "from"),
         ("/protection-flows/x/occurrences", "to"),
         ("/protection-flows/x/explain", "at"),
         ("/protection-flows/statistics", "from"),
         ("/calendar", "from"),
         ("/calendar", "to"),
-        ("/events/log", "from"),
-        ("/events/log", "to"),
     ],
 )
 def test_an_instant_out_of_reach_is_refused_by_its_name(
@@ -300,43 +296,50 @@ def test_an_instant_out_of_reach_is_refused_by_its_name(
     assert found.status_code == 422
     (error,) = found.json()["errors"]
     assert error["field"] == name
-    assert "the year must be 1900 to 2999" in error["message"] or "is no date and time" in error["message"]
+    assert YEARS in error["message"] or "is no date and time" in error["message"]
 
 
 @pytest.mark.parametrize("at", EXTREME)
 def test_so_is_one_in_a_body(at: str) -> None:
     day, local = at.partition("T")[0], at[:19]
-    message = "the year must be 1900 to 2999"
-    assert errors(FreezeRequest, {"until": at, "reason": "x"}) == {"until": message}
-    assert errors(BackfillRequest, {"from": at, "to": at}) == {"from": message, "to": message}
     body = {"name": "s", "cron_expression": "@daily", "start_date": day, "end_date": day, "inclusions": [local]}
     exclusion = {"name": "x", "first_date": day, "last_date": day}
-    wrong = errors(ScheduleRequest, {**body, "exclusions": [exclusion]})
-    excluded = {"exclusions[0].first_date", "exclusions[0].last_date"}
-    assert set(wrong) == {"start_date", "end_date", "inclusions[0]", *excluded}
-    assert set(wrong.values()) == {message}
+    for shape, wrong, fields in (
+        (FreezeRequest, {"until": at, "reason": "x"}, {"until"}),
+        (BackfillRequest, {"from": at, "to": at}, {"from", "to"}),
+        (ScheduleRequest, body, {"start_date", "end_date", "inclusions[0]"}),
+        (
+            ScheduleRequest,
+            {"name": "s", "cron_expression": "@daily", "exclusions": [exclusion]},
+            {"exclusions[0].first_date", "exclusions[0].last_date"},
+        ),
+    ):
+        found = errors(shape, wrong)
+        assert set(found) == fields
+        assert all(YEARS in message for message in found.values())
 
 
-@pytest.mark.parametrize("at", ["1900-01-01T00:00:00Z", "2999-12-31T23:59:59Z", "2026-01-01T00:00:00+14:00"])
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "2199-12-31T23:59:59Z", "2026-01-01T00:00:00+14:00"])
 def test_one_within_reach_is_not(at: str) -> None:
     decode(msgspec.json.encode({"until": at, "reason": "x"}), FreezeRequest)
     assert moment("at", at) == datetime.fromisoformat(at)
 
 
-def test_numbers_and_texts_that_the_log_could_not_take() -> None:
-    body = {"name": "r", "type": "simulated", "location": "/x"}
-    for value, message in (
-        (2**63, "a whole number must fit 64 bits"),
-        (-(2**63) - 1, "a whole number must fit 64 bits"),
-        ("a\0b", "a text must not contain a NUL character"),
+def test_a_text_that_the_tables_could_not_take() -> None:
+    message = "a text must not contain a NUL character"
+    assert errors(ScheduleRequest, {"name": "s", "cron_expression": "\0"}) == {"cron_expression": message}
+    assert errors(BulkRequest, {"flow_ids": ["x", "\0"]}) == {"flow_ids[1]": message}
+
+
+@pytest.mark.parametrize("digits", [str(2**63), str(-(2**63) - 1), "9" * 400, "9" * 5_000, "1e400", "-1e999"])
+def test_a_number_that_nobody_can_hold_is_no_error_of_the_engine(digits: str) -> None:
+    for shape, body in (
+        (RepositoryRequest, '{"name": "r", "type": "simulated", "location": "/x", "config": {"a": %s}}'),
+        (VmRequest, '{"vm_name": "v", "disks": [{"disk_id": "d", "path": "/x", "size_gb": %s}], "cpu_count": %s}'),
     ):
-        assert errors(RepositoryRequest, {**body, "config": {"a": value}}) == {"config.a": message}
-    assert errors(BulkRequest, {"flow_ids": ["x", "\0"]}) == {"flow_ids[1]": "a text must not contain a NUL character"}
-    for number in (b"1e400", b"9" * 400, b"-1e999"):
-        with pytest.raises(ApiError):
-            decode(msgspec.json.encode({**body, "config": {"a": 0}}).replace(b"0}", number + b"}"), RepositoryRequest)
-    largest = {"a": 2**63 - 1}
-    assert decode(msgspec.json.encode({**body, "config": largest}), RepositoryRequest).config == largest
+        with pytest.raises(ApiError) as caught:
+            decode(body.replace("%s", digits).encode(), shape)
+        assert caught.value.status in {400, 422}
 
 
 def test_what_somebody_else_chose_is_repeated_in_short() -> None:

@@ -27,8 +27,7 @@ from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from bus.tasks import cancel_and_wait
 from services import hosting
-from services.consuming import Delivery
-from services.hosting import subscribe
+from services.consuming import Delivery, router
 from tests.simulation.log import Link, SimulatedLog
 from tests.simulation.server import Server
 from tests.support import due, eventually, sent, vm
@@ -89,7 +88,7 @@ class Real:
         client = await connect(self._server.url, "serve")
         broker = hosting._Broker(client)
         await broker.connect()
-        subscribe(broker, QUEUE, handler, slots=1)
+        broker.include_router(router(QUEUE, handler, slots=1))
         await broker.start()
         self.open += [broker, client]
 
