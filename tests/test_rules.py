@@ -54,6 +54,11 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def called(node: ast.Call) -> str:
+    """Return the last name of what is called."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
 def imports_that_go_up(root: Path) -> list[str]:
     """A floor imports from floors below it; a service imports no other service's shell."""
     faults: list[str] = []
@@ -104,10 +109,8 @@ def impurities(root: Path) -> list[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.AsyncFunctionDef | ast.Await):
                 faults.append(f"{place}:{node.lineno} is asynchronous")
-            if isinstance(node, ast.Call):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                if name in IMPURE_CALLS:
-                    faults.append(f"{place}:{node.lineno} calls {name}()")
+            if isinstance(node, ast.Call) and (name := called(node)) in IMPURE_CALLS:
+                faults.append(f"{place}:{node.lineno} calls {name}()")
     return faults
 
 
@@ -121,6 +124,13 @@ def habits_broken(root: Path) -> list[str]:
         for name in imported(tree):
             if name.startswith("tests.") and ".test_" in name:
                 faults.append(f"{place} imports {name}: what tests share belongs in a support module")
+        faults += [
+            f"{place}:{node.lineno} sets a deadline: the profile in tests/conftest.py has none, for all"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and called(node) == "settings"
+            and {"deadline"} & {k.arg for k in node.keywords}
+        ]
         waiting = place == WAITING
         simulated = place.parts[1] == "simulation" and place.name != "test_contract.py"  # its clock costs nothing
         if waiting or simulated:
@@ -139,8 +149,7 @@ def sleeps(node: ast.AST) -> TypeGuard[ast.Call]:
     """Tell whether a node is a call that sleeps; for nothing at all, it only lets others run."""
     if not isinstance(node, ast.Call):
         return False
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return name == "sleep" and not (isinstance(node.args[0], ast.Constant) and node.args[0].value == 0)
+    return called(node) == "sleep" and not (isinstance(node.args[0], ast.Constant) and node.args[0].value == 0)
 
 
 def test_imports_go_down() -> None:
@@ -207,6 +216,7 @@ def test_the_purity_rule_goes_red(tmp_path: Path, place: str, source: str) -> No
         ("tests/api/test_app.py", "from tests.api import test_live"),
         ("tests/api/test_app.py", "import time\ntime.sleep(1)  # so that it is there"),
         ("tests/running.py", "from asyncio import sleep\nasync def f(x):\n    await sleep(x)"),
+        ("tests/services/test_x.py", "@settings(max_examples=9, deadline=None)\ndef test(): ..."),
         ("tests/simulation/test_contract.py", "import asyncio\nasync def f():\n    await asyncio.sleep(0.5)"),
     ],
 )

@@ -15,6 +15,8 @@ from cli.limits import Limits
 from tests.served import connected, served
 from tests.support import eventually
 
+pytestmark = pytest.mark.server
+
 SOON = 20.0  # seconds: generous, as other tests run beside it
 LARGE = 40_000_000
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -185,9 +187,7 @@ async def test_who_reads_slowly_is_not(times: None) -> None:
         while piece := await reader.read(65_536):
             received, pieces = received + len(piece), pieces + 1
             if pieces < 80:
-                await asyncio.sleep(
-                    0.05
-                )  # not a wait: four seconds without having read all that is there
+                await asyncio.sleep(0.05)  # not a wait: four seconds without having read all that is there
         assert received > LARGE
 
 
