@@ -13,8 +13,8 @@ run: .venv/ready  ## everything on this machine, with a demo, on http://127.0.0.
 test: .venv/ready  ## all tests
 	$(BIN)/pytest -n 4 --dist worksteal
 
-quick: .venv/ready  ## the pure tests, which start no server and no other process: seconds
-	$(BIN)/pytest -n 2 --dist worksteal -m "not server"
+quick: .venv/ready  ## the pure tests, which start no server and no other process, but for the slow ones: seconds
+	$(BIN)/pytest -n 2 --dist worksteal -m "not server and not slow"
 
 check: .venv/ready  ## lint, format, types
 	$(BIN)/ruff check .

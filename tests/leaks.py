@@ -1,6 +1,6 @@
 """What a test may start, and what it leaves behind: watched for every test, whatever it is about.
 
-- A test that starts a server or any other process is marked `server`; one that is not marked and does so fails.
+- A test that starts a server (whatever listens) or a process is marked `server`; one that is not and does so fails.
 - A test ends with all its tasks ended, and with all its sockets, files and processes closed.
 - At the end of a session no process is left.
 """
@@ -11,9 +11,10 @@ import asyncio
 import gc
 import inspect
 import os
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +22,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import wait_until
+from tests.support import wait_until
 
 STARTING = {"server", "running", "cluster", "postgresql", "distributed", "workers"}  # fixtures that start processes
 LAST_WORDS = 5.0  # seconds that tasks have to end in after their test, and processes after all tests
@@ -67,15 +68,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         gc.collect()
 
 
-def only_if_marked(item: pytest.Item) -> AbstractContextManager[Any]:
-    """Return the context in which a test runs that may start a process only if it is marked."""
-    if item.get_closest_marker("server"):
-        return nullcontext()
+@contextmanager
+def only_if_marked(item: pytest.Item) -> Iterator[None]:
+    """Give the context in which a test runs that may start a server or a process only if it is marked."""
 
-    def refuse(_: Any, command: Any, *__: Any, **___: Any) -> None:
-        raise AssertionError(f"{item.nodeid} starts {command}: mark it with pytest.mark.server")
+    def refuse(_: Any, what: Any = None, *__: Any, **___: Any) -> None:
+        raise AssertionError(f"{item.nodeid} starts {what or 'a server'}: mark it with pytest.mark.server")
 
-    return mock.patch.object(subprocess.Popen, "__init__", refuse)
+    with ExitStack() as stack:
+        if not item.get_closest_marker("server"):
+            stack.enter_context(mock.patch.object(subprocess.Popen, "__init__", refuse))
+            stack.enter_context(mock.patch.object(socket.socket, "listen", refuse))
+        yield
 
 
 @pytest.fixture

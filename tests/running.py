@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from tests.ports import reserved_port
+from tests.support import wait_until
 
 ROOT = Path(__file__).parent.parent
 START = 60.0  # seconds: generous, as other tests run beside it
@@ -125,30 +125,35 @@ class Client:
 
     def until(self, path: str, check: Any, within: float = 60) -> Any:
         """Return what is at a path once it is as `check` wants it."""
-        deadline = time.monotonic() + within
-        while not check(found := self.get(path)):
-            assert time.monotonic() < deadline, f"{path} is still {found}"
-            time.sleep(0.05)
-        return found
+        found: list[Any] = []
+
+        def there() -> Any:
+            found[:] = [self.get(path)]
+            return check(found[0])
+
+        wait_until(there, within=within, why=lambda: f"{path} is still {found[0]}")
+        return found[0]
 
     def until_up(self, within: float = START) -> None:
         """Wait until the API answers at all."""
-        deadline = time.monotonic() + within
-        while True:
+
+        def answers() -> bool:
             with contextlib.suppress(httpx.TransportError):
                 self.http.get("/protection-flows")
-                return
-            assert time.monotonic() < deadline, f"{self.http.base_url} does not answer"
-            time.sleep(0.2)
+                return True
+            return False
+
+        wait_until(answers, within=within, why=lambda: f"{self.http.base_url} does not answer")
 
     def until_created(self, path: str, body: dict[str, Any], key: str, within: float = 30) -> Any:
         """Create something, asking again with the same key while the log is not available."""
-        deadline = time.monotonic() + within
-        while (answer := self.http.post(path, json=body, headers={"Idempotency-Key": key})).status_code != 201:
-            assert answer.status_code in {202, 503}, answer.text
-            assert time.monotonic() < deadline, answer.text
-            time.sleep(0.2)
-        return answer.json()
+
+        def created() -> Any:
+            answer = self.http.post(path, json=body, headers={"Idempotency-Key": key})
+            assert answer.status_code in {201, 202, 503}, answer.text
+            return answer.json() if answer.status_code == 201 else None
+
+        return wait_until(created, within=within, why=lambda: f"{path} takes nothing")
 
     def ended(self, execution_id: str, within: float = 60) -> Any:
         return self.until(f"/executions/{execution_id}", lambda found: found["completed_at"], within)
@@ -172,12 +177,3 @@ def service(running: Running, name: str) -> int:
         ["pgrep", "-P", str(running.tree()[0]), "-f", f"serve {name}"], capture_output=True, text=True, check=True
     )
     return int(found.stdout)
-
-
-def wait_until(check: Callable[[], Any], *, within: float = 30) -> Any:
-    """Return the first true value of `check`, asked again until `within` seconds have passed."""
-    deadline = time.monotonic() + within
-    while not (value := check()):
-        assert time.monotonic() < deadline, f"not within {within} s; the last value was {value!r}"
-        time.sleep(0.05)
-    return value

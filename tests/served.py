@@ -11,6 +11,7 @@ from api.refusals import Refusals
 from cli.http import ApiServer, config
 from cli.limits import Limits
 from tests.ports import reserved_port
+from tests.support import eventually
 
 PLENTY = Limits(total=100, per_address=100, backlog=100)
 
@@ -22,9 +23,8 @@ async def served(app: Any, limits: Limits = PLENTY) -> AsyncIterator[int]:
     server = ApiServer(config(app, limits, Refusals(), host="127.0.0.1", port=port), lambda: None)
     serving = asyncio.create_task(server.serve())
     try:
-        while not server.started:
-            assert not serving.done(), "the server did not start"
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.started or serving.done())
+        assert not serving.done(), "the server did not start"
         yield port
     finally:
         server.should_exit = True

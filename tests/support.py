@@ -117,6 +117,15 @@ async def eventually(
         await asyncio.sleep(0.02)
 
 
+def wait_until(check: Callable[[], Any], *, within: float = 30, why: Callable[[], str] = lambda: "it is not so") -> Any:
+    """Return the first true value of `check`, asked again until `within` seconds have passed; else say `why`."""
+    deadline = time.monotonic() + within
+    while not (value := check()):
+        assert time.monotonic() < deadline, f"not within {within} s: {why()}; the last value was {value!r}"
+        time.sleep(0.05)
+    return value
+
+
 def alive(pid: int) -> bool:
     """Tell whether a process runs; one that has ended and was not waited for does not."""
     try:

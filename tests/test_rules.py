@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -34,6 +35,8 @@ IMPURE_MODULES = {
     "nats",
     "faststream",
 }
+WAITING = Path("tests/support.py")  # where `eventually` and `wait_until` are
+NOT_A_WAIT = "# not a wait:"
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input", "sleep"}
 
 
@@ -49,6 +52,11 @@ def imported(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def called(node: ast.Call) -> str:
+    """Return the last name of what is called."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
 def imports_that_go_up(root: Path) -> list[str]:
@@ -101,11 +109,47 @@ def impurities(root: Path) -> list[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.AsyncFunctionDef | ast.Await):
                 faults.append(f"{place}:{node.lineno} is asynchronous")
-            if isinstance(node, ast.Call):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                if name in IMPURE_CALLS:
-                    faults.append(f"{place}:{node.lineno} calls {name}()")
+            if isinstance(node, ast.Call) and (name := called(node)) in IMPURE_CALLS:
+                faults.append(f"{place}:{node.lineno} calls {name}()")
     return faults
+
+
+def habits_broken(root: Path) -> list[str]:
+    """Tests share what is in support modules, and wait with a deadline for what they wait for."""
+    faults: list[str] = []
+    for file in sorted((root / "tests").rglob("*.py")):
+        place = file.relative_to(root)
+        source = file.read_text()
+        tree = ast.parse(source)
+        for name in imported(tree):
+            if name.startswith("tests.") and ".test_" in name:
+                faults.append(f"{place} imports {name}: what tests share belongs in a support module")
+        faults += [
+            f"{place}:{node.lineno} sets a deadline: the profile in tests/conftest.py has none, for all"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and called(node) == "settings"
+            and {"deadline"} & {k.arg for k in node.keywords}
+        ]
+        waiting = place == WAITING
+        simulated = place.parts[1] == "simulation" and place.name != "test_contract.py"  # its clock costs nothing
+        if waiting or simulated:
+            continue
+        lines = source.splitlines()
+        for node in ast.walk(tree):
+            if sleeps(node) and NOT_A_WAIT not in lines[node.end_lineno - 1]:
+                faults.append(
+                    f"{place}:{node.lineno} sleeps: wait with `eventually` or `wait_until`; where time itself is what "
+                    f"the test is about, say {NOT_A_WAIT!r} and what passes"
+                )
+    return faults
+
+
+def sleeps(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Tell whether a node is a call that sleeps; for nothing at all, it only lets others run."""
+    if not isinstance(node, ast.Call):
+        return False
+    return called(node) == "sleep" and not (isinstance(node.args[0], ast.Constant) and node.args[0].value == 0)
 
 
 def test_imports_go_down() -> None:
@@ -114,6 +158,10 @@ def test_imports_go_down() -> None:
 
 def test_pure_modules_are_pure() -> None:
     assert impurities(ROOT) == []
+
+
+def test_the_habits_of_the_tests_are_kept() -> None:
+    assert habits_broken(ROOT) == []
 
 
 def test_the_rules_look_at_the_whole_house() -> None:
@@ -160,14 +208,35 @@ def test_the_purity_rule_goes_red(tmp_path: Path, place: str, source: str) -> No
     assert impurities(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("tests/api/test_app.py", "from tests.api.test_live import stream"),
+        ("tests/made.py", "def f():\n    import tests.api.test_live"),
+        ("tests/api/test_app.py", "from tests.api import test_live"),
+        ("tests/api/test_app.py", "import time\ntime.sleep(1)  # so that it is there"),
+        ("tests/running.py", "from asyncio import sleep\nasync def f(x):\n    await sleep(x)"),
+        ("tests/services/test_x.py", "@settings(max_examples=9, deadline=None)\ndef test(): ..."),
+        ("tests/simulation/test_contract.py", "import asyncio\nasync def f():\n    await asyncio.sleep(0.5)"),
+    ],
+)
+def test_the_rule_for_tests_goes_red(tmp_path: Path, place: str, source: str) -> None:
+    write(tmp_path, place, source)
+    assert habits_broken(tmp_path)
+
+
 def test_what_is_allowed_stays_green(tmp_path: Path) -> None:
     write(tmp_path, "api/app.py", "from services.scheduler import calendar\nfrom bus.log import Log")
     write(tmp_path, "services/registry/app.py", "from services.registry.app import x\nimport asyncio")
     write(tmp_path, "services/registry/domain.py", "from services.scheduler import calendar")
     write(tmp_path, "services/registry/changes.py", "from services.worker.engines import registration")
     write(tmp_path, "services/worker/engines/directory/engine.py", "import threading")
+    write(tmp_path, "tests/api/test_app.py", f"from tests.made import x\ntime.sleep(1)  {NOT_A_WAIT} a pause\nsleep(0)")
+    write(tmp_path, "tests/support.py", "async def eventually():\n    await asyncio.sleep(1)")
+    write(tmp_path, "tests/simulation/world.py", "async def f():\n    await asyncio.sleep(1)")
     assert imports_that_go_up(tmp_path) == []
     assert impurities(tmp_path) == []
+    assert habits_broken(tmp_path) == []
 
 
 def write(root: Path, place: str, source: str) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running import Client, Running, paused, service, wait_until
+from tests.running import Client, Running, paused, service
+from tests.support import wait_until
 
 
 @pytest.fixture

@@ -50,10 +50,10 @@ async def test_what_takes_long_is_kept_long() -> None:
     make = Maker()
     cached = Cached(make, seconds=0, times=1_000)
     asking = asyncio.create_task(cached.get())
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # not a wait: how long it takes
     make.may.set()
     assert await asking == 1
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # not a wait: for so long it is kept, and for longer
     assert await cached.get() == 1
 
 

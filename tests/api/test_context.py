@@ -73,7 +73,7 @@ def test_the_same_key_after_the_window_runs_nothing_again_while_the_tables_lag(
     path = f"/protection-flows/{made['id']}/execute"
     with lagging(running):
         first = send(api, path, unique)
-        time.sleep(3 * WINDOW)  # the window has to pass: nothing else tells that it has
+        time.sleep(3 * WINDOW)  # not a wait: the window passes, and nothing tells that it has
         again = send(api, path, unique)
     assert (first.status_code, again.status_code) == (202, 202)
     assert first.json()["command_id"] == again.json()["command_id"]
@@ -109,7 +109,7 @@ def test_a_refusal_stays_a_refusal_while_the_tables_lag(running: Running, api: C
     with lagging(running):
         for _ in range(2):
             assert send(api, "/policies", unique, {"name": unique}).status_code == 409
-            time.sleep(3 * WINDOW)
+            time.sleep(3 * WINDOW)  # not a wait: the window passes
     assert len([one for one in commands(running, "policy.create") if one.spec.name == unique]) == 2  # type: ignore[attr-defined]
 
 

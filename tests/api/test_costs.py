@@ -259,6 +259,7 @@ def test_every_route_has_been_thought_about() -> None:
     assert not REQUESTS.keys() & CHEAP.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("route", "asked"), [(route, number) for route, requests in REQUESTS.items() for number in range(len(requests))]
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import msgspec
@@ -14,8 +13,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
 
-from api.app import create_app
-from api.auth import Tokens
 from api.decoding import decode
 from api.problems import ApiError
 from api.requests import (
@@ -27,24 +24,11 @@ from api.requests import (
     ScheduleRequest,
     VmRequest,
 )
-from api.resources import Resources
 from api.routes.parameters import moment
 from api.validation import FieldError, allowed_values
+from tests.api.bare import APP
 
 AUTHORIZED = {"Authorization": "Bearer t"}
-
-
-def app() -> Litestar:
-    """The application, without its resources: what is refused at the door needs none."""
-    made = create_app(nats_url="nats://nowhere", database_url="sqlite+aiosqlite://", tokens=Tokens("t"))
-    made._lifespan_managers.clear()
-    made.state.tokens = Tokens("t")
-    nothing: Any = SimpleNamespace()
-    made.state.resources = Resources(nothing, nothing, nothing, nothing)
-    return made
-
-
-APP = app()
 
 
 def routes() -> Iterator[tuple[str, HTTPRouteHandler]]:

@@ -11,7 +11,7 @@ from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
 
 from api.headers import HEADERS
-from tests.api.test_decoding import APP
+from tests.api.bare import APP
 from tests.running import Client, Running
 
 PATHS = sorted({route.path for route in APP.routes if isinstance(route, HTTPRoute)})

@@ -127,7 +127,7 @@ def test_many_look_on_and_one_comes_back_while_much_happens(running: Running, ap
         while len(mine) < 900:
             mine += look(str(mine[-1]) if mine else first, 60)
             if len(mine) == 60:
-                time.sleep(CUT_SECONDS)
+                time.sleep(CUT_SECONDS)  # not a wait: for so long it is cut
         stop.set()
         loading.result()
         on_the_log = []
@@ -150,10 +150,11 @@ async def test_one_who_is_too_slow_is_cut_and_holds_up_nobody(log: Log) -> None:
     events = [sent(due(at=T0 + timedelta(seconds=one)), id=f"e{one}") for one in range(number)]
     await log.append(events[:1], expect={})
     assert [entry.sequence for entry in await asyncio.gather(*waiting) if entry is not None] == [1, 1]
-    reading = asyncio.create_task(take(quick, number - 1))
+    of_quick: list[int] = []
+    reading = asyncio.create_task(take(quick, number - 1, of_quick))
     for start in range(1, number, 500):
-        await log.append(events[start : start + 500], expect={})
-        await asyncio.sleep(0.2)
+        last = await log.append(events[start : start + 500], expect={})
+        await eventually(lambda last=last: of_quick[-1:] == [last])  # type: ignore[misc]
     assert await reading == list(range(2, number + 1))
     seen = [1]
     with pytest.raises(SlowConsumer):
@@ -204,8 +205,8 @@ async def test_one_who_catches_up_and_does_not_read_holds_a_page_and_no_more(
         assert (await asyncio.wait_for(anext(one), 30)).sequence == 1  # type: ignore[union-attr]
     assert broadcaster._held <= 4 * broadcast.PAGE * size
     fourth = asyncio.create_task(take(broadcaster.subscribe(lambda _: True, after=0, ping=5), number))
-    await asyncio.sleep(0.5)
-    assert not fourth.done()  # there is no room for another page
+    await eventually(lambda: broadcaster._freed._waiters)  # there is no room for another page
+    assert not fourth.done()
     await unread[0].aclose()  # its connection is cut
     assert await fourth == list(range(1, number + 1))
     for one in unread:
@@ -220,7 +221,7 @@ async def test_one_who_waits_for_room_is_let_go_at_the_end(log: Log, monkeypatch
     first, second = (broadcaster.subscribe(lambda _: True, after=0, ping=5) for _ in range(2))
     assert (await anext(first)).sequence == 1  # type: ignore[union-attr]
     waiting = asyncio.create_task(take(second, 60))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: broadcaster._freed._waiters)
     broadcaster.close()
     assert await asyncio.wait_for(waiting, 30) == []
     await first.aclose()
@@ -232,8 +233,8 @@ async def collect(looking: AsyncIterator[Stored | None], seen: list[int]) -> Non
         seen.append(entry.sequence)
 
 
-async def take(looking: AsyncIterator[Stored | None], number: int) -> list[int]:
-    seen: list[int] = []
+async def take(looking: AsyncIterator[Stored | None], number: int, seen: list[int] | None = None) -> list[int]:
+    seen = [] if seen is None else seen
     async for entry in looking:
         if entry is not None:
             seen.append(entry.sequence)

@@ -249,23 +249,3 @@ async def test_activity_expires_and_definitions_do_not(log: Log, client: Client)
     assert activity.headers
     assert activity.headers["Nats-TTL"] == "9600h"
     assert not definition.headers or "Nats-TTL" not in definition.headers
-
-
-async def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
-    swallowed = 0
-
-    async def stubborn() -> None:
-        nonlocal swallowed
-        while True:
-            try:
-                await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                swallowed += 1
-                if swallowed > 1:
-                    raise
-
-    task = asyncio.create_task(stubborn())
-    await asyncio.sleep(0)
-    await cancel_and_wait(task)
-    assert task.cancelled()
-    assert swallowed == 2

@@ -15,6 +15,8 @@ from cli.limits import Limits
 from tests.served import connected, served
 from tests.support import eventually
 
+pytestmark = pytest.mark.server
+
 SOON = 20.0  # seconds: generous, as other tests run beside it
 LARGE = 40_000_000
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -25,6 +27,7 @@ class App:
 
     def __init__(self) -> None:
         self.sent = 0
+        self.begun = 0
         self.ended = 0
         self.hold = asyncio.Event()
 
@@ -34,6 +37,7 @@ class App:
                 await send({"type": "lifespan.startup.complete"})
             await send({"type": "lifespan.shutdown.complete"})
             return
+        self.begun += 1
         try:
             await self._respond(scope, receive, send)
         finally:
@@ -107,7 +111,7 @@ async def test_a_head_that_drips_has_no_more(times: None) -> None:
         writer.write(b"GET / HTTP/1.1\r\nX: ")
         while not ending.done():
             writer.write(b"y")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # not a wait: how slowly it comes
         problem(await ending, 408)
 
 
@@ -118,7 +122,7 @@ async def test_so_does_the_head_of_a_further_request(times: None) -> None:
         ending = asyncio.create_task(to_the_end(reader))
         while not ending.done():
             writer.write(b"\r\n" if not ending.done() else b"")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # not a wait: how slowly it comes
         assert b" 200 " not in await ending
 
 
@@ -141,7 +145,7 @@ async def test_a_body_has_its_time_and_more_while_it_comes(times: None, monkeypa
             writer.write(head)
             for _ in range(50):
                 writer.write(b"x" * 2_000)
-                await asyncio.sleep(0.06)  # three seconds in all, at thirty times the pace
+                await asyncio.sleep(0.06)  # not a wait: three seconds in all, at thirty times the pace
             assert b"x-received: 100000" in await reader.readuntil(b"done")
 
 
@@ -149,7 +153,7 @@ async def test_a_response_has_all_the_time(times: None) -> None:
     app = App()
     async with served(app) as port, connected(port) as (reader, writer):
         writer.write(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.sleep(3)  # more than any time-out
+        await asyncio.sleep(3)  # not a wait: more than any time-out
         app.hold.set()
         await reader.readuntil(b"done")
 
@@ -170,7 +174,7 @@ async def test_who_does_not_read_the_end_is_cut_too(times: None) -> None:
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /once HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         await eventually(lambda: app.ended == 1, within=SOON)
-        await asyncio.sleep(connections.READ_SECONDS + 3)
+        await asyncio.sleep(connections.READ_SECONDS + 3)  # not a wait: for so long nobody reads
         reader._transport.resume_reading()  # type: ignore[attr-defined]
         assert len(await to_the_end(reader)) < LARGE
 
@@ -183,7 +187,7 @@ async def test_who_reads_slowly_is_not(times: None) -> None:
         while piece := await reader.read(65_536):
             received, pieces = received + len(piece), pieces + 1
             if pieces < 80:
-                await asyncio.sleep(0.05)  # four seconds and more without ever having read all that is there
+                await asyncio.sleep(0.05)  # not a wait: four seconds without having read all that is there
         assert received > LARGE
 
 
@@ -210,7 +214,7 @@ async def test_garbage_instead_of_a_body_ends_the_request(caplog: pytest.LogCapt
     async with served(app) as port:
         async with connected(port) as (reader, writer):
             writer.write(head + b"5\r\nhello\r\n")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # not a wait: what follows is a piece of its own
             writer.write(b"what?\r\n")
             problem(await to_the_end(reader), 400)
         await eventually(lambda: app.ended == 1)
@@ -256,7 +260,7 @@ async def test_those_who_are_served_stay_and_one_too_many_is_refused(caplog: pyt
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         for _, writer in held:
             writer.write(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.sleep(0.2)
+        await eventually(lambda: app.begun == 3)
         for _ in range(2):
             async with connected(port) as (reader, _):
                 response = await to_the_end(reader)

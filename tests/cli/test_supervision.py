@@ -93,7 +93,7 @@ async def test_a_process_gives_signs_of_life_as_its_supervisor_expects(
     assert not listener.silent(101.0)
     assert listener.started
     listener.close()
-    await asyncio.sleep(0.1)  # nobody hears it any more
+    await asyncio.sleep(0.1)  # not a wait: nobody hears it any more, and it goes on
     assert not notifying.done()
     notifying.cancel()
 
@@ -134,7 +134,7 @@ def test_a_child_that_stands_still_before_it_has_started_is_killed_and_started_a
     child = Child("registry", tmp_path, {**os.environ, "FLOWS_NATS_URL": "nats://127.0.0.1:1"})
     try:
         first = child.process.pid
-        time.sleep(0.01)
+        time.sleep(0.01)  # not a wait: for so long it gives no sign of life
         assert child.check() == "registry gave no sign of life for 0 s: killed, and started again"
         assert child.process.pid != first
     finally:

@@ -26,7 +26,7 @@ from tests.cluster import HOST, Cluster
 from tests.made import flow
 from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Client
-from tests.support import eventually
+from tests.support import eventually, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -80,7 +80,7 @@ class Services:
                         self.processes[name] = subprocess.Popen(
                             [*FLOWS, "serve", name], cwd=ROOT, env=self.env, stderr=output
                         )
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # not a wait: how often it looks
 
     def ready(self) -> bool:
         with suppress(httpx.TransportError):
@@ -109,7 +109,7 @@ class Load(threading.Thread):
             assert execution_id not in self.accepted
             self.accepted[execution_id] = flow_id
             number += 1
-            time.sleep(0.05)
+            time.sleep(0.05)  # not a wait: the pace of the load
         self._http.close()
 
     async def goes_on(self) -> None:
@@ -119,13 +119,15 @@ class Load(threading.Thread):
 
     def _execute(self, flow_id: str) -> str:
         key = uuid4().hex
-        while True:
+
+        def taken() -> str | None:
             with suppress(httpx.TransportError):
                 response = self._http.post(f"/protection-flows/{flow_id}/execute", headers={"Idempotency-Key": key})
-                if response.status_code == 202 and "id" in (found := response.json()):
-                    return str(found["id"])
                 assert response.status_code in {202, 503}, response.text
-            time.sleep(0.05)
+                return response.json().get("id") if response.status_code == 202 else None
+            return None
+
+        return str(wait_until(taken, within=PATIENCE, why=lambda: f"nobody runs {flow_id}"))
 
 
 @pytest.fixture

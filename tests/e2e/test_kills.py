@@ -21,6 +21,7 @@ from bus.stream import WORKER_QUEUE
 from services.consuming import POLL
 from tests.made import flow
 from tests.running import FLOWS, ROOT, Client, Running, paused, service
+from tests.support import wait_until
 
 pytestmark = pytest.mark.server
 
@@ -61,7 +62,7 @@ def test_a_worker_paused_beyond_its_lease_does_not_overwrite_the_newer_attempt(r
     with serve(running, "worker") as unsupervised:
         # `flows up` would kill its own: it is to have asked for nothing when the request comes
         with paused(service(running, "worker")):
-            time.sleep(2 * POLL)
+            time.sleep(2 * POLL)  # not a wait: what it had asked for before has no effect any more
             started = api.call("POST", f"/protection-flows/{made['id']}/execute", status=202)
             jobs = f"/executions/{started['id']}/jobs"
             (job,) = api.until(jobs, lambda found: found["jobs"][0]["status"] == "running")["jobs"]
@@ -117,7 +118,7 @@ def test_executors_killed_at_random_request_each_backup_once(running: Running, a
             extra[victim].send_signal(signal.SIGKILL)
             extra[victim].wait()
             extra[victim] = stack.enter_context(serve(running, "executor"))
-            time.sleep(chance.random())
+            time.sleep(chance.random())  # not a wait: the moment of the next fault
         for one in flows:
             found = api.until(
                 f"/protection-flows/{one['id']}/executions",
@@ -171,8 +172,7 @@ def test_schedulers_killed_at_random_say_each_occurrence_once_and_in_time(runnin
     with ThreadPoolExecutor(8) as pool:
         names = [f"flow {number}" for number in range(199)]
         list(pool.map(lambda name: api.create("/protection-flows", name=name, **fields), names))
-    while datetime.now(UTC).second > 50:  # the flows are not to start while this is set up
-        time.sleep(0.5)
+    wait_until(lambda: datetime.now(UTC).second <= 50)  # the flows are not to start while this is set up
     api.call("PATCH", f"/schedules/{schedule['id']}/enable")
     first = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     last = first + timedelta(minutes=SCHEDULER_MINUTES - 1)
@@ -184,7 +184,7 @@ def test_schedulers_killed_at_random_say_each_occurrence_once_and_in_time(runnin
             extra[victim].send_signal(signal.SIGKILL)
             extra[victim].wait()
             extra[victim] = stack.enter_context(serve(running, "scheduler"))
-            time.sleep(1 + 2 * chance.random())
+            time.sleep(1 + 2 * chance.random())  # not a wait: the moment of the next fault
     api.call("PATCH", f"/schedules/{schedule['id']}/disable")
     env = {**os.environ, "FLOWS_NATS_URL": running.nats_url}
     said = subprocess.run(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.running import Client, Running, paused, service
+from tests.support import wait_until
 
 pytestmark = pytest.mark.server
 
@@ -38,11 +39,12 @@ def test_without_a_service_the_answer_is_202_and_its_address_tells_the_outcome_l
         assert answer.json()["status"] == "pending"
         address = answer.headers["location"].removeprefix("/api/v1")
         assert api.get("/policies")["total"] == 0
-    deadline = time.monotonic() + 30
-    while (found := api.http.get(address)).status_code == 404 or found.json()["outcome"] == "pending":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert found.json()["outcome"] == "accepted"
+
+    def outcome() -> str | None:
+        found = api.http.get(address)
+        return None if found.status_code == 404 or found.json()["outcome"] == "pending" else found.json()["outcome"]
+
+    assert wait_until(outcome) == "accepted"
     assert api.get("/policies")["total"] == 1
 
 

@@ -20,7 +20,8 @@ from bus.subjects import STREAM
 from services.health import NEEDED
 from tests.cli.support import flows
 from tests.made import flow
-from tests.running import Running, service, wait_until
+from tests.running import Running, service
+from tests.support import wait_until
 
 pytestmark = pytest.mark.server
 
@@ -83,7 +84,7 @@ def test_deleted_consumers_are_made_again_and_nobody_spins(running: Running) -> 
     assert WORKER_QUEUE.name in deleted
     assert len(deleted) > len(NEEDED)  # followers too
     wait_until(lambda: asyncio.run(exists(running)), within=30)
-    time.sleep(max(0.0, begun + 8 - time.monotonic()))
+    time.sleep(max(0.0, begun + 8 - time.monotonic()))  # not a wait: for so long it is measured
     # one that spins takes 60 % of a core, and so does the server
     assert sum(map(cpu_seconds, pids)) - before < 0.2 * (time.monotonic() - begun)
     run(running)

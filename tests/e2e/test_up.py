@@ -16,7 +16,7 @@ import pytest
 
 from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, START, Running
-from tests.support import alive
+from tests.support import alive, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -78,10 +78,7 @@ def test_the_whole_tree_killed_in_the_middle_of_an_execution_loses_nothing(tmp_p
     before = {path: api.get(path)["total"] for path in ("/vm-contexts", "/machine-groups", "/repositories")}
     tree = running.tree()
     running.kill()
-    deadline = time.monotonic() + 10
-    while any(map(alive, tree)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not any(map(alive, tree)))
     running.start()
     try:
         api = running.client()
@@ -134,12 +131,9 @@ def test_the_log_server_killed_comes_back(tmp_path: Path) -> None:
 
 def test_the_log_server_killed_while_the_engine_starts_comes_back(tmp_path: Path) -> None:
     running = Running(tmp_path / "data")
-    deadline = time.monotonic() + START
 
     def kill_when_services_start() -> None:
-        while not (running.folder / "logs" / "registry.log").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until((running.folder / "logs" / "registry.log").exists, within=START)
         os.kill(int((running.folder / "nats.pid").read_text()), 9)
 
     killer = threading.Thread(target=kill_when_services_start)
@@ -169,7 +163,7 @@ def test_a_log_server_that_cannot_start_again_is_tried_until_it_can(tmp_path: Pa
                     break
                 assert time.monotonic() < deadline
             other.listen()
-            time.sleep(3)  # more than one try
+            time.sleep(3)  # not a wait: for so long it cannot, for more than one try
             assert running.process
             assert running.process.poll() is None
         api.until_created("/policies", {"name": "after"}, key="after", within=60)

@@ -188,7 +188,7 @@ class Deaf:
         while left > 0:
             left -= 1
             try:
-                await asyncio.sleep(1)
+                await asyncio.sleep(1)  # not a wait: its work
             except asyncio.CancelledError:
                 continue
         return Result(bytes_read=1, bytes_transferred=1, snapshot_ref="late")
@@ -279,7 +279,7 @@ async def record(name: str) -> None:
 
             async def quiet() -> bool:
                 before = await log.identity()
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)  # not a wait: for so long nothing is to come
                 return before == await log.identity()
 
             await eventually(quiet)

@@ -35,11 +35,12 @@ class Engine:
         self._commands = 0
 
     @asynccontextmanager
-    async def running(self, *services: Service) -> AsyncIterator[None]:
+    async def running(self, *services: Service) -> AsyncIterator[asyncio.Task[None]]:
+        """Run services; the task ends when one of them fails."""
         stop = asyncio.Event()
         task = asyncio.create_task(host_all(services, self.server.url, stop))
         try:
-            yield
+            yield task
         finally:
             stop.set()
             await task
@@ -69,6 +70,12 @@ class Engine:
 
         found: list[Any] = await eventually(there, within=within, why=f"{count} on {subject}")
         return found
+
+    async def read_by(self, *services: Any) -> None:
+        """Wait until services that decide have read all that is on the log for them."""
+        for one in services:
+            last = max([await self.log.last_sequence(subject) for subject in one.reads])
+            await eventually(lambda one=one, last=last: one.position >= last, why=f"{one.name} at {last}")
 
     async def recorded(self) -> None:
         """Wait until the tables hold all that is on the log."""

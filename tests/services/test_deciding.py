@@ -67,7 +67,7 @@ def late_effect(tasks: list[asyncio.Task[int]]) -> Callable[[Append], Awaitable[
 
     async def fate(append: Append) -> int:
         async def later() -> int:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # not a wait: how late the server is
             return await append()
 
         tasks.append(asyncio.create_task(later()))

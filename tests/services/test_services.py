@@ -238,8 +238,8 @@ async def test_a_schedule_fires_at_its_time(engine: Engine) -> None:
             await engine.ask(c.EnableFlow(id="flow"))
             (fired,) = await engine.until("flow.due.*")
         assert fired.occurrence == created.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        await asyncio.sleep(1.5)
-        assert len(await engine.messages("flow.due.*")) == 1
+        await engine.read_by(*schedulers)
+    assert len(await engine.messages("flow.due.*")) == 1
 
 
 async def test_a_scheduler_that_no_longer_hears_the_log_ends_at_once(engine: Engine) -> None:
@@ -287,10 +287,15 @@ async def test_a_rebuilt_database_is_the_same(engine: Engine) -> None:
         for _ in range(4):
             await engine.ask(c.ExecuteFlow(id="flow"))
         await engine.ask(c.DisableFlow(id="flow"), c.CreateVm(id="vm-0", spec=VmSpec(vm_name="again")))
-        await engine.until("flow.completed.*")
         await engine.until("rejected.*.*")
-        await engine.until("flow.skipped.*", 3) if len(await engine.messages("flow.started.*")) == 1 else None
-        await asyncio.sleep(0.5)
+
+        async def over() -> bool:
+            started, completed, skipped = [
+                len(await engine.messages(f"flow.{event}.*")) for event in ("started", "completed", "skipped")
+            ]
+            return started + skipped == 4 and completed == started
+
+        await eventually(over)
         await engine.recorded()
     fresh = Engine(engine.server, engine.log, engine.database_url.replace("flows.db", "fresh.db"))
     async with fresh.running(fresh.recorder()):
@@ -324,8 +329,8 @@ async def test_a_foreign_log_is_not_projected(engine: Engine, tmp_path: Path) ->
     client = await connect(other.url, "other")
     stranger = Engine(other, await Log.open(client), engine.database_url)
     with pytest.raises(ForeignStream, match="replaced or damaged"):
-        async with stranger.running(stranger.recorder()):
-            await asyncio.sleep(1)
+        async with stranger.running(stranger.recorder()) as running:
+            await asyncio.wait([running], timeout=20)
     await client.close()
     other.stop()
 

@@ -249,7 +249,7 @@ async def test_a_sign_of_life_keeps_a_message(backend: Backend) -> None:
 
     async def work(delivery: Delivery) -> None:
         for _ in range(4):
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # not a wait: its work
             await delivery.message.in_progress()
         await delivery.message.ack_sync()
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.made import flow
-from tests.running import Client, wait_until
+from tests.running import Client
+from tests.support import wait_until
 
 
 def scheduled(api: Client, unique: str, cron: str, vms: int = 1, **given: Any) -> dict[str, Any]:

@@ -100,8 +100,8 @@ async def test_a_recorder_that_ends_before_its_commit_says_each_once(engine: Eng
     await told(engine)
     for _ in range(3):
         with pytest.raises(ConnectionError):
-            async with engine.running(Recorder(Crashing(engine.database_url))):
-                await asyncio.sleep(5)
+            async with engine.running(Recorder(Crashing(engine.database_url))) as running:
+                await asyncio.wait([running], timeout=20)
     assert len(await letters(engine)) == 1
     async with engine.running(engine.recorder()):
         await expect_each_once(engine)

@@ -59,11 +59,12 @@ async def test_fifty_edits_a_second_around_a_tick_leave_one_outcome_for_each_flo
             await engine.log.publish_once(sent(c.CreateFlow(id=name, spec=made), id=name, time=clock(), actor="admin"))
         await engine.until("catalog.flow.*", 5)
         tick = clock().replace(second=0, microsecond=0) + timedelta(minutes=1)
-        async with engine.running(Scheduler(clock, max_offset=None), Scheduler(clock, max_offset=None)):
+        schedulers = [Scheduler(clock, max_offset=None) for _ in range(2)]
+        async with engine.running(*schedulers):
             number = 0
             while clock() < tick + timedelta(seconds=1.5):
                 edits = [edit(number + more) for more in range(5)]
-                await asyncio.gather(*edits, asyncio.sleep(0.1))
+                await asyncio.gather(*edits, asyncio.sleep(0.1))  # not a wait: the pace of the edits
                 number += 5
             assert number > 50
 
@@ -71,7 +72,7 @@ async def test_fifty_edits_a_second_around_a_tick_leave_one_outcome_for_each_flo
                 return len(await engine.messages("flow.due.*")) >= 5
 
             await eventually(answered)
-            await asyncio.sleep(1)
+            await engine.read_by(*schedulers)
         due = [event for event in await engine.messages("flow.due.*") if isinstance(event, FlowDue)]
     assert Counter((event.flow_id, event.occurrence) for event in due) == {(name, tick): 1 for name in names}
     assert await engine.messages("flow.missed.*") == []
@@ -177,6 +178,7 @@ async def test_history_is_pruned_once_a_day_when_that_is_set(engine: Engine) -> 
         await engine.ask(c.UpdateSettings(id=ENGINE, patch=SettingsPatch(keep_days=30)))
         (asked,) = await engine.until("command.history.prune")
         assert abs(now() - timedelta(days=30) - asked.before) < timedelta(seconds=30)
-    async with engine.running(Scheduler(), Scheduler()):
-        await asyncio.sleep(1)
+    schedulers = [Scheduler(), Scheduler()]
+    async with engine.running(*schedulers):
+        await eventually(lambda: all(one._pruned for one in schedulers))
     assert len(await engine.messages("command.history.prune")) == 1

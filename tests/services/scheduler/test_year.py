@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from random import Random
 
+import pytest
+
 from schemas.events import FlowDue, FlowMissed
 from schemas.ids import instant
 from services.scheduler import calendar
@@ -35,6 +37,7 @@ def state() -> State:
     return house
 
 
+@pytest.mark.slow
 def test_every_occurrence_of_a_year_has_exactly_one_outcome() -> None:
     house = state()
     chance = Random(1)

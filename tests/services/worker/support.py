@@ -138,7 +138,7 @@ async def living(engine: Engine, worker: str, *holding: str) -> AsyncIterator[No
 
     async def renew() -> None:
         while True:
-            await asyncio.sleep(LEASE / 8)
+            await asyncio.sleep(LEASE / 8)  # not a wait: how often it does so
             await engine.log.put_status(key_of(worker), claim(*holding))
 
     await engine.log.put_status(key_of(worker), claim(*holding))

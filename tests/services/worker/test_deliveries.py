@@ -152,7 +152,7 @@ async def test_a_worker_that_was_paused_beyond_its_lease_looks_before_it_reports
         other = threading.Thread(target=lambda: asyncio.run(elsewhere()))
         other.start()
         gate.open.set()
-        time.sleep(LEASE + 1)  # noqa: ASYNC251 - this process is paused
+        time.sleep(LEASE + 1)  # noqa: ASYNC251  # not a wait: this process is paused
         other.join()
         (done,) = await engine.until("backup.completed.*")
     assert done.attempt == 3  # made when the other one had been silent for its lease too

@@ -82,7 +82,7 @@ async def test_killed_workers_and_a_killed_server_leave_no_backup_running(engine
         await engine.until("backup.started.*", 8)
         engine.server.kill()
         await asyncio.to_thread(engine.server.start)
-        await asyncio.sleep(0.55 * LEASE)  # the moment of the fault, not a wait
+        await asyncio.sleep(0.55 * LEASE)  # not a wait: the moment of the fault
         workers.kill()
         workers.start()
         (end,) = await engine.until("flow.completed.*", within=12 * LEASE)
@@ -122,7 +122,7 @@ async def test_a_paused_worker_does_not_take_the_next_one_its_message_away(engin
         workers.start()
         await engine.until("backup.started.*", 2, within=6 * LEASE)
         os.kill(paused.pid, signal.SIGCONT)
-        await asyncio.sleep(LEASE / 3)  # the moment of the fault: the next one is at work
+        await asyncio.sleep(LEASE / 3)  # not a wait: the moment of the fault, at which the next one is at work
         workers.kill()
         (end,) = await engine.until("flow.completed.*", within=8 * LEASE)
         assert (end.status, end.jobs_completed) == ("success", 1)

@@ -19,9 +19,7 @@ from schemas.events import BackupRequested
 from services.worker.engines.directory import engine as directory
 from services.worker.engines.directory.engine import DirectoryEngine
 from services.worker.engines.engine import BackupError, Progress, Result
-from tests.support import T0
-
-MIB = 1 << 20
+from tests.services.worker.engines.support import MIB, everything, request
 
 
 @pytest.fixture
@@ -43,36 +41,8 @@ def images(tmp_path: Path) -> dict[str, Path]:
     return {"dense": dense, "sparse": sparse, "empty": empty, "hole": hole}
 
 
-def request(tmp_path: Path, *disks: Path, **given: Any) -> BackupRequested:
-    repository = tmp_path / "repository"
-    repository.mkdir(exist_ok=True)
-    fields = {
-        "flow_id": "flow-1",
-        "execution_id": "execution-1",
-        "backup_id": "backup-1",
-        "context_id": "vm-1",
-        "vm_name": "web",
-        "disks": [Disk(disk_id=disk.stem, path=str(disk)) for disk in disks],
-        "repository_id": "repo-1",
-        "engine": "directory",
-        "location": str(repository),
-        "config": {},
-        "backup_type": "auto",
-        "retry_attempts": 0,
-        "retry_delay_seconds": 1,
-        "timeout_seconds": None,
-        "requested_at": T0,
-        **given,
-    }
-    return BackupRequested(**fields)
-
-
 async def run(asked: BackupRequested, attempt: int = 1, reports: list[Progress] | None = None) -> Result:
     return await DirectoryEngine().backup(asked, attempt, (reports if reports is not None else []).append)
-
-
-def everything(folder: Path) -> list[str]:
-    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*"))
 
 
 @pytest.mark.server

@@ -24,7 +24,7 @@ from services.worker.engines.directory import engine as directory
 from services.worker.engines.directory import files
 from services.worker.engines.directory.engine import DirectoryEngine
 from services.worker.engines.engine import BackupError, Result
-from tests.services.worker.engines.test_directory import MIB, everything, request
+from tests.services.worker.engines.support import MIB, everything, request
 
 FAST = 20  # seconds: a pipe that is waited for takes for ever
 FINAL = "20261101T120000Z-backup-1"
