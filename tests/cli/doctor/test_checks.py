@@ -201,7 +201,7 @@ async def test_a_disabled_flow_that_was_fired(engine: Engine, late: bool) -> Non
         await engine.ask(c.DisableFlow(id="flow"))
         await engine.until("catalog.flow.*", 2)
         at = now() + timedelta(hours=1 if late else -1)  # an occurrence of before it was disabled is due
-        fired = replace(started, execution_id="fired", execution_type="scheduled", occurrence=at, jobs=0, parts=0)
+        fired = replace(started, execution_id="fired", execution_type="scheduled", occurrence=at, jobs=0, parts=1)
         ended = replace((await engine.messages("flow.completed.*"))[0], execution_id="fired")
         events = [
             sent(fired, id="started:fired", time=now(), decidedon=7),
