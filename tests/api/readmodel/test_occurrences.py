@@ -67,10 +67,10 @@ async def reader(database_url: str) -> AsyncIterator[Reader]:
 async def test_all_of_few(reader: Reader) -> None:
     found = await occurrences.outcomes(reader, "flow-1", T0, at(NUMBER + 9), at(NUMBER + 5))
     assert found is not None
-    *past, missed, first, second, third = found.occurrences
+    past, missed, coming = found.occurrences[:NUMBER], found.occurrences[NUMBER], found.occurrences[NUMBER + 1 :]
     assert [(one.occurrence, one.outcome) for one in past] == [(at(n), expected(n)) for n in range(NUMBER)]
     assert (missed.outcome, missed.occurrence, missed.last, missed.count) == ("missed", at(NUMBER), at(NUMBER + 4), 5)
-    assert [one.outcome for one in (first, second, third)] == ["expected"] * 3
+    assert [(one.occurrence, one.outcome) for one in coming] == [(at(NUMBER + n), "expected") for n in (6, 7, 8, 9)]
     assert found.complete
 
 
