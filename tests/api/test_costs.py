@@ -27,7 +27,7 @@ from api.resources import Resources
 from api.routes import starting
 from api.tail import CommandOutcome
 from services import database
-from tests.api import hostile
+from tests.api import hostile_tables
 from tests.looks import Looks
 
 MOST_LOOKS = LOOKS + 1_000
@@ -264,7 +264,7 @@ class Shapes:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return hostile.build(tmp_path_factory.mktemp("hostile") / "flows.db")
+    return hostile_tables.build(tmp_path_factory.mktemp("hostile") / "flows.db")
 
 
 def known_routes() -> set[str]:
