@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 
 REPLY_TIMEOUT = 1.5  # seconds: a client hears within two that the log does not reply
 GRACE = 2.0  # seconds in which requests may still be served as usual when the process is to end
-MAX_BODY = 4 * 1024 * 1024  # bytes
+MAX_BODY = 2 * 1024 * 1024  # bytes: more than the largest definition has, and less than takes long to read
 MOST_STREAMS = 1_000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -50,7 +51,7 @@ def unfit_in(value: Any, path: str = "") -> Iterator[FieldError]:
     """Yield each field of a decoded value, whatever its shape, that the log or the tables could not take."""
     match value:
         case msgspec.Struct():
-            for field in msgspec.structs.fields(value):
+            for field in _fields_of_shape(type(value)):
                 yield from unfit_in(getattr(value, field.name), _join(path, field.encode_name))
         case dict():
             for key, inner in value.items():
@@ -65,6 +66,11 @@ def unfit_in(value: Any, path: str = "") -> Iterator[FieldError]:
             yield FieldError(field=path, message=beyond_bounds(value))
         case _:
             pass
+
+
+@cache
+def _fields_of_shape(shape: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(shape)  # it evaluates annotations: once for each shape, and not for each value
 
 
 def _fields_of(value: Any, shape: Any, path: str) -> Iterator[FieldError] | None:
@@ -82,7 +88,7 @@ def _fields_of(value: Any, shape: Any, path: str) -> Iterator[FieldError] | None
 
 
 def _errors_in_object(value: dict[str, Any], shape: type[msgspec.Struct], path: str) -> Iterator[FieldError]:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
+    fields = {field.encode_name: field for field in _fields_of_shape(shape)}
     for name in value:
         if name not in fields and shape.__struct_config__.forbid_unknown_fields:
             yield FieldError(field=_join(path, name), message="this field is unknown")

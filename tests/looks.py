@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 import pytest
 
-from services.scheduler import calendar
+from services.scheduler import calendar, pieces
 
 
 class Looks:
@@ -16,7 +16,7 @@ class Looks:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.days = 0
         self.instants = 0
-        look, instants = calendar.Calendar.look, calendar._instants
+        look, instants = calendar.Calendar.look, pieces.instants
 
         def counted(self_: calendar.Calendar, first: date, last: date) -> Iterator[calendar.Look]:
             for one in look(self_, first, last):
@@ -29,7 +29,8 @@ class Looks:
             return found
 
         monkeypatch.setattr(calendar.Calendar, "look", counted)
-        monkeypatch.setattr(calendar, "_instants", produced)
+        for module in (pieces, calendar):
+            monkeypatch.setattr(module, "instants", produced)
 
     def reset(self) -> None:
         self.days = self.instants = 0

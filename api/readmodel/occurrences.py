@@ -64,7 +64,8 @@ async def outcomes(
             if at not in found and at >= since:
                 found[at] = OccurrenceOutcome(occurrence=at, fires_at=fires_at, outcome="expected")
                 expected += 1
-    return OccurrenceList(occurrences=[found[at] for at in sorted(found)[:MOST]], complete=complete)
+    in_order = [found[at] for at in sorted(found)]
+    return OccurrenceList(occurrences=in_order[:MOST], complete=complete and len(in_order) <= MOST)
 
 
 @consistent
@@ -92,15 +93,14 @@ async def _past(
         for one in outcomes_:
             if one.outcome != "due" or one.occurrence not in found:
                 found[one.occurrence] = one
-    # where a part was cut, what lies beyond its end may be incomplete
+    kept = {at: one for at, one in found.items() if since <= at < until}
+    # where a part was cut, what is at its end and beyond may be incomplete
     ends = [(min if newest else max)(one.occurrence for one in part) for part, cut in read if cut and part]
-    end = (max if newest else min)(ends, default=None)
-    kept = {
-        at: one
-        for at, one in found.items()
-        if since <= at < until and (end is None or (at >= end if newest else at <= end))
-    }
-    return kept, end is None and len(kept) <= most
+    if ends:
+        end = max(ends) if newest else min(ends)
+        before = {at: one for at, one in kept.items() if (at > end if newest else at < end)}
+        kept = before or {at: one for at, one in kept.items() if at == end}
+    return kept, not ends
 
 
 async def _messages(

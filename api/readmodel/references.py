@@ -16,7 +16,6 @@ from schemas.events import (
     PolicyDefined,
     RepositoryDefined,
     ScheduleDefined,
-    VmDefined,
 )
 from services.catalogue import Catalogue
 
@@ -25,7 +24,7 @@ from services.catalogue import Catalogue
 async def of_flow(reader: Reader, flow_id: str) -> tuple[Catalogue, Flow, set[str]] | None:
     """Return a flow with all that it refers to, and the VMs that have no disks; None when there is no such flow.
 
-    The VMs come without what plays no part in a decision: texts, tags, labels and disks. Raises `TooMuch`.
+    Of the VMs there is only what plays a part in a decision: names, and whether they are enabled. Raises `TooMuch`.
     """
     flow = await flows.definition(reader, flow_id)
     if flow is None:
@@ -39,14 +38,14 @@ async def of_flow(reader: Reader, flow_id: str) -> tuple[Catalogue, Flow, set[st
     for row in await reader.mappings(_where(select(t.schedules), t.schedules.c.id, flow.schedule_id)):
         catalogue.evolve(ScheduleDefined(id=row["id"], version=1, definition=shaped(Schedule, row)))
     if flow.target_type == "group":
-        diskless = await _group(reader, catalogue, flow.target_id)
+        diskless = await _group(reader, catalogue, flow)
     else:
-        diskless = await _vms(reader, catalogue, _VMS.where(t.vms.c.id == flow.target_id))
+        diskless = await _vms(reader, catalogue, flow, _VMS.where(t.vms.c.id == flow.target_id))
     return catalogue, flow, diskless
 
 
-async def _group(reader: Reader, catalogue: Catalogue, group_id: str) -> set[str]:
-    m = t.machine_group_members
+async def _group(reader: Reader, catalogue: Catalogue, flow: Flow) -> set[str]:
+    m, group_id = t.machine_group_members, flow.target_id
     columns = select(m.c.context_id, m.c.enabled, m.c.priority).where(m.c.group_id == group_id)
     rows = await reader.mappings(columns.order_by(m.c.position).limit(MOST_MEMBERS + 1))
     if len(rows) > MOST_MEMBERS:
@@ -55,24 +54,25 @@ async def _group(reader: Reader, catalogue: Catalogue, group_id: str) -> set[str
     for row in await reader.mappings(select(t.machine_groups).where(t.machine_groups.c.id == group_id)):
         group = shaped(Group, {**row, "members": members})
         catalogue.evolve(GroupDefined(id=group_id, version=1, definition=group))
-    return await _vms(reader, catalogue, _VMS.join(m, m.c.context_id == t.vms.c.id).where(m.c.group_id == group_id))
+    members_of = _VMS.join(m, m.c.context_id == t.vms.c.id).where(m.c.group_id == group_id)
+    return await _vms(reader, catalogue, flow, members_of)
 
 
-_LEFT_OUT = ("description", "power_state", "os_type", "tags", "labels", "disks")
-_VMS = select(
-    *(column for column in t.vms.c if column.name not in {*_LEFT_OUT, "name"}),
+_VMS: Select[*tuple[Any, ...]] = select(
+    t.vms.c.id,
     t.vms.c.name.label("vm_name"),
+    t.vms.c.enabled,
     (size_of(t.vms.c.disks) <= len("[]")).label("diskless"),
 )
 
 
-async def _vms(reader: Reader, catalogue: Catalogue, statement: Select[Any]) -> set[str]:
+async def _vms(reader: Reader, catalogue: Catalogue, flow: Flow, statement: Select[*tuple[Any, ...]]) -> set[str]:
+    born = {"version": 1, "created_at": flow.created_at, "updated_at": flow.created_at, "created_by": flow.created_by}
     diskless: set[str] = set()
-    for row in await reader.mappings(statement):
-        if row.pop("diskless"):
-            diskless.add(row["id"])
-        vm = Vm(**row)
-        catalogue.evolve(VmDefined(id=vm.id, version=vm.version, definition=vm))
+    for row in await reader.rows(statement):
+        catalogue.vms[row.id] = Vm(id=row.id, vm_name=row.vm_name, enabled=row.enabled, **born)
+        if row.diskless:
+            diskless.add(row.id)
     return diskless
 
 

@@ -125,8 +125,7 @@ def _frozen(catalogue: Catalogue, command: c.SetFreeze | c.LiftFreeze, actor: st
     if command.until <= time:
         raise _Refusal("invalid", f"{instant(command.until)} has passed already", "until")
     if command.until - time > LONGEST_FREEZE:
-        last = instant(time + LONGEST_FREEZE)
-        raise _Refusal("invalid", f"a freeze is at most {LONGEST_FREEZE.days} days long: until {last}", "until")
+        raise _Refusal("invalid", f"a freeze is at most {LONGEST_FREEZE.days} days long", "until")
     freeze = Freeze(since=time, until=command.until, reason=command.reason, created_by=actor)
     return FreezeDefined(id=ENGINE, version=version, definition=freeze)
 
@@ -326,8 +325,8 @@ def _check(
 def _check_group(catalogue: Catalogue, group: Group, current: Definition | None) -> None:
     before = len(current.members) if isinstance(current, Group) else 0
     if len(group.members) > max(before, MOST_MEMBERS):
-        reason = f"it would have {len(group.members):,} members; a group has at most {MOST_MEMBERS:,}"
-        raise _Refusal("invalid", reason, "members")
+        there = f"it would have {len(group.members):,} members"
+        raise _Refusal("invalid", f"{there}; a group has at most {MOST_MEMBERS:,}", "members")
     _unique([member.context_id for member in group.members], "members", "VM")
     for member in group.members:
         _known(catalogue, "vm", member.context_id, "context_id")

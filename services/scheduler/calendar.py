@@ -25,13 +25,12 @@ from services.scheduler import clocks
 from services.scheduler.clocks import DAY, MINUTE, Month
 from services.scheduler.exclusions import Exclusions
 from services.scheduler.expression import UNREADABLE, Expression, expression
+from services.scheduler.pieces import Piece, firing, first_of, instants, number_of
 
 LOOKS = 2_400  # at months and days without a find: five years of days, or two centuries of months
 FIRST, LAST = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)  # the days that are looked at
 _BEGINNING = datetime.combine(FIRST + DAY, time(), UTC)
 _END = datetime.combine(LAST, time(), UTC)
-_MINUTES = 24 * 60
-_OFFSETS = tuple(minute * MINUTE for minute in range(_MINUTES))
 
 
 class Occurrence(Value, frozen=True):
@@ -67,25 +66,7 @@ class Tally(Value, frozen=True):
     last: list[datetime]
 
 
-class _Piece(Value, frozen=True):
-    """Minutes (bits) after an instant `base`: those that fire, and those that match and are excluded."""
-
-    base: datetime
-    fires: int
-    excluded: int = 0
-    note: str | None = None
-
-    def within(self, after: datetime, until: datetime) -> _Piece:
-        """Return what lies strictly after an instant, up to another one."""
-        begin = (after - self.base) // MINUTE + 1
-        end = (until - self.base) // MINUTE + 1
-        if begin <= 0 and end >= _MINUTES:
-            return self
-        kept = (1 << max(0, min(end, _MINUTES))) - (1 << max(0, min(begin, end, _MINUTES)))
-        return _Piece(self.base, self.fires & kept, self.excluded & kept, self.note)
-
-
-Look = tuple[date, list[_Piece]]  # a day that was looked at (or a month, by its first day), and what is there
+Look = tuple[date, list[Piece]]  # a day that was looked at (or a month, by its first day), and what is there
 
 
 def unreadable(schedule: ScheduleSpec) -> str | None:
@@ -133,10 +114,10 @@ class Calendar:
         for _, pieces in self._looks(after, until, budget):
             found: dict[datetime, str | None] = {}
             for piece in pieces:
-                for at in _instants(piece.base, piece.fires | piece.excluded):
+                for at in instants(piece.base, piece.fires | piece.excluded):
                     # of two reasons to fire at one instant, the one without a remark counts
                     found[at] = found[at] and piece.note if at in found else piece.note
-            excluded = {at for piece in pieces for at in _instants(piece.base, piece.excluded)}
+            excluded = {at for piece in pieces for at in instants(piece.base, piece.excluded)}
             for at in sorted(found):
                 yield Occurrence(at, self._excluded_by(at) if at in excluded else found[at])
 
@@ -145,7 +126,7 @@ class Calendar:
     ) -> Iterator[datetime]:
         """Yield the instants strictly after `after`, up to `until`, at which it fires."""
         for _, pieces in self._looks(after, until, budget):
-            yield from _firing(pieces)
+            yield from firing(pieces)
 
     def fires(self, at: datetime) -> bool:
         """Tell whether it fires at an instant."""
@@ -164,7 +145,7 @@ class Calendar:
     def _search(self, after: datetime) -> Next:
         for number, (day, pieces) in enumerate(self._looks(after, None), start=1):
             if any(piece.fires for piece in pieces):
-                return Next(_first(pieces))
+                return Next(first_of(pieces))
             if number == LOOKS:
                 midnight = clocks.month(self._zone_name, day.year, day.month).midnights[day.day]
                 return Next(None, max(after, midnight))
@@ -174,15 +155,15 @@ class Calendar:
         """Return what fires strictly after `after`, up to `until`: with the last `most` instants, or all of fewer."""
         first: datetime | None = None
         count = kept = 0
-        last: deque[tuple[int, list[_Piece]]] = deque()
+        last: deque[tuple[int, list[Piece]]] = deque()
         for _, pieces in self._looks(after, until):
-            if number := _number(pieces):
-                first = first or _first(pieces)
+            if number := number_of(pieces):
+                first = first or first_of(pieces)
                 count, kept = count + number, kept + number
                 last.append((number, pieces))
                 while kept - last[0][0] >= most:
                     kept -= last.popleft()[0]
-        return Tally(first, count, [at for _, pieces in last for at in _firing(pieces)][-most:])
+        return Tally(first, count, [at for _, pieces in last for at in firing(pieces)][-most:])
 
     def _excluded_by(self, at: datetime) -> str:
         exclusion = self._exclusions.at(self._wall(at))
@@ -215,7 +196,7 @@ class Calendar:
 
         Consecutive days near a change of the clocks are one look, as their instants may lie among one another.
         """
-        together: list[_Piece] = []
+        together: list[Piece] = []
         end: date | None = None  # of the days that are looked at together
         for day, month in self._days(first, last):
             near = month is not None and bool(month.near >> day.day & 1)
@@ -258,7 +239,7 @@ class Calendar:
             self._of_month = (month, found)
         return self._of_month[1]
 
-    def _on(self, day: date, month: Month) -> list[_Piece]:
+    def _on(self, day: date, month: Month) -> list[Piece]:
         """Return what matches on a day."""
         fixed = patterns = 0
         for (days, is_fixed), minutes in self._minutes(month).items():
@@ -276,12 +257,12 @@ class Calendar:
         midnight = month.midnights[day.day]
         matching = fixed | patterns
         excluded = self._exclusions.on(day) & matching & ~included
-        there = [_Piece(midnight, matching & ~excluded | included, excluded)]
-        return [*there, *(_Piece(midnight + (wall - datetime.combine(day, time())), 1) for wall in odd)]
+        there = [Piece(midnight, matching & ~excluded | included, excluded)]
+        return [*there, *(Piece(midnight + (wall - datetime.combine(day, time())), 1) for wall in odd)]
 
     # --- days on which the clocks are set ---
 
-    def _on_change(self, day: date, fixed: int, patterns: int, included: int) -> Iterator[_Piece]:
+    def _on_change(self, day: date, fixed: int, patterns: int, included: int) -> Iterator[Piece]:
         """Yield what matches on a day on which the clocks are set, at full minutes."""
         excluded = self._exclusions.on(day) & ~included
         fixed |= included
@@ -292,26 +273,26 @@ class Calendar:
                     yield self._shifted(run.gap_end)
                 continue
             there = (fixed | patterns) & minutes
-            yield _Piece(run.first, there & ~excluded, there & excluded)
+            yield Piece(run.first, there & ~excluded, there & excluded)
             if run.second != run.first:  # it comes twice
                 there = (patterns | (fixed if self._schedule.dst_fold == "both" else 0)) & minutes
-                yield _Piece(run.second, there & ~excluded, there & excluded, "repeated")
+                yield Piece(run.second, there & ~excluded, there & excluded, "repeated")
 
-    def _odd_on_change(self, walls: Iterable[datetime]) -> Iterator[_Piece]:
+    def _odd_on_change(self, walls: Iterable[datetime]) -> Iterator[Piece]:
         """Yield what inclusions between full minutes stand for on a day on which the clocks are set."""
         for wall in walls:
             first, second = clocks.instants_of(wall, clocks.zone(self._zone_name))
             if first <= second:
-                yield _Piece(first, 1)
+                yield Piece(first, 1)
                 if first < second and self._schedule.dst_fold == "both":
-                    yield _Piece(second, 1, note="repeated")
+                    yield Piece(second, 1, note="repeated")
             elif self._schedule.dst_gap == "shift":
                 yield self._shifted(clocks.transition(second, first, clocks.zone(self._zone_name)))
 
-    def _shifted(self, at: datetime) -> _Piece:
+    def _shifted(self, at: datetime) -> Piece:
         wall = self._wall(at)
         excluded = wall not in self._inclusions.get(wall.date(), ()) and self._exclusions.at(wall) is not None
-        return _Piece(at, int(not excluded), int(excluded), "shifted")
+        return Piece(at, int(not excluded), int(excluded), "shifted")
 
 
 def _between(month: Month, first: date, last: date) -> int:
@@ -322,31 +303,6 @@ def _between(month: Month, first: date, last: date) -> int:
     if (first.year, first.month) > this or (last.year, last.month) < this:
         return 0
     return max(0, (1 << end + 1) - (1 << begin))
-
-
-@lru_cache(maxsize=512)
-def _minutes_of(bits: int) -> tuple[timedelta, ...]:
-    return tuple(offset for offset, bit in zip(_OFFSETS, reversed(f"{bits:b}"), strict=False) if bit == "1")
-
-
-def _instants(base: datetime, bits: int) -> list[datetime]:
-    return [base + offset for offset in _minutes_of(bits)] if bits else []
-
-
-def _firing(pieces: list[_Piece]) -> list[datetime]:
-    """Return the instants at which pieces fire, in order, each once."""
-    if len(pieces) == 1:
-        return _instants(pieces[0].base, pieces[0].fires)
-    return sorted({at for piece in pieces for at in _instants(piece.base, piece.fires)})
-
-
-def _number(pieces: list[_Piece]) -> int:
-    return pieces[0].fires.bit_count() if len(pieces) == 1 else len(_firing(pieces))
-
-
-def _first(pieces: list[_Piece]) -> datetime:
-    """Return the first instant at which pieces fire, of which there is one."""
-    return min(piece.base + _OFFSETS[(piece.fires & -piece.fires).bit_length() - 1] for piece in pieces if piece.fires)
 
 
 # --- of a schedule ----------------------------------------------------------------------------------------------------

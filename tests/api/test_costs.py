@@ -6,18 +6,20 @@ until somebody has thought about it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 from sqlalchemy import Row, Select
 
-from api.app import create_app
+from api.app import MAX_BODY, create_app
 from api.auth import Tokens
 from api.readmodel.calendar import LOOKS
 from api.readmodel.reader import Reader, ReadModel
@@ -25,12 +27,13 @@ from api.resources import Resources
 from api.routes import starting
 from api.tail import CommandOutcome
 from services import database
-from tests.api import hostile
+from tests.api import hostile_tables
 from tests.looks import Looks
 
 MOST_LOOKS = LOOKS + 1_000
 MOST_ROWS = 25_000
 MOST_STATEMENTS = 40
+MOST_SHAPES = 100
 MOST_BYTES = 16 * 1024 * 1024
 
 BODY = {"flow_type": "backup", "target_type": "group", "target_id": "big", "repository_id": "repo-0"}
@@ -49,6 +52,7 @@ SCHEDULE |= {"inclusions": INCLUSIONS}
 VM = {"vm_name": "v", "disks": [{"disk_id": f"d{n}", "path": f"/{'x' * 4000}"} for n in range(256)]}
 VM |= {"labels": {f"label-{n}": "x" * 64 for n in range(64)}, "tags": ["x" * 64] * 64}
 MANY_MEMBERS = {"name": "g", "members": [{"context_id": f"vm-{n}"} for n in range(30_000)]}
+LONG_IDS = [{"context_id": f"{n:064}", "enabled": True, "priority": -1000} for n in range(10_000)]
 WRONG_MEMBERS = {"name": "g", "members": [{"context_id": "no id", "enabled": 1, "x": n} for n in range(10_000)]}
 FLOWS = [f"f-{n}" for n in range(500)]
 
@@ -123,7 +127,11 @@ REQUESTS: dict[str, list[Asked]] = {
     "PUT /api/v1/vm-contexts/{id}": [({"id": "large-1", "json": {"disks": VM["disks"]}}, 200)],
     "GET /api/v1/machine-groups": [({"params": ALL}, 200)],
     "GET /api/v1/machine-groups/{id}": [({"id": "old"}, 200)],
-    "POST /api/v1/machine-groups": [({"json": MANY_MEMBERS}, 422), ({"json": WRONG_MEMBERS}, 422)],
+    "POST /api/v1/machine-groups": [
+        ({"json": {"name": "g", "members": LONG_IDS}}, 404),
+        ({"json": MANY_MEMBERS}, 422),
+        ({"json": WRONG_MEMBERS}, 422),
+    ],
     "GET /api/v1/machine-groups/{group_id}/vms": [({"group_id": "old", "params": ALL}, 200)],
     "POST /api/v1/machine-groups/{group_id}/vms": [({"group_id": "old", "json": {"context_id": "vm-1"}}, 201)],
     "PATCH /api/v1/machine-groups/{group_id}/vms/{context_id}": [
@@ -240,9 +248,23 @@ class Reads:
         monkeypatch.setattr(Reader, "rows", counted)
 
 
+class Shapes:
+    """How often the fields of a shape are made out from its annotations, which takes as long as ten thousand values."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        fields = msgspec.structs.fields
+
+        def counted(shape: Any) -> Any:
+            self.times += 1
+            return fields(shape)
+
+        monkeypatch.setattr(msgspec.structs, "fields", counted)
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return hostile.build(tmp_path_factory.mktemp("hostile") / "flows.db")
+    return hostile_tables.build(tmp_path_factory.mktemp("hostile") / "flows.db")
 
 
 def known_routes() -> set[str]:
@@ -252,6 +274,11 @@ def known_routes() -> set[str]:
         if isinstance(route, HTTPRoute)
         for method in route.methods - {"OPTIONS"}
     }
+
+
+def test_the_largest_definitions_are_no_larger_than_a_request() -> None:
+    for largest in ({"name": "g", "members": LONG_IDS}, VM, SCHEDULE):
+        assert len(json.dumps(largest)) < MAX_BODY
 
 
 def test_every_route_has_been_thought_about() -> None:
@@ -270,7 +297,7 @@ async def test_no_request_costs_more_than_it_may(
     method, path = route.split()
     parameters = {name: request[name] for name in request if name not in {"params", "json"}}
     monkeypatch.setattr(starting, "manual_execution_id", lambda _: "huge")  # the one that a command has started
-    reads = Reads(monkeypatch)
+    reads, shapes = Reads(monkeypatch), Shapes(monkeypatch)
     async with client(url) as api:
         options = {name: request[name] for name in ("params", "json") if name in request}
         response = await api.request(method, path.format(**parameters), **options)
@@ -279,6 +306,7 @@ async def test_no_request_costs_more_than_it_may(
     assert looks.instants <= MOST_ROWS
     assert reads.rows <= MOST_ROWS
     assert reads.statements <= MOST_STATEMENTS
+    assert shapes.times <= MOST_SHAPES
     assert len(response.content) <= MOST_BYTES
     if status == 422:
         assert "at most" in response.text or response.json()["errors"]
