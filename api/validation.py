@@ -14,6 +14,7 @@ from schemas.base import FIRST_YEAR, LAST_YEAR, Value
 from schemas.bounds import beyond_bounds
 
 NO_NUL = "a text must not contain a NUL character"
+_WITHOUT_NUL = r"[^\\x00]"  # as an error shows the pattern of texts
 
 
 class FieldError(Value, frozen=True, kw_only=True):
@@ -122,7 +123,8 @@ def _fits(value: Any, type_: type[Any], limits: tuple[Any, ...]) -> bool:
 def _message(shape: Any, error: msgspec.ValidationError) -> str:
     if allowed := allowed_values(shape):
         return f"it must be one of {', '.join(allowed)}"
-    return str(error).partition(" - at `")[0]
+    message = str(error).partition(" - at `")[0]
+    return NO_NUL if _WITHOUT_NUL in message else message
 
 
 def _join(path: str, name: str) -> str:

@@ -38,6 +38,7 @@ from services.database import sqlite_url
 from services.executor.app import Executor
 from services.hosting import host_all
 from services.recorder.app import Recorder
+from services.recorder.store import Tables
 from services.registry.app import Registry
 from services.worker.app import Worker
 
@@ -115,7 +116,7 @@ async def read_rates(server: Server, log: Log, _folder: Path) -> dict[str, list[
 async def pipeline(server: Server, log: Log, folder: Path) -> dict[str, list[float]]:
     """From 'execute' to the last row in the tables: one flow over 2,000 VMs, with an engine that does nothing."""
     stop = asyncio.Event()
-    services = [Registry(), Executor(), Worker(slots=50), Recorder(sqlite_url(folder / "flows.db"))]
+    services = [Registry(), Executor(), Worker(slots=50), Recorder(Tables(sqlite_url(folder / "flows.db")))]
     running = asyncio.create_task(host_all(services, server.url, stop))
     names = [f"vm-{number}" for number in range(2000)]
     flow = FlowSpec(name="f", flow_type="backup", target_type="group", target_id="g", repository_id="r")

@@ -17,6 +17,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import ServiceUnavailableError
 
 from bus.errors import Unavailable
+from bus.tasks import cancel_and_wait
 from schemas.base import Value
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,9 @@ class Connection(Client):
     async def close(self) -> None:
         self.leaving = True
         await super().close()
+        trying = self._reconnection_task
+        if trying is not None and trying is not asyncio.current_task():
+            await cancel_and_wait(trying)  # the client cancels it once, which it may swallow
 
     async def drain(self) -> None:
         self.leaving = True

@@ -1,4 +1,4 @@
-"""HTTP connections that cannot be held for nothing: uvicorn's protocol with time-outs and limits (docs/adr/0016).
+"""HTTP connections that cannot be held for nothing: uvicorn's protocol with time-outs and limits (docs/adr/0017).
 
 A request's head and body must get on, and so must the client's reading of the response. How many: `cli.limits`.
 """

@@ -13,7 +13,8 @@ from nats.aio.client import Client
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server
-from tests.databases import database_url, empty_tables, postgresql
+from tests.databases import database_url, empty_tables, postgresql, postgresql_url
+from tests.looks import looks
 
 # no deadline: a machine that is busy with other tests is not slow code
 settings.register_profile("local", deadline=None, print_blob=True, max_examples=40)
@@ -22,7 +23,7 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 pytest_plugins = ["tests.leaks"]
 
-__all__ = ["database_url", "empty_tables", "postgresql"]
+__all__ = ["database_url", "empty_tables", "looks", "postgresql", "postgresql_url"]
 
 
 @pytest.fixture

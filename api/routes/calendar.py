@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from litestar import delete, get, put
-from litestar.params import FromQuery, JSONBody
+from litestar.params import JSONBody
 
 from api.context import Context, RequestContext
 from api.problems import ApiError
@@ -26,8 +26,8 @@ def period(
     context: RequestContext, since: str | None, until: str | None, usual: timedelta
 ) -> tuple[datetime, datetime]:
     """Return the range that a request asks about: from now, and for as long as is usual, by default. Raises 422."""
-    start = moment("from", since) or context.now
-    end = moment("to", until) or start + usual
+    start = moment("from", since, bounded=True) or context.now
+    end = moment("to", until, bounded=True) or start + usual
     if end < start or end - start > LONGEST:
         message = f"the range must end after it begins, and be {LONGEST.days} days long at most"
         raise ApiError(422, message, errors=[FieldError(field="to", message=message)])
@@ -35,12 +35,10 @@ def period(
 
 
 @get("/calendar", responses=READ, tags=["Schedules"])
-async def over_all_flows(
-    context: Context, since: Since = None, until: Until = None, schedule_id: FromQuery[str | None] = None
-) -> CalendarResponse:
-    """Return what will run, and when, over all flows or those on a schedule, with how long it is expected to take."""
+async def over_all_flows(context: Context, since: Since = None, until: Until = None) -> CalendarResponse:
+    """Return what will run, and when, over all flows, with how long it is expected to take."""
     start, end = period(context, since, until, USUAL)
-    return await calendar.over_all(context.reader, start, end, context.now, schedule_id)
+    return await calendar.over_all(context.reader, start, end, context.now)
 
 
 @get("/freeze", responses=READ, tags=["Schedules"])

@@ -90,18 +90,18 @@ async def retry(context: Context, execution_id: PathId) -> Response[StartedExecu
     if isinstance(earlier := await context.earlier(), c.RetryExecution):
         return await start_execution(context, earlier, earlier.flow_id)
     async with context.reader.snapshot() as reader:
-        execution = await executions.one(reader, execution_id)
+        execution = await executions.outline(reader, execution_id)
         failed = await executions.unsuccessful(reader, execution_id)
     if execution is None:
         raise not_found("execution", execution_id)
-    if execution.completed_at is None:
+    if execution["completed_at"] is None:
         raise ApiError(409, f"execution {execution_id!r} is still running: there is nothing to retry yet")
-    if execution.flow_id is None:
+    if execution["flow_id"] is None:
         raise ApiError(409, "a backup outside any flow has no flow to run again: ask for another one")
     if not failed:
         raise ApiError(409, f"every backup of execution {execution_id!r} succeeded: there is nothing to retry")
-    command = c.RetryExecution(id=execution_id, flow_id=execution.flow_id, context_ids=failed)
-    return await start_execution(context, command, execution.flow_id)
+    command = c.RetryExecution(id=execution_id, flow_id=execution["flow_id"], context_ids=failed)
+    return await start_execution(context, command, command.flow_id)
 
 
 ROUTER = Router(

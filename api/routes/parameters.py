@@ -49,8 +49,11 @@ def tagged(body: T, version: int, status_code: int = 200, headers: dict[str, str
     return Response(body, status_code=status_code, headers={"ETag": f'"{version}"', **(headers or {})})
 
 
-def moment(name: str, text: str | None) -> datetime | None:
-    """Return the instant that a parameter names; without a zone it is UTC. Raises 422."""
+def moment(name: str, text: str | None, *, bounded: bool = False) -> datetime | None:
+    """Return the instant that a parameter names; without a zone it is UTC. Raises 422.
+
+    `bounded`: it is one to reckon with, so its year has bounds; what a list is filtered by needs none.
+    """
     if text is None:
         return None
     try:
@@ -59,6 +62,6 @@ def moment(name: str, text: str | None) -> datetime | None:
     except (ValueError, OverflowError):
         message = f"{text!r} is no date and time"
         raise ApiError(422, message, errors=[FieldError(field=name, message=message)]) from None
-    if out_of_bounds(at) is not None:
+    if bounded and out_of_bounds(at) is not None:
         raise ApiError(422, beyond_bounds(at), errors=[FieldError(field=name, message=beyond_bounds(at))])
     return at

@@ -65,7 +65,7 @@ async def preview(
 ) -> SchedulePreview:
     """Return when a schedule matches next, by the scheduler's own calendar."""
     schedule: Schedule = await known(SCHEDULE, context, schedule_id)
-    start, budget = moment("from", since) or context.now, calendar.Budget(LOOKS)
+    start, budget = moment("from", since, bounded=True) or context.now, calendar.Budget(LOOKS)
     found = list(islice(calendar.of(schedule).annotated(start, budget=budget), count))
     zone = ZoneInfo(schedule.timezone) if found else UTC  # one that cannot be read never fires
     runs = [NextRun(at=one.at, local=one.at.astimezone(zone).isoformat(), note=one.note) for one in found]

@@ -18,6 +18,8 @@ from cli.doctor.tables import compared
 from schemas.base import Value
 from schemas.events import BackupAbandoned, DeadSettled
 from services.executor import state as executor_state
+from services.scheduler.calendar import unreadable
+from services.scheduler.validation import never_fires
 
 PATIENCE = 3.0  # seconds in which a living system does what is due
 FRESH = timedelta(seconds=60)  # since a living worker published its status
@@ -68,8 +70,23 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
         ),
         "nothing of the scheduler's is due",
     )
+    yield finding(_never_fire(folded, present), "every schedule in use will fire")
     yield await compared(log, tables, folded, patience=PATIENCE)
     yield finding(_dead_letters(folded), "every message could be used, or is settled")
+
+
+def _never_fire(folded: Folded, present: datetime) -> Iterator[str]:
+    """Yield the schedules that flows are on and that will not fire, of which their authors may not know."""
+    catalogue = folded.scheduler.catalogue
+    for id_, schedule in sorted(catalogue.schedules.items()):
+        flows = [flow for flow_id in folded.scheduler.flows_on(id_) if (flow := catalogue.flows[flow_id]).enabled]
+        if not schedule.enabled or not flows or unreadable(schedule):  # what cannot be read is a dead letter
+            continue
+        if wrong := never_fires(schedule, present):
+            yield (
+                f"schedule {schedule.name!r} ({id_}), which {len(flows)} enabled flows are on, will not fire: "
+                f"{wrong.field}: {wrong.reason}"
+            )
 
 
 class Due(Value, frozen=True, kw_only=True):

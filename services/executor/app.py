@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
+from bus.clock import Clock, now
 from bus.envelope import Entry, Stored
 from bus.log import Log
 from bus.subjects import CATALOG
@@ -28,7 +29,8 @@ class Executor:
     name = "executor"
     reads: Sequence[str] = READS
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Clock = now) -> None:
+        self._clock = clock  # for what is observed; decisions take their time from the log
         self._state = State()
         self.set_aside = self._state.set_aside
 
@@ -43,7 +45,7 @@ class Executor:
             known = {entry.sequence for entry in versions}
             others = [entry for entry in await log.latest([CATALOG], until=start) if entry.sequence not in known]
             self.set_aside.fold(self.evolve, sorted([*versions, *others], key=lambda entry: entry.sequence))
-        self._decider = Decider(log, self, start=start, before=self._save)
+        self._decider = Decider(log, self, start=start, clock=self._clock, before=self._save)
 
     @property
     def position(self) -> int:

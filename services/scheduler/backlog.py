@@ -1,7 +1,7 @@
 """The backlog of a flow: its occurrences without an outcome on the log, and which of them are caught up. Pure.
 
 After a long downtime there may be half a million of them. They are counted, by days; only the last are looked at one by
-one, as only those can be due (docs/adr/0016).
+one, as only those can be due (docs/time.md).
 """
 
 from __future__ import annotations

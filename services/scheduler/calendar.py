@@ -7,7 +7,7 @@ instant that exists, and at no other.
 
 Costs. A search looks at months, and in a month at the days that an expression matches; a day's minutes are bits of an
 integer, so what is excluded costs no more than what fires. It ends after `LOOKS` without a find, whatever the schedule
-(docs/adr/0016).
+(docs/time.md).
 """
 
 from __future__ import annotations

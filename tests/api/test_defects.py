@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.made import flow, scheduled, vm
-from tests.running import Client
+from tests.running import ROOT, Client
 
 
 def run(api: Client, made: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_counters_raced_and_warning_counted_as_neither(api: Client, unique: str)
 def test_one_vm_that_failed_to_start_marked_the_whole_execution_as_error_while_others_ran_on(
     api: Client, unique: str
 ) -> None:
-    good = vm(api, f"{unique}-good", disks=[{"disk_id": "d", "path": "/etc/hostname"}])
+    good = vm(api, f"{unique}-good", disks=[{"disk_id": "d", "path": str(ROOT / "README.md")}])
     bad = vm(api, f"{unique}-bad", disks=[{"disk_id": "d", "path": "/nowhere/disk.raw"}])
     group = api.create("/machine-groups", name=unique, members=[{"context_id": bad}, {"context_id": good}])
     repository = api.create("/repositories", name=unique, type="directory", location="/tmp")

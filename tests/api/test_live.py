@@ -24,7 +24,7 @@ from bus.log import Log
 from bus.reading import Page
 from bus.tasks import cancel_and_wait
 from tests.made import flow
-from tests.running import Client, Running
+from tests.running import Client, Running, wait_until
 from tests.support import T0, due, eventually, history, sent
 
 
@@ -91,8 +91,9 @@ def test_bad_filters(api: Client, query: str) -> None:
 
 def test_metrics(running: Running, api: Client, unique: str) -> None:
     api.ended(api.call("POST", f"/protection-flows/{flow(api, unique)['id']}/execute", status=202)["id"])
-    text = httpx.get(f"{running.url}/metrics").text
-    assert 'flows_executions{status="success"}' in text
+    done = 'flows_executions{status="success"}'
+    # what was counted is kept for some seconds
+    text = wait_until(lambda: found if done in (found := httpx.get(f"{running.url}/metrics").text) else "", within=30)
     assert "flows_projection_lag_messages" in text
     assert 'flows_flows{enabled="true"}' in text
 

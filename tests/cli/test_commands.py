@@ -92,7 +92,9 @@ def test_help_lists_all_commands_in_order_and_the_exit_codes() -> None:
 @pytest.mark.server
 def test_the_list_is_shown_without_any_command() -> None:
     modules = modules_after("--help")
-    assert {name for name in modules if name.startswith("cli.")} == {"cli.main", "cli.failures", "cli.lazy", "cli.logs"}
+    assert {name for name in modules if name.startswith("cli.")} == {
+        *("cli.main", "cli.failures", "cli.lazy", "cli.logs", "cli.privacy"),
+    }
     assert modules & HEAVY == set()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,11 @@ def test_freeze_and_thaw(tmp_path: Path) -> None:
         assert "there is no freeze" in flows(running, "thaw").stderr
         wrong = flows(running, "freeze", "--until", "tomorrow", "--reason", "x")
         assert (wrong.returncode, "a date and time is needed" in wrong.stderr) == (2, True)
-        frozen = flows(running, "freeze", "--until", "2999-12-27T06:00:00+01:00", "--reason", "closing")
-        assert frozen.stdout == "No scheduled start until 2999-12-27T05:00:00Z: closing\n"
+        far = flows(running, "freeze", "--until", "2199-12-27T06:00:00+01:00", "--reason", "closing")
+        assert (far.returncode, "366 days" in far.stderr) == (1, True)
+        day = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
+        frozen = flows(running, "freeze", "--until", f"{day}T06:00:00+01:00", "--reason", "closing")
+        assert frozen.stdout == f"No scheduled start until {day}T05:00:00Z: closing\n"
         api = running.client()
         assert api.get("/freeze")["reason"] == "closing"
         assert "has ended" in flows(running, "thaw").stdout

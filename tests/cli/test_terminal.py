@@ -58,7 +58,7 @@ HOSTILE = {
     "an emoji's name": (":skull:", ":skull:"),
 }
 ALL = "".join(text for text, _ in HOSTILE.values())
-ON_THE_LOG = ALL.replace("\udcff", "")  # what UTF-8 can say
+ON_THE_LOG = ALL.replace("\udcff", "").replace("\0", "")  # what a message may say
 HARMLESS = ["nightly", "Sicherung für Zürich", "日本語", "שלום", "naïve", "\u00a0", "👩\u200d💻", "न\u200cद"]
 
 

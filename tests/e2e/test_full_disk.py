@@ -20,8 +20,8 @@ from bus.connection import connect
 from bus.log import Log
 from bus.server import Server
 from services import database
+from tests.databases import different
 from tests.running import FLOWS, ROOT, Running
-from tests.services.recorder.test_rebuild import found
 from tests.support import due, eventually, flow, group, repository, sent, vm
 
 pytestmark = pytest.mark.server
@@ -71,7 +71,7 @@ async def test_a_full_disk(server: Server, log: Log, tmp_path: Path) -> None:
     rebuilt = tmp_path / "rebuilt.db"
     env["FLOWS_NATS_URL"] = server.url
     subprocess.run([*FLOWS, "rebuild", "--into", str(rebuilt)], cwd=ROOT, env=env, check=True, capture_output=True)
-    assert await found(url, database.sqlite_url(rebuilt)) == []
+    assert await different(url, database.sqlite_url(rebuilt)) == []
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import new_database
 from tests.distributed import TOKEN, Distributed
 from tests.made import flow
 from tests.running import Client
@@ -17,8 +16,8 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def distributed(tmp_path: Path, postgresql: str) -> Iterator[Distributed]:
-    it = Distributed(tmp_path, new_database(postgresql))
+def distributed(tmp_path: Path, postgresql_url: str) -> Iterator[Distributed]:
+    it = Distributed(tmp_path, postgresql_url)
     yield it
     it.stop()
 

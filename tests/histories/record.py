@@ -30,11 +30,11 @@ from services.scheduler import deadlines
 from services.scheduler.app import Scheduler
 from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
+from tests.histories.files import FOLDER
 from tests.services.conftest import Engine
 from tests.services.house import house
 from tests.support import eventually, sent
 
-HERE = Path(__file__).parent
 SCENARIOS: dict[str, Callable[[Engine], Awaitable[None]]] = {}
 
 
@@ -285,7 +285,7 @@ async def record(name: str) -> None:
             await eventually(quiet)
             entries = await log.read([">"])
             lines = b"".join(map(history.dump, entries)).replace(worker_name().encode(), b"worker-1")
-            (HERE / f"{name}.jsonl").write_bytes(lines)
+            (FOLDER / f"{name}.jsonl").write_bytes(lines)
             await client.close()
         finally:
             server.stop()

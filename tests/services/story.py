@@ -26,31 +26,90 @@ from tests.support import T0, due, engine_settings, flow, group, policy, reposit
 
 def story(seed: int, length: int = 150, *, prune: bool = True) -> list[Stored]:
     """Return a log."""
-    chance = Random(seed)
-    names = [f"vm-{number}" for number in range(chance.randrange(1, 12))]
-    flows = [f"flow-{number}" for number in range(chance.randrange(1, 5))]
-    fields = {"overlap_policy": chance.choice(["skip", "buffer_one", "cancel_other", "allow"])}
-    world = World(
-        *map(vm, names),
-        group(members=names),
-        repository(max_concurrent_jobs=chance.choice([None, 2, 5])),
-        schedule(),
-        policy(),
-        *(flow(name, policy_id="policy-1", **fields) for name in flows),
-    )
-    version = 1
-    queue: list[BackupRequested] = []
-    seen = 0
+    run = _Run(Random(seed))
+    for step in range(length):
+        run.step(step, prune=prune)
+    return run.end()
 
-    def settle() -> None:
-        nonlocal seen
-        world.settle()
-        queue.extend(
-            entry.envelope.data for entry in world.entries[seen:] if isinstance(entry.envelope.data, BackupRequested)
+
+class _Run:
+    """An engine to which things happen, and workers that take what it requests."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+        self._names = [f"vm-{number}" for number in range(chance.randrange(1, 12))]
+        self._flows = [f"flow-{number}" for number in range(chance.randrange(1, 5))]
+        self._fields = {"overlap_policy": chance.choice(["skip", "buffer_one", "cancel_other", "allow"])}
+        self._world = World(
+            *map(vm, self._names),
+            group(members=self._names),
+            repository(max_concurrent_jobs=chance.choice([None, 2, 5])),
+            schedule(),
+            policy(),
+            *(flow(name, policy_id="policy-1", **self._fields) for name in self._flows),
         )
-        seen = len(world.entries)
+        self._version = 1
+        self._queue: list[BackupRequested] = []
+        self._seen = 0
 
-    def reports(request: BackupRequested) -> list[Message]:
+    def step(self, number: int, *, prune: bool) -> None:
+        """Have a worker report, or something else happen, and the engine decide what follows."""
+        kind = self._chance.random()
+        if self._queue and kind < 0.6:
+            self._work(self._chance.randrange(len(self._queue)))
+        else:
+            self._world.append(*self._event(kind, number, prune=prune))
+        self._settle()
+
+    def end(self) -> list[Stored]:
+        """Have all that is requested done, and return the log."""
+        while self._queue:
+            self._work(-1)
+            self._settle()
+        return self._world.entries
+
+    def _event(self, kind: float, number: int, *, prune: bool) -> list[Message]:
+        """Return what somebody asks for, or what becomes due."""
+        chance, world = self._chance, self._world
+        if kind < 0.75:
+            return [due(chance.choice(self._flows), T0 + timedelta(minutes=number))]
+        if kind < 0.8:
+            return [ExecuteFlow(id=chance.choice(self._flows))]
+        if kind < 0.84 and world.state.executions:
+            return [CancelExecution(id=chance.choice(sorted(world.state.executions)))]
+        if kind < 0.92:
+            return [self._change(kind)]
+        if kind < 0.95:
+            first = T0 + timedelta(hours=number)
+            missed = FlowMissed(flow_id=self._flows[0], schedule_id="schedule-1", first=first, last=first, count=1)
+            return [missed, Rejected(entity="vm", verb="create", id="x", code="conflict", reason="taken")]
+        if prune and kind < 0.97:
+            return [PruneHistory(id="history", before=T0 + timedelta(seconds=len(world.entries) - 40))]
+        return [self._change(kind)]
+
+    def _change(self, kind: float) -> Message:
+        """Return the next version of a flow, of a VM, or of the settings."""
+        chance = self._chance
+        self._version += 1
+        version = self._version
+        if kind < 0.88:
+            name = chance.choice(self._flows)
+            change = flow(name, policy_id="policy-1", version=version, priority=version, **self._fields)
+            return change if chance.random() < 0.7 else FlowDefined(id=name, version=version, definition=None)
+        if kind < 0.92:
+            return vm(chance.choice(self._names), version=version, enabled=chance.random() < 0.7)
+        limit = chance.choice([None, 2, 6])
+        return engine_settings(max_concurrent_jobs=limit, keep_days=limit, version=version)
+
+    def _settle(self) -> None:
+        self._world.settle()
+        new = [entry.envelope.data for entry in self._world.entries[self._seen :]]
+        self._queue += [data for data in new if isinstance(data, BackupRequested)]
+        self._seen = len(self._world.entries)
+
+    def _work(self, number: int) -> None:
+        """Have a worker do what was requested, and report it."""
+        chance, request = self._chance, self._queue.pop(number)
         about: dict[str, Any] = {
             field: getattr(request, field) for field in ("flow_id", "execution_id", "backup_id", "context_id")
         }
@@ -65,38 +124,4 @@ def story(seed: int, length: int = 150, *, prune: bool = True) -> list[Stored]:
         said += [chance.choice(ends)] * chance.choice([1, 1, 2])
         if attempt == 2 and chance.random() < 0.3:  # a worker that was thought dead
             said.insert(-1, BackupFailed(**about, attempt=1, error="late"))
-        return said
-
-    for step in range(length):
-        kind = chance.random()
-        if queue and kind < 0.6:
-            world.append(*reports(queue.pop(chance.randrange(len(queue)))))
-        elif kind < 0.75:
-            world.append(due(chance.choice(flows), T0 + timedelta(minutes=step)))
-        elif kind < 0.8:
-            world.append(ExecuteFlow(id=chance.choice(flows)))
-        elif kind < 0.84 and world.state.executions:
-            world.append(CancelExecution(id=chance.choice(sorted(world.state.executions))))
-        elif kind < 0.88:
-            version += 1
-            name = chance.choice(flows)
-            change = flow(name, policy_id="policy-1", version=version, priority=version, **fields)
-            world.append(change if chance.random() < 0.7 else FlowDefined(id=name, version=version, definition=None))
-        elif kind < 0.92:
-            version += 1
-            world.append(vm(chance.choice(names), version=version, enabled=chance.random() < 0.7))
-        elif kind < 0.95:
-            first = T0 + timedelta(hours=step)
-            missed = FlowMissed(flow_id=flows[0], schedule_id="schedule-1", first=first, last=first, count=1)
-            world.append(missed, Rejected(entity="vm", verb="create", id="x", code="conflict", reason="taken"))
-        elif prune and kind < 0.97:
-            world.append(PruneHistory(id="history", before=T0 + timedelta(seconds=len(world.entries) - 40)))
-        else:
-            version += 1
-            limit = chance.choice([None, 2, 6])
-            world.append(engine_settings(max_concurrent_jobs=limit, keep_days=limit, version=version))
-        settle()
-    while queue:
-        world.append(*reports(queue.pop()))
-        settle()
-    return world.entries
+        self._world.append(*said)

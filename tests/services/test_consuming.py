@@ -16,7 +16,7 @@ from bus.server import Server
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from services import consuming, hosting
-from services.consuming import Ack, Delivery, Handler, Nack, Outcome, consume
+from services.consuming import Ack, Delivery, Handler, Nack, Outcome, consume, router
 from tests.support import due, eventually, sent, stored
 
 QUEUE = Queue(name="work", filters=("flow.due.*",), ack_wait=20.0)
@@ -130,7 +130,7 @@ async def consumed(server: Server, log: Log, handler: Handler) -> AsyncIterator[
     await log._js.add_consumer(STREAM, consumer_config(QUEUE))
     broker = hosting._Broker(client)
     await broker.connect()
-    hosting.subscribe(broker, QUEUE, handler, slots=2)
+    broker.include_router(router(QUEUE, handler, slots=2))
     await broker.start()
     try:
         yield

@@ -16,16 +16,7 @@ from schemas.events import VmDefined
 from services import database
 from services.database import WrongRevision, bring_up_to_date, prepare, state, upgrade
 from services.recorder.store import Tables
-from tests.services.recorder.test_projection import (
-    COMPLETED,
-    FAILED,
-    HOUSE,
-    PLANNED,
-    REQUESTED,
-    SKIPPED,
-    STARTED,
-    STREAM,
-)
+from tests.services.execution import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
 from tests.support import engine_settings, history, schedule, vm
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]

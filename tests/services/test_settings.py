@@ -20,7 +20,7 @@ from services.executor.replay import replay
 from services.executor.state import State, evolve
 from services.registry import domain as registry
 from services.registry.changes import changes
-from tests.services.executor.test_histories import FOLDER, load
+from tests.histories.files import FOLDER, load
 from tests.services.world import World, done, house, of
 from tests.support import T0, due, engine_settings, sent, stored
 

@@ -1,435 +1,110 @@
-"""What must hold of a log, whoever wrote it. It reads the messages; of the services it knows nothing.
-
-Each promise is a method that yields violations. What it needs is gathered in one pass over the log.
-"""
+"""What must hold of a log, whoever wrote it, and of the world that it comes from. Each promise yields violations."""
 
 from __future__ import annotations
 
-import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from bus.envelope import Entry, Stored
 from schemas import commands as c
-from schemas import events as e
-from schemas.base import Value
-from schemas.definitions import Flow, Repository, Schedule, Settings
-from schemas.ids import ENGINE, backfill_execution_id, manual_execution_id, scheduled_execution_id
+from schemas.ids import manual_execution_id, scheduled_execution_id
+from tests.simulation.history import CHANGED, EARLY, SLACK, History, Span, Violation
 
 if TYPE_CHECKING:
     from tests.simulation.processes import Run
     from tests.simulation.world import World
 
-EARLY = timedelta(seconds=31)  # a scheduler's clock may be off by so much, and it may still say what time it is
-SLACK = timedelta(seconds=61)  # around a change, clocks that differ may place an occurrence before it or after
-OUTCOMES = (
-    e.Rejected,
-    e.FlowStarted,
-    e.FlowSkipped,
-    e.FlowCancelling,
-    e.FlowBackfilling,
-    e.FlowBackfillCancelled,
-)
-DECISIONS = ("catalog.", "rejected.", "flow.", "backup.requested.", "backup.skipped.", "backup.abandoned.")
-CHANGED = "definition_changed"  # a skip that says: this was decided on what is no more, it counts for nothing
+
+def _unfinished(history: History) -> Iterator[Violation]:
+    """Yield what should have ended by now."""
+    for id_, (sequence, command) in history.commands.items():
+        execution_id = manual_execution_id(id_)
+        answered = history.answers.get(id_) or execution_id in history.starts or execution_id in history.skips
+        if not answered and not isinstance(command, c.PruneHistory):
+            text = f"{type(command).__name__} {id_} has no outcome"
+            yield Violation(rule="no outcome", text=text, sequence=sequence)
+    for id_, sequence in history.expected.items():
+        if id_ not in history.starts and id_ not in history.skips:
+            yield Violation(rule="no outcome", text=f"execution {id_} was asked for", sequence=sequence)
+    for id_, execution in history.executions.items():
+        if not execution.completed:
+            flow = execution.started.flow_id
+            ends = Counter(backup.end or "open" for backup in execution.backups.values())
+            text = f"execution {id_} of {flow} has not ended: {dict(ends)}"
+            yield Violation(rule="stays running", text=text, sequence=execution.sequence)
 
 
-class Violation(Value, frozen=True, kw_only=True):
-    """A promise that was not kept. `rule` names it; shrinking keeps the rule, whatever the words."""
-
-    rule: str
-    text: str
-    sequence: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.text}" + (f" (message {self.sequence})" if self.sequence else "")
-
-
-class Span:
-    """A stretch of time over which a flow is on a schedule: after `after`, up to `until` (None: until the end)."""
-
-    def __init__(self, schedule: Schedule, after: datetime, known: datetime, sequence: int) -> None:
-        self.every = int(schedule.cron_expression.split()[0].removeprefix("*/"))
-        self.key = (schedule.id, schedule.cron_expression, after)
-        self.after = after
-        self.known = known  # when the log had the definition that it begins with
-        self.since = sequence
-        self.until: datetime | None = None
-        self.closed: datetime | None = None  # when the log had the definition that ends it
-        self.ended = 0
-
-    def occurrences(self, after: datetime, until: datetime) -> Iterator[datetime]:
-        at = after.replace(second=0, microsecond=0)
-        while at <= until:
-            if at > after and at.minute % self.every == 0:
-                yield at
-            at += timedelta(minutes=1)
+def _once(history: History) -> Iterator[Violation]:
+    """Yield what has been decided more than once."""
+    for id_, sequences in history.answers.items():
+        if len(sequences) > 1 and id_ in history.commands:
+            text = f"{type(history.commands[id_][1]).__name__} {id_} has outcomes at {sequences}"
+            yield Violation(rule="two outcomes", text=text, sequence=sequences[1])
+    for id_ in sorted(history.starts.keys() | history.skips.keys()):
+        skips = [sequence for sequence, skip in history.skips.get(id_, ()) if skip.reason != CHANGED]
+        places = sorted([*history.starts.get(id_, ()), *skips])
+        if len(history.starts.get(id_, ())) > 1:
+            text = f"execution {id_} was started at {history.starts[id_]}"
+            yield Violation(rule="started twice", text=text, sequence=places[1])
+        elif len(places) > 1:
+            text = f"execution {id_} was started and skipped, or skipped twice, at {places}"
+            yield Violation(rule="two outcomes", text=text, sequence=places[1])
+    for id_, sequences in history.ids.items():
+        if len(sequences) > 1:
+            text = f"the decision {id_} stands at {sequences}"
+            yield Violation(rule="said twice", text=text, sequence=sequences[1])
 
 
-class Backup:
-    """What the log says of one backup."""
+def _occurrences(history: History, until: datetime) -> Iterator[Violation]:
+    """Yield occurrences, up to an instant, that have no outcome or several."""
+    for flow_id, spans in history.spans.items():
+        missed = [(one.first, one.last) for _, one in history.missed[flow_id]]
+        executed: dict[datetime, int] = Counter()
+        answered: set[datetime] = set()  # also by a skip that says that it was due by replaced definitions only
+        for one in {due.occurrence for _, due in history.dues[flow_id]}:
+            id_ = scheduled_execution_id(flow_id, one)
+            counted = [skip for _, skip in history.skips.get(id_, ()) if skip.reason != CHANGED]
+            executed[one] = len(history.starts.get(id_, ())) + len(counted)
+            if id_ in history.skips:
+                answered.add(one)
+        owed = {at for span in spans for at in _due(span, until)}
+        possible = {
+            at for span in spans for at in span.occurrences(span.after, min(until, (span.closed or until) + SLACK))
+        }
+        for at in sorted(owed | set(executed)):
+            passed = sum(first <= at <= last for first, last in missed)
+            outcomes = executed.get(at, 0) + passed
+            if at in owed and not outcomes and at not in answered:
+                yield Violation(rule="lost occurrence", text=f"{flow_id} at {at:%H:%M} has no outcome")
+            if executed.get(at, 0) and passed:
+                yield Violation(rule="two outcomes", text=f"{flow_id} at {at:%H:%M} was executed and missed")
+        for sequence, one in history.missed[flow_id]:
+            if one.first not in possible or one.last not in possible:
+                text = f"{flow_id} from {one.first:%H:%M} to {one.last:%H:%M} is said to be missed"
+                yield Violation(rule="missed though not scheduled", text=text, sequence=sequence)
+        for number, (sequence, one) in enumerate(history.missed[flow_id]):
+            for _, other in history.missed[flow_id][:number]:
+                if one.first <= other.last and other.first <= one.last:
+                    text = f"{flow_id} from {one.first:%H:%M} was missed before"
+                    yield Violation(rule="two outcomes", text=text, sequence=sequence)
 
-    def __init__(self, context_id: str) -> None:
-        self.context_id = context_id
-        self.attempt = 0
-        self.in_flight = False
-        self.end: str | None = None
-        self.ends = 0
-        self.admitted = 0  # where on the log the decision was taken that gave it a slot
+
+def _due(span: Span, until: datetime) -> Iterator[datetime]:
+    """Yield what a span owes for certain: what is between two changes, as far as clocks can tell."""
+    # a definition that came late: what was before it was another one's
+    after = max(span.after, span.known + EARLY) if span.known - span.after > SLACK / 4 else span.after
+    yield from span.occurrences(after, until if span.until is None else min(until, span.until))
 
 
-class Execution:
-    """What the log says of one execution."""
-
-    def __init__(self, sequence: int, started: e.FlowStarted) -> None:
-        self.sequence = sequence
-        self.started = started
-        self.backups: dict[str, Backup] = {}
-        self.completed: list[tuple[int, e.FlowCompleted]] = []
-        self.stopping = False
-
-
-class History:
-    """One pass over a log: what it says of requests, occurrences, executions and backups, and what cannot be so."""
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self.entries = entries
-        self.violations: list[Violation] = []
-        self.commands: dict[str, tuple[int, c.Command]] = {}
-        self.asked: dict[str, list[int]] = defaultdict(list)  # by command: where it stands
-        self.answers: dict[str, list[int]] = defaultdict(list)  # by command: the first of each group of outcomes
-        self.starts: dict[str, list[int]] = defaultdict(list)  # by execution
-        self.skips: dict[str, list[tuple[int, e.FlowSkipped]]] = defaultdict(list)
-        self.executions: dict[str, Execution] = {}
-        self.spans: dict[str, list[Span]] = defaultdict(list)
-        self.missed: dict[str, list[tuple[int, e.FlowMissed]]] = defaultdict(list)
-        self.dues: dict[str, list[tuple[int, e.FlowDue]]] = defaultdict(list)
-        self.expected: dict[str, int] = {}  # executions that somebody or some time asked for, and where
-        self.ids: dict[str, list[int]] = defaultdict(list)
-        self.dead: Counter[int] = Counter()
-        self.unreadable: list[Entry] = []
-        self._flows: dict[str, Flow] = {}
-        self._schedules: dict[str, Schedule] = {}
-        self._versions: dict[tuple[str, str], int] = {}
-        self._exists: dict[tuple[str, str], bool] = {}
-        self._limits: dict[str, list[tuple[int, int | None]]] = defaultdict(list)  # by repository; in all: of `ENGINE`
-        self._in_flight: dict[str, tuple[Execution, Backup]] = {}
-        self._last_group: tuple[str | None, int] = (None, 0)
-        for entry in entries:
-            if isinstance(entry, Stored):
-                self._take(entry)
-            else:
-                self.unreadable.append(entry)
-
-    def _wrong(self, rule: str, text: str, entry: Entry | None = None) -> None:
-        self.violations.append(Violation(rule=rule, text=text, sequence=entry.sequence if entry else 0))
-
-    # --- the pass -----------------------------------------------------------------------------------------------------
-
-    def _take(self, entry: Stored) -> None:
-        sent, data = entry.envelope, entry.envelope.data
-        if entry.subject.startswith(DECISIONS):
-            self.ids[sent.id].append(entry.sequence)
-        self._outcome(entry)
-        match data:
-            case c.Command():
-                self.asked[sent.id].append(entry.sequence)
-                self.commands.setdefault(sent.id, (entry.sequence, data))
-                if isinstance(data, c.ExecuteFlow | c.RetryExecution | c.BackupVm):
-                    self.expected.setdefault(manual_execution_id(sent.id), entry.sequence)
-            case e.Rejected():
-                if data.code == "not_found" and data.entity != "freeze" and self._exists.get((data.entity, data.id)):
-                    self._wrong("forgotten definition", f"{data.entity} {data.id!r} exists: {data.reason}", entry)
-            case e.FlowDue():
-                self.dues[data.flow_id].append((entry.sequence, data))
-                self.expected.setdefault(scheduled_execution_id(data.flow_id, data.occurrence), entry.sequence)
-                if entry.stored_at < data.occurrence - EARLY:
-                    self._wrong("early", f"{data.flow_id} at {data.occurrence:%H:%M} was fired too early", entry)
-            case e.FlowMissed():
-                self.missed[data.flow_id].append((entry.sequence, data))
-            case e.FlowBackfilling():
-                for occurrence in data.occurrences:
-                    self.expected.setdefault(backfill_execution_id(data.backfill_id, occurrence), entry.sequence)
-            case e.FlowCancelling():
-                self._stopping(entry, data)
-            case e.FlowSkipped():
-                self.skips[data.execution_id].append((entry.sequence, data))
-            case e.FlowStarted():
-                self.starts[data.execution_id].append(entry.sequence)
-                self.executions.setdefault(data.execution_id, Execution(entry.sequence, data))
-                if data.execution_type == "scheduled":
-                    self._scheduled(entry, data)
-            case e.FlowPlanned():
-                if execution := self.executions.get(data.execution_id):
-                    for backup in data.backups:
-                        execution.backups.setdefault(backup.backup_id, Backup(backup.context_id))
-            case e.FlowCompleted():
-                self._completed(entry, data)
-            case e.DeadLettered():
-                self.dead[data.sequence] += 1
-            case e.CatalogEvent():
-                self._defined(entry, data)
-            case e.BackupEvent():
-                self._backup(entry, data)
-            case _:
-                pass
-
-    def _outcome(self, entry: Stored) -> None:
-        cause, data = entry.envelope.causationid, entry.envelope.data
-        if cause is None or not isinstance(data, (*OUTCOMES, e.CatalogEvent)):
-            return
-        if isinstance(data, e.FlowCancelling) and data.origin != "asked":
-            return
-        # the definitions that one command changes stand together
-        together = isinstance(data, e.CatalogEvent) and self._last_group == (cause, entry.sequence - 1)
-        if not together:
-            self.answers[cause].append(entry.sequence)
-        self._last_group = (cause, entry.sequence)
-
-    def _defined(self, entry: Stored, event: e.CatalogEvent) -> None:
-        kind = entry.subject.split(".")[1]
-        definition = getattr(event, "definition", None)
-        key = (kind, event.id)
-        before = self._versions.get(key)
-        # one that was deleted may come again, and begins anew
-        if before is not None and event.version not in {before, before + 1} and self._exists.get(key):
-            self._wrong("versions", f"{kind} {event.id!r} goes from version {before} to {event.version}", entry)
-        self._versions[key] = event.version
-        self._exists[key] = definition is not None
-        if isinstance(definition, Repository | Settings):
-            self._limits[event.id].append((entry.sequence, definition.max_concurrent_jobs))
-        if kind == "flow":
-            if definition is None:
-                self._flows.pop(event.id, None)
-            else:
-                twin = next(
-                    (f.id for f in self._flows.values() if f.name == definition.name and f.id != event.id), None
-                )
-                if twin is not None:
-                    self._wrong("names", f"flows {event.id!r} and {twin!r} have one name", entry)
-                self._flows[event.id] = definition
-            self._reschedule(entry, event.id)
-        if kind == "schedule":
-            if definition is None:
-                self._schedules.pop(event.id, None)
-            else:
-                self._schedules[event.id] = definition
-            for flow in sorted(self._flows.values(), key=lambda one: one.id):
-                if flow.schedule_id == event.id:
-                    self._reschedule(entry, flow.id)
-
-    def _reschedule(self, entry: Stored, flow_id: str) -> None:
-        """End the stretch that a flow was on when it is on another one from here on."""
-        flow = self._flows.get(flow_id)
-        schedule = self._schedules.get(flow.schedule_id or "") if flow else None
-        on = flow is not None and flow.enabled and schedule is not None and schedule.enabled
-        spans = self.spans[flow_id]
-        current = spans[-1] if spans and spans[-1].until is None else None
-        new = None
-        if on:
-            assert flow is not None
-            assert schedule is not None
-            new = Span(schedule, max(flow.armed_at, schedule.armed_at), entry.stored_at, entry.sequence)
-        if current is not None and new is not None and current.key == new.key:
-            return
-        if current is not None:
-            current.until, current.closed, current.ended = entry.envelope.time, entry.stored_at, entry.sequence
-        if new is not None:
-            spans.append(new)
-
-    def _scheduled(self, entry: Stored, started: e.FlowStarted) -> None:
-        """Check that an occurrence that is executed was one, by the definitions that the log had when it was due."""
-        at = started.occurrence
-        due = max(
-            (seq for seq, due in self.dues[started.flow_id] if due.occurrence == at and seq < entry.sequence), default=0
-        )
-        if at is None or not due:
-            self._wrong("unasked", f"{started.flow_id} at {at} was executed without being due", entry)
-            return
-        for span in self.spans[started.flow_id]:
-            matches = span.since < due and span.after < at and at.minute % span.every == 0
-            if matches and (not span.ended or span.ended > due or (span.until is not None and at <= span.until)):
-                return
-        self._wrong(
-            "fired though not scheduled",
-            f"{started.flow_id} at {at:%H:%M:%S} was executed; it was due (message {due}) after its schedule had been "
-            "disabled or changed",
-            entry,
-        )
-
-    def _backup(self, entry: Stored, event: e.BackupEvent) -> None:
-        execution = self.executions.get(event.execution_id)
-        backup = execution.backups.get(event.backup_id) if execution else None
-        if execution is None or backup is None:
-            self._wrong("unplanned", f"backup {event.backup_id} is in no plan", entry)
-            return
-        match event:
-            case e.BackupRequested():
-                if backup.end is None:
-                    self._requested(entry, execution, backup, event)
-            case e.BackupStarted():
-                backup.attempt = max(backup.attempt, event.attempt)
-            case e.BackupCompleted():
-                self._ended(execution, backup, event.backup_id, "success", event.attempt)
-            case e.BackupFailed():
-                self._ended(execution, backup, event.backup_id, "error", event.attempt)
-            case e.BackupCancelled():
-                self._ended(execution, backup, event.backup_id, "cancelled", event.attempt)
-            case e.BackupSkipped():
-                self._ended(execution, backup, event.backup_id, "skipped", None)
-            case e.BackupAbandoned():
-                backup.in_flight = False
-                self._in_flight.pop(event.backup_id, None)
-            case _:
-                pass
-
-    def _ended(self, execution: Execution, backup: Backup, id_: str, end: str, attempt: int | None) -> None:
-        """Take in an end: the first one of the newest attempt counts."""
-        if backup.end is not None or (attempt is not None and attempt < backup.attempt):
-            return
-        backup.end, backup.in_flight = end, False
-        self._in_flight.pop(id_, None)
-
-    def _requested(self, entry: Stored, execution: Execution, backup: Backup, event: e.BackupRequested) -> None:
-        if backup.in_flight:
-            self._wrong("requested twice", f"backup {event.backup_id} is under way already", entry)
-        backup.in_flight = True
-        self._in_flight[event.backup_id] = (execution, backup)
-        others = self._in_flight.values()
-        of_vm = sum(one.context_id == backup.context_id for _, one in others)
-        of_flow = sum(one.started.flow_id == event.flow_id for one, _ in others)
-        of_repository = sum(one.started.repository_id == event.repository_id for one, _ in others)
-        if event.round == 1:  # requested anew, it has had its slot all the time
-            backup.admitted = int(entry.envelope.decidedon or entry.sequence)
-        checks = [
-            ("in all", len(others), self._limit(ENGINE, backup.admitted)),
-            (f"of VM {backup.context_id}", of_vm, 1),
-            (f"of flow {event.flow_id}", of_flow, execution.started.max_concurrent_jobs),
-            (f"in {event.repository_id}", of_repository, self._limit(event.repository_id, backup.admitted)),
-        ]
-        for what, taken, limit in checks:
-            if limit is not None and taken > limit:
-                self._wrong("limit", f"{taken} backups {what} under way, at most {limit} may be", entry)
-
-    def _limit(self, of: str, decided: int) -> int | None:
-        """Return the limit of a repository, or in all: the loosest since a decision was taken."""
-        limits = self._limits[of]
-        first = max(0, bisect.bisect_right([sequence for sequence, _ in limits], decided) - 1)
-        some = [limit for _, limit in limits[first:]]
-        return None if not some or None in some else max(limit for limit in some if limit is not None)
-
-    def _stopping(self, entry: Stored, event: e.FlowCancelling) -> None:
-        """Check that nothing is stopped by itself that is stopping already. People may say it again."""
-        execution = self.executions.get(event.execution_id)
-        if execution is None or event.context_id is not None:
-            return
-        if execution.stopping and event.origin != "asked":
-            self._wrong("stopped twice", f"execution {event.execution_id} is stopping already", entry)
-        execution.stopping = True
-
-    def _completed(self, entry: Stored, event: e.FlowCompleted) -> None:
-        execution = self.executions.get(event.execution_id)
-        if execution is None:
-            self._wrong("unasked", f"execution {event.execution_id} ends without having begun", entry)
-            return
-        execution.completed.append((entry.sequence, event))
-        if len(execution.completed) > 1:
-            self._wrong("ended twice", f"execution {event.execution_id} ends again", entry)
-            return
-        ends = Counter(backup.end for backup in execution.backups.values())
-        right = (len(execution.backups), ends["success"], ends["error"], ends["cancelled"] + ends["skipped"])
-        said = (event.jobs_created, event.jobs_completed, event.jobs_failed, event.jobs_skipped)
-        if said != right or ends[None]:
-            self._wrong("counters", f"execution {event.execution_id} ends with {said}; the log says {right}", entry)
-
-    # --- at the end ---------------------------------------------------------------------------------------------------
-
-    def unfinished(self) -> Iterator[Violation]:
-        """Yield what should have ended by now."""
-        for id_, (sequence, command) in self.commands.items():
-            execution_id = manual_execution_id(id_)
-            answered = self.answers.get(id_) or execution_id in self.starts or execution_id in self.skips
-            if not answered and not isinstance(command, c.PruneHistory):
-                text = f"{type(command).__name__} {id_} has no outcome"
-                yield Violation(rule="no outcome", text=text, sequence=sequence)
-        for id_, sequence in self.expected.items():
-            if id_ not in self.starts and id_ not in self.skips:
-                yield Violation(rule="no outcome", text=f"execution {id_} was asked for", sequence=sequence)
-        for id_, execution in self.executions.items():
-            if not execution.completed:
-                flow = execution.started.flow_id
-                ends = Counter(backup.end or "open" for backup in execution.backups.values())
-                text = f"execution {id_} of {flow} has not ended: {dict(ends)}"
-                yield Violation(rule="stays running", text=text, sequence=execution.sequence)
-
-    def once(self) -> Iterator[Violation]:
-        """Yield what has been decided more than once."""
-        for id_, sequences in self.answers.items():
-            if len(sequences) > 1 and id_ in self.commands:
-                text = f"{type(self.commands[id_][1]).__name__} {id_} has outcomes at {sequences}"
-                yield Violation(rule="two outcomes", text=text, sequence=sequences[1])
-        for id_ in sorted(self.starts.keys() | self.skips.keys()):
-            skips = [sequence for sequence, skip in self.skips.get(id_, ()) if skip.reason != CHANGED]
-            places = sorted([*self.starts.get(id_, ()), *skips])
-            if len(self.starts.get(id_, ())) > 1:
-                text = f"execution {id_} was started at {self.starts[id_]}"
-                yield Violation(rule="started twice", text=text, sequence=places[1])
-            elif len(places) > 1:
-                text = f"execution {id_} was started and skipped, or skipped twice, at {places}"
-                yield Violation(rule="two outcomes", text=text, sequence=places[1])
-        for id_, sequences in self.ids.items():
-            if len(sequences) > 1:
-                text = f"the decision {id_} stands at {sequences}"
-                yield Violation(rule="said twice", text=text, sequence=sequences[1])
-
-    def occurrences(self, until: datetime) -> Iterator[Violation]:
-        """Yield occurrences, up to an instant, that have no outcome or several."""
-        for flow_id, spans in self.spans.items():
-            missed = [(one.first, one.last) for _, one in self.missed[flow_id]]
-            executed: dict[datetime, int] = Counter()
-            answered: set[datetime] = set()  # also by a skip that says that it was due by replaced definitions only
-            for one in {due.occurrence for _, due in self.dues[flow_id]}:
-                id_ = scheduled_execution_id(flow_id, one)
-                counted = [skip for _, skip in self.skips.get(id_, ()) if skip.reason != CHANGED]
-                executed[one] = len(self.starts.get(id_, ())) + len(counted)
-                if id_ in self.skips:
-                    answered.add(one)
-            owed = {at for span in spans for at in self._owed(span, until)}
-            possible = {
-                at for span in spans for at in span.occurrences(span.after, min(until, (span.closed or until) + SLACK))
-            }
-            for at in sorted(owed | set(executed)):
-                passed = sum(first <= at <= last for first, last in missed)
-                outcomes = executed.get(at, 0) + passed
-                if at in owed and not outcomes and at not in answered:
-                    yield Violation(rule="lost occurrence", text=f"{flow_id} at {at:%H:%M} has no outcome")
-                if executed.get(at, 0) and passed:
-                    yield Violation(rule="two outcomes", text=f"{flow_id} at {at:%H:%M} was executed and missed")
-            for sequence, one in self.missed[flow_id]:
-                if one.first not in possible or one.last not in possible:
-                    text = f"{flow_id} from {one.first:%H:%M} to {one.last:%H:%M} is said to be missed"
-                    yield Violation(rule="missed though not scheduled", text=text, sequence=sequence)
-            for number, (sequence, one) in enumerate(self.missed[flow_id]):
-                for _, other in self.missed[flow_id][:number]:
-                    if one.first <= other.last and other.first <= one.last:
-                        text = f"{flow_id} from {one.first:%H:%M} was missed before"
-                        yield Violation(rule="two outcomes", text=text, sequence=sequence)
-
-    def _owed(self, span: Span, until: datetime) -> Iterator[datetime]:
-        """Yield what a span owes for certain: what is between two changes, as far as clocks can tell."""
-        # a definition that came late: what was before it was another one's
-        after = max(span.after, span.known + EARLY) if span.known - span.after > SLACK / 4 else span.after
-        yield from span.occurrences(after, until if span.until is None else min(until, span.until))
-
-    def dead_letters(self) -> Iterator[Violation]:
-        """Yield unreadable messages that have no dead letter, or several."""
-        for entry in self.unreadable:
-            if self.dead[entry.sequence] != 1:
-                text = f"message {entry.sequence} cannot be read and has {self.dead[entry.sequence]} dead letters"
-                yield Violation(rule="dead letter", text=text, sequence=entry.sequence)
+def _dead_letters(history: History) -> Iterator[Violation]:
+    """Yield unreadable messages that have no dead letter, or several."""
+    for entry in history.unreadable:
+        if history.dead[entry.sequence] != 1:
+            text = f"message {entry.sequence} cannot be read and has {history.dead[entry.sequence]} dead letters"
+            yield Violation(rule="dead letter", text=text, sequence=entry.sequence)
 
 
 def _asked(world: World, history: History) -> Iterator[Violation]:
@@ -443,13 +118,13 @@ def _asked(world: World, history: History) -> Iterator[Violation]:
 def unfinished(world: World) -> list[Violation]:
     """Return what is not over yet in a world: on its log, and in its queues."""
     history = History(world.entries)
-    return [*history.unfinished(), *_queues(world)]
+    return [*_unfinished(history), *_queues(world)]
 
 
 def settled_up_to(entries: Sequence[Entry]) -> int:
     """Return up to where all that was asked is over, and short of the last word on any flow's occurrences."""
     history = History(entries)
-    open_ones = [violation.sequence for violation in history.unfinished()]
+    open_ones = [violation.sequence for violation in _unfinished(history)]
     last_words = [max(seq for seq, _ in [*history.dues[flow], *history.missed[flow]]) for flow in history.dues]
     causes = [
         sequence
@@ -486,9 +161,9 @@ def check(world: World) -> list[Violation]:
     """Return every promise that was not kept in a world that has come to its end, the gravest first."""
     history = History(world.entries)
     until = world.at(world.healed_at)
-    found = [*history.violations, *history.once(), *history.occurrences(until), *history.dead_letters()]
+    found = [*history.violations, *_once(history), *_occurrences(history, until), *_dead_letters(history)]
     if not world.quiet:
-        found += [*history.unfinished(), *_queues(world)]
+        found += [*_unfinished(history), *_queues(world)]
     found += [*_asked(world, history), *_fences(world), *_alive(world), *_tables(world), *_replayed(history.entries)]
     return sorted(found, key=lambda one: GRAVE.index(one.rule) if one.rule in GRAVE else len(GRAVE))
 

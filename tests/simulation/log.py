@@ -180,8 +180,9 @@ class SimulatedLog(real.Log):
             raise Unknown(f"NATS gave no answer for {messages[-1][0]}") from error
 
     async def _consume(
-        self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int
+        self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int, fetch: int = reading.FETCH
     ) -> AsyncIterator[reading.Page]:
+        del fetch  # how much is asked for at once changes nothing but the cost
         server, link = self._server, self.link
         loop = asyncio.get_running_loop()
         generation = server.generation

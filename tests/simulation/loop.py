@@ -76,6 +76,10 @@ def current() -> Process | None:
     return _process.get()
 
 
+class Dead(BaseException):
+    """Its process is dead: whoever waits or starts something ends here, whatever it does about being cancelled."""
+
+
 def _close(task: asyncio.Task[Any]) -> None:
     """End a coroutine that will never run again, so that the garbage collector has nothing to complain about."""
     work: Any = task.get_coro()
@@ -206,17 +210,16 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def create_future(self) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.Future(loop=self)
         process = _process.get()
         if process is not None and process.dead:
-            future.cancel()  # a `finally` that waits for something is over at once
-        return future
+            raise Dead  # a `finally` that waits for something gets no further
+        return asyncio.Future(loop=self)
 
     def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
         process = context.get(_process) if context is not None else _process.get()
         if process is not None and process.dead:
             coro.close()  # what somebody starts who is dead never begins
-            return self.create_future()  # type: ignore[return-value]
+            raise Dead
         self._number += 1
         task = _Task(self._number, coro, loop=self, name=str(name or "task"), context=context)
         if process is not None:

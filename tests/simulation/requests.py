@@ -41,6 +41,14 @@ def command_of(request: Request, entries: list[Entry], now: datetime) -> c.Comma
             return None if known is None else c.CancelBackfill(id=known.backfill_id, flow_id=id_)
         case "backup":
             return c.BackupVm(id=derived("execution", request.id), context_id=id_, repository_id=argument)
+        case _:
+            return _change(request, entries, now)
+
+
+def _change(request: Request, entries: list[Entry], now: datetime) -> c.Command | None:
+    """Return the command that changes a definition, None when there is nothing to ask for."""
+    id_, argument = request.target, request.argument
+    match request.verb:
         case "enable_flow" | "run_missed":
             return c.EnableFlow(id=id_, run_missed=request.verb == "run_missed")
         case "disable_flow":
@@ -79,6 +87,8 @@ def command_of(request: Request, entries: list[Entry], now: datetime) -> c.Comma
             return c.DisableRepository(id=id_)
         case "enable_repository":
             return c.EnableRepository(id=id_)
+        case other:
+            raise AssertionError(f"nobody asks for {other}")
 
 
 def _last(entries: list[Entry], kind: type[T], key: str) -> T | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 
 from schemas.base import Value
-from tests.simulation.checker import Violation, check
+from tests.simulation.checker import check
+from tests.simulation.history import Violation
 from tests.simulation.scenario import Scenario
 from tests.simulation.sql import differences
 from tests.simulation.story import story

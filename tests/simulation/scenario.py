@@ -273,6 +273,104 @@ APART = {"pause", "cut", "blind"}
 DECIDERS = ("registry", "scheduler", "executor", "worker")
 
 
+class _Faults:
+    """Makes what goes wrong with those who take part."""
+
+    def __init__(
+        self,
+        rng: random.Random,
+        targets: list[str],
+        definitions: tuple[Message, ...],
+        requests: tuple[Request, ...],
+        seconds: float,
+    ) -> None:
+        self._rng = rng
+        self._targets = targets
+        self._deciders = [target for target in targets if target.startswith(DECIDERS)]
+        self._flows = [one.id for one in definitions if isinstance(one, FlowDefined)]
+        self._first = len(definitions)
+        self._requests = requests
+        self._seconds = seconds
+        self._makers = self._kinds()
+
+    def _kinds(self) -> list[tuple[int, Callable[[], Fault]]]:
+        """Return what makes each kind of fault, and how often it is to be made."""
+        rng, anybody, when, stretch, at_publish = self._rng, self._anybody, self._when, self._stretch, self._at_publish
+
+        def within(low: float, high: float) -> float:
+            return round(rng.uniform(low, high), 1)
+
+        return [
+            (4, lambda: Fault(kind="crash", target=anybody(), at=when())),
+            (5, lambda: Fault(kind="pause", target=anybody(), at=when(), seconds=stretch())),
+            (3, lambda: Fault(kind="cut", target=anybody(), at=when(), seconds=stretch())),
+            (3, lambda: Fault(kind="blind", target=anybody(), at=when(), seconds=stretch())),
+            (1, lambda: Fault(kind="loss", target=anybody(), at=when(), seconds=stretch(), argument="0.2")),
+            (1, lambda: Fault(kind="skew", target=anybody(), at=when(), seconds=within(-45, 45))),
+            (2, lambda: Fault(kind="server_pause", target="server", at=when(), seconds=within(1, 20))),
+            (2, lambda: Fault(kind="server_restart", target="server", at=when(), seconds=within(0.2, 6))),
+            (1, lambda: Fault(kind="delete_consumer", target=rng.choice(("worker", "registry")), at=when())),
+            (3, lambda: Fault(kind="unreadable", target="server", at=when(), argument=self._subject())),
+            (1, lambda: Fault(kind="expire", target="server", at=when())),
+            (1, lambda: Fault(kind="database", target="recorder-0", at=when(), seconds=stretch())),
+            (3, lambda: at_publish("pause_before", stretch())),
+            (2, lambda: at_publish("pause_after", stretch())),
+            (1, lambda: at_publish("crash_before")),
+            (2, lambda: at_publish("crash_after")),
+            (4, lambda: at_publish("unanswered")),
+            (2, lambda: at_publish("unsent")),
+            (4, lambda: at_publish("late", within(4, 12))),
+            (1, lambda: at_publish("refused")),
+        ]
+
+    def _anybody(self) -> str:
+        return self._rng.choice(self._targets)
+
+    def _at_publish(self, kind: FaultKind, seconds: float = 0.0) -> Fault:
+        target, op = self._rng.choice(self._deciders), int(self._rng.expovariate(1 / 6))
+        return Fault(kind=kind, target=target, op=op, seconds=seconds)
+
+    def _stretch(self) -> float:
+        rng = self._rng
+        return round(rng.choice((rng.uniform(1, 10), rng.uniform(10, 60), rng.uniform(60, 200))), 1)
+
+    def _when(self) -> float:
+        if self._requests and self._rng.random() < 0.3:
+            return max(0.1, self._rng.choice(self._requests).at + self._rng.uniform(-10, 3))
+        return _moment(self._rng, self._seconds)
+
+    def _subject(self) -> str:
+        family = self._rng.choice(
+            ("flow.due", "flow.due", "catalog.flow", "flow.started", "flow.completed", "backup.requested")
+        )
+        return f"{family}.{self._rng.choice(self._flows)}"
+
+    def some(self) -> list[Fault]:
+        """Return a fault, and what comes with it."""
+        rng = self._rng
+        found: list[Fault] = []
+        last = rng.choices([one for _, one in self._makers], weights=[weight for weight, _ in self._makers])[0]()
+        if last.kind in BETWEEN and rng.random() < 0.5:
+            # in the middle of things: between the awaits of those who react to a message
+            message, later = self._first + rng.randint(1, 60), round(rng.expovariate(1 / 0.004), 5)
+            last = structs.replace(last, message=message, at=later)
+        if last.kind in APART and rng.random() < 0.3:
+            # a worker that loses touch in more than one way is thought dead, and is not
+            last = structs.replace(last, target=rng.choice([one for one in self._targets if one.startswith("worker")]))
+            again = structs.replace(last, kind=rng.choice(sorted(APART)), seconds=self._stretch())
+            found.append(structs.replace(again, at=round((last.at or 0.0) + rng.choice((0.005, 1.0, 20.0)), 3)))
+        found.append(last)
+        if last.kind == "unreadable" and rng.random() < 0.7 and last.at is not None:
+            # it matters to those who read the log anew
+            kind = "registry" if last.argument.startswith("catalog") else "scheduler"
+            for target in self._targets:
+                if target.startswith(kind):
+                    found.append(Fault(kind="crash", target=target, at=last.at + rng.uniform(0.1, 20)))
+        if last.kind in {"unanswered", "unsent", "late"} and rng.random() < 0.3:
+            found.append(structs.replace(last, op=(last.op or 0) + 1))
+        return found
+
+
 def _faults(
     rng: random.Random,
     targets: list[str],
@@ -280,70 +378,5 @@ def _faults(
     requests: tuple[Request, ...],
     seconds: float,
 ) -> tuple[Fault, ...]:
-    deciders = [target for target in targets if target.startswith(DECIDERS)]
-    flows = [one.id for one in definitions if type(one).__name__ == "FlowDefined"]  # type: ignore[attr-defined]
-
-    def anybody() -> str:
-        return rng.choice(targets)
-
-    def at_publish(kind: FaultKind, seconds: float = 0.0) -> Fault:
-        return Fault(kind=kind, target=rng.choice(deciders), op=int(rng.expovariate(1 / 6)), seconds=seconds)
-
-    def stretch() -> float:
-        return round(rng.choice((rng.uniform(1, 10), rng.uniform(10, 60), rng.uniform(60, 200))), 1)
-
-    def when() -> float:
-        if requests and rng.random() < 0.3:
-            return max(0.1, rng.choice(requests).at + rng.uniform(-10, 3))
-        return _moment(rng, seconds)
-
-    def subject() -> str:
-        family = rng.choice(
-            ("flow.due", "flow.due", "catalog.flow", "flow.started", "flow.completed", "backup.requested")
-        )
-        return f"{family}.{rng.choice(flows)}"
-
-    makers: list[tuple[int, Callable[[], Fault]]] = [
-        (4, lambda: Fault(kind="crash", target=anybody(), at=when())),
-        (5, lambda: Fault(kind="pause", target=anybody(), at=when(), seconds=stretch())),
-        (3, lambda: Fault(kind="cut", target=anybody(), at=when(), seconds=stretch())),
-        (3, lambda: Fault(kind="blind", target=anybody(), at=when(), seconds=stretch())),
-        (1, lambda: Fault(kind="loss", target=anybody(), at=when(), seconds=stretch(), argument="0.2")),
-        (1, lambda: Fault(kind="skew", target=anybody(), at=when(), seconds=round(rng.uniform(-45, 45), 1))),
-        (2, lambda: Fault(kind="server_pause", target="server", at=when(), seconds=round(rng.uniform(1, 20), 1))),
-        (2, lambda: Fault(kind="server_restart", target="server", at=when(), seconds=round(rng.uniform(0.2, 6), 1))),
-        (1, lambda: Fault(kind="delete_consumer", target=rng.choice(("worker", "registry")), at=when())),
-        (3, lambda: Fault(kind="unreadable", target="server", at=when(), argument=subject())),
-        (1, lambda: Fault(kind="expire", target="server", at=when())),
-        (1, lambda: Fault(kind="database", target="recorder-0", at=when(), seconds=stretch())),
-        (3, lambda: at_publish("pause_before", stretch())),
-        (2, lambda: at_publish("pause_after", stretch())),
-        (1, lambda: at_publish("crash_before")),
-        (2, lambda: at_publish("crash_after")),
-        (4, lambda: at_publish("unanswered")),
-        (2, lambda: at_publish("unsent")),
-        (4, lambda: at_publish("late", round(rng.uniform(4, 12), 1))),
-        (1, lambda: at_publish("refused")),
-    ]
-    found: list[Fault] = []
-    for _ in range(rng.choice((0, 1, 2, 3, 4, 6))):
-        last = rng.choices([one for _, one in makers], weights=[weight for weight, _ in makers])[0]()
-        if last.kind in BETWEEN and rng.random() < 0.5:
-            # in the middle of things: between the awaits of those who react to a message
-            first = len(definitions)
-            last = structs.replace(last, message=first + rng.randint(1, 60), at=round(rng.expovariate(1 / 0.004), 5))
-        if last.kind in APART and rng.random() < 0.3:
-            # a worker that loses touch in more than one way is thought dead, and is not
-            last = structs.replace(last, target=rng.choice([one for one in targets if one.startswith("worker")]))
-            again = structs.replace(last, kind=rng.choice(sorted(APART)), seconds=stretch())
-            found.append(structs.replace(again, at=round((last.at or 0.0) + rng.choice((0.005, 1.0, 20.0)), 3)))
-        found.append(last)
-        if last.kind == "unreadable" and rng.random() < 0.7 and last.at is not None:
-            # it matters to those who read the log anew
-            kind = "registry" if last.argument.startswith("catalog") else "scheduler"
-            for target in targets:
-                if target.startswith(kind):
-                    found.append(Fault(kind="crash", target=target, at=last.at + rng.uniform(0.1, 20)))
-        if last.kind in {"unanswered", "unsent", "late"} and rng.random() < 0.3:
-            found.append(structs.replace(last, op=(last.op or 0) + 1))
-    return tuple(found)
+    make = _Faults(rng, targets, definitions, requests, seconds)
+    return tuple(fault for _ in range(rng.choice((0, 1, 2, 3, 4, 6))) for fault in make.some())

@@ -14,10 +14,11 @@ from functools import lru_cache
 from typing import Any
 
 from bus.checkpoint import Checkpoint, Status
-from bus.envelope import Entry, decode
+from bus.envelope import Entry, decode, encode
 from bus.errors import Conflict, Duplicate
 from bus.stream import Queue
 from bus.subjects import matches
+from tests.support import due, sent
 
 BEGINNING = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 DUPLICATE_WINDOW = 120.0  # seconds
@@ -293,3 +294,11 @@ class Server:
             new = self.consumer(gone.queue)
             new.waiting = gone.waiting
             self.later(0.0, new.serve)
+
+
+def foreign(subject: str) -> bytes:
+    """Return what an outsider puts on a subject: no envelope, or a well-formed one of which nothing is in bounds."""
+    if not subject.startswith("flow.due."):
+        return b"\x00 not ours"
+    absurd = sent(due(subject.split(".")[2], datetime(9999, 12, 31, tzinfo=UTC)), time=datetime(1, 1, 1, tzinfo=UTC))
+    return encode(absurd)

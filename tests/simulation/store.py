@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bus.envelope import Entry
@@ -22,14 +22,19 @@ from services.recorder.store import Publish, publish_nothing
 from services.unusable import DeadLetter
 
 Key = tuple[Any, ...]
+
+
+def default(column: Column[Any]) -> Any:
+    """Return what a column has in a row that says nothing of it."""
+    if column.server_default is None:
+        return None
+    text = str(column.server_default.arg)  # type: ignore[attr-defined]
+    kind = column.type.python_type
+    return text == "true" if kind is bool else kind(text)
+
+
 DEFAULTS: dict[str, Row] = {
-    table.name: {
-        column.name: (
-            None if column.server_default is None else column.type.python_type(column.server_default.arg)  # type: ignore[attr-defined]
-        )
-        for column in table.columns
-    }
-    for table in t.metadata.sorted_tables
+    table.name: {column.name: default(column) for column in table.columns} for table in t.metadata.sorted_tables
 }
 KEYS: dict[str, list[str]] = {
     table.name: [column.name for column in table.primary_key.columns] for table in t.metadata.sorted_tables

@@ -3,181 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
-from typing import Protocol
 
 import pytest
-from faststream.nats import NatsBroker
-from nats.aio.client import Client
 
 from bus import appending
-from bus.connection import connect
 from bus.envelope import Stored, Unreadable, encode
 from bus.errors import Conflict, TooLarge, Unknown
-from bus.log import Log
 from bus.reading import Page
-from bus.server import Server as RealServer
-from bus.stream import Queue, consumer_config
-from bus.subjects import STREAM
 from bus.tasks import cancel_and_wait
-from services import hosting
 from services.consuming import Delivery
-from services.hosting import subscribe
-from tests.simulation.log import Link, SimulatedLog
-from tests.simulation.server import Server
+from tests.simulation.backends import QUEUE, Backend
 from tests.support import due, eventually, sent, vm
-
-QUEUE = Queue(name="work", filters=("flow.due.*",), ack_wait=1.0)
-Handler = Callable[[Delivery], Awaitable[None]]
-
-
-class Backend(Protocol):
-    """A log, and what only an outsider or an operator can do to it."""
-
-    log: Log
-
-    async def another(self, *, reply_timeout: float = 5.0) -> Log: ...
-
-    async def inject(self, subject: str, body: bytes) -> None: ...
-
-    async def expire(self, sequence: int) -> None: ...
-
-    async def make_queue(self) -> None: ...
-
-    async def delete_queue(self) -> None: ...
-
-    async def serve(self, handler: Handler) -> None: ...
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-
-class Real:
-    """A nats-server."""
-
-    def __init__(self, server: RealServer, client: Client, log: Log) -> None:
-        self.log = log
-        self._server = server
-        self._client = client
-        self.open: list[Client | NatsBroker] = []
-
-    async def another(self, *, reply_timeout: float = 5.0) -> Log:
-        client = await connect(self._server.url, "another")
-        self.open.append(client)
-        return Log(client, reply_timeout=reply_timeout)
-
-    async def inject(self, subject: str, body: bytes) -> None:
-        await self._client.jetstream().publish(subject, body)
-
-    async def expire(self, sequence: int) -> None:
-        await self._client.jsm().delete_msg(STREAM, sequence)
-
-    async def make_queue(self) -> None:
-        await self._client.jetstream().add_consumer(STREAM, consumer_config(QUEUE))
-
-    async def delete_queue(self) -> None:
-        await self._client.jetstream().delete_consumer(STREAM, QUEUE.name)
-
-    async def serve(self, handler: Handler) -> None:
-        client = await connect(self._server.url, "serve")
-        broker = hosting._Broker(client)
-        await broker.connect()
-        subscribe(broker, QUEUE, handler, slots=1)
-        await broker.start()
-        self.open += [broker, client]
-
-    def pause(self) -> None:
-        os.kill(self._pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        os.kill(self._pid, signal.SIGCONT)
-
-    @property
-    def _pid(self) -> int:
-        assert self._server._process is not None
-        return self._server._process.pid
-
-    async def close(self) -> None:
-        for one in self.open:
-            await (one.close() if isinstance(one, Client) else one.stop())
-
-
-class Simulated:
-    """The simulated server, on the test's own loop."""
-
-    def __init__(self) -> None:
-        self._server = Server()
-        self.log: Log = self._log()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def _log(self, *, reply_timeout: float = 5.0) -> SimulatedLog:
-        return SimulatedLog(Link(self._server, random.Random(1)), reply_timeout=reply_timeout)
-
-    async def another(self, *, reply_timeout: float = 5.0) -> Log:
-        return self._log(reply_timeout=reply_timeout)
-
-    async def inject(self, subject: str, body: bytes) -> None:
-        self._server.store([(subject, body, {})])
-
-    async def expire(self, sequence: int) -> None:
-        self._server.expire(sequence)
-
-    async def make_queue(self) -> None:
-        self._server.consumer(QUEUE)
-
-    async def delete_queue(self) -> None:
-        self._server.delete_consumer(QUEUE.name)
-
-    async def serve(self, handler: Handler) -> None:
-        log = self._log()
-
-        async def slot() -> None:
-            while True:
-                await handler(await log.take(QUEUE))
-
-        self._tasks.append(asyncio.create_task(slot()))
-
-    def pause(self) -> None:
-        self._server.pause()
-
-    def resume(self) -> None:
-        self._server.resume()
-
-    async def close(self) -> None:
-        await cancel_and_wait(*self._tasks)
-
-
-@asynccontextmanager
-async def _real(folder: Path) -> AsyncIterator[Real]:
-    server = RealServer(folder)
-    server.start()
-    client = await connect(server.url, "test")
-    backend = Real(server, client, await Log.open(client))
-    try:
-        yield backend
-    finally:
-        await backend.close()
-        await client.close()
-        server.stop()
-
-
-@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.server), "simulated"])
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
-    if request.param == "real":
-        async with _real(tmp_path / "nats") as found:
-            yield found
-    else:
-        simulated = Simulated()
-        yield simulated
-        await simulated.close()
-
 
 # --- append -----------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from bus.envelope import Entry, encode, envelope
@@ -17,9 +17,8 @@ from tests.simulation.log import NO_LOSS, Link, Loss, SimulatedLog
 from tests.simulation.loop import Livelock, Process, SimulatedLoop, Stalled
 from tests.simulation.requests import command_of
 from tests.simulation.scenario import Fault, Request, Scenario
-from tests.simulation.server import Server
+from tests.simulation.server import Server, foreign
 from tests.simulation.store import Database
-from tests.support import due, sent
 
 RESTART = 1.0  # seconds until a supervisor has started a process again
 ASKED_AGAIN = 20.0  # seconds without a word from the API after which people ask again
@@ -298,7 +297,7 @@ class World:
             case "delete_consumer":
                 self.server.delete_consumer(fault.target)
             case "unreadable":
-                self.server.store([(fault.argument, _not_ours(fault.argument), {})])
+                self.server.store([(fault.argument, foreign(fault.argument), {})])
             case "expire":
                 self._expire()
             case _ if place is None:
@@ -389,14 +388,6 @@ async def _hear(service: Any, command: Any, request: Request, heard: asyncio.Fut
     outcome = await service.ask(command, request.id, careless=request.careless)
     if not heard.done():
         heard.set_result(outcome)
-
-
-def _not_ours(subject: str) -> bytes:
-    """Return what an outsider puts on a subject: no envelope, or a well-formed one of which nothing is in bounds."""
-    if not subject.startswith("flow.due."):
-        return b"\x00 not ours"
-    absurd = sent(due(subject.split(".")[2], datetime(9999, 12, 31, tzinfo=UTC)), time=datetime(1, 1, 1, tzinfo=UTC))
-    return encode(absurd)
 
 
 def _how_long(fault: Fault) -> str:

@@ -141,7 +141,7 @@ QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
     "events of an execution": ask("events.of_execution", "x", PAGE),
     "groups": ask("definitions.groups", DefinitionFilter(), None, PAGE),
     "members": ask("definitions.members", "group-1", PAGE),
-    "calendar": ask("calendar.over_all", T0, LATER, NOW, None),
+    "calendar": ask("calendar.over_all", T0, LATER, NOW),
     "occurrences": ask("occurrences.outcomes", "flow-1", T0, LATER, NOW),
     "backfill": ask("occurrences.to_fill", "flow-1", T0, LATER, "missing"),
     "explain": ask("explain.of_flow", "flow-1", None, NOW),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from cli import dead
 from cli.actor import actor
 from cli.doctor import folded
 from schemas import commands as c
-from schemas.definitions import FlowPatch, ScheduleSpec
+from schemas.definitions import Exclusion, FlowPatch, ScheduleSpec
 from services.executor.app import Executor
 from services.registry.app import Registry
 from services.scheduler.app import Scheduler
@@ -24,7 +24,7 @@ from services.worker.app import Worker
 from tests.cli.doctor.support import problems, ran, repaired
 from tests.services.conftest import Engine
 from tests.services.house import built, house
-from tests.support import eventually, sent
+from tests.support import eventually, schedule, sent
 
 
 async def test_a_healthy_system_at_work_and_at_rest(engine: Engine) -> None:
@@ -75,6 +75,22 @@ async def test_an_occurrence_that_nobody_emitted(engine: Engine, monkeypatch: py
         monkeypatch.setattr(folded, "LATE", -2 * folded.LATE * 6)  # two minutes from now
         (found,) = await problems(engine)
         assert found == "an occurrence or a deadline of flow flow is due, and not on the log: is a scheduler running?"
+
+
+async def test_a_schedule_that_never_fires(engine: Engine) -> None:
+    """From before it was refused, or by somebody else's hand; nobody waits for it but its flows."""
+    async with engine.running(Registry(), Scheduler(), Executor(), engine.recorder()):
+        await built(engine, house(vms=1))
+        never = [Exclusion(name="for ever", first_date=date(2000, 1, 1))]
+        for event in (schedule("never", exclusions=never), schedule("unused", exclusions=never)):
+            await engine.log.publish_once(sent(event, id=event.id, time=now()))
+        await engine.ask(c.UpdateFlow(id="flow", patch=FlowPatch(schedule_id="never")))
+        await engine.until("catalog.flow.*", 2)
+        await engine.recorded()
+        (found,) = await problems(engine)
+        assert found.startswith("schedule 'never' (never), which 1 enabled flows are on, will not fire: exclusions: ")
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.until("flow.started.*")
 
 
 async def test_a_backup_that_was_lost_from_the_queue(engine: Engine) -> None:
@@ -185,7 +201,7 @@ async def test_a_disabled_flow_that_was_fired(engine: Engine, late: bool) -> Non
         await engine.ask(c.DisableFlow(id="flow"))
         await engine.until("catalog.flow.*", 2)
         at = now() + timedelta(hours=1 if late else -1)  # an occurrence of before it was disabled is due
-        fired = replace(started, execution_id="fired", execution_type="scheduled", occurrence=at, jobs=0, parts=0)
+        fired = replace(started, execution_id="fired", execution_type="scheduled", occurrence=at, jobs=0, parts=1)
         ended = replace((await engine.messages("flow.completed.*"))[0], execution_id="fired")
         events = [
             sent(fired, id="started:fired", time=now(), decidedon=7),

@@ -21,13 +21,14 @@ from services.executor import deliveries
 from services.executor.app import Executor
 from services.executor.deliveries import Missing, Outstanding, abandonment, check
 from services.executor.watch import watch
+from services.health import expired
 from services.registry.app import Registry
 from services.worker.app import Worker
 from services.worker.domain import Attempt
-from services.worker.status import expired, held, key_of, silent_in
+from services.worker.status import held, key_of, silent_in
 from tests.services.conftest import Engine
 from tests.services.house import built, house
-from tests.services.worker.test_worker import LEASE, Gate, Observed, claim, lease, request, say, started
+from tests.services.worker.support import LEASE, Gate, Observed, claim, lease, request, say, started
 from tests.support import T0, eventually, sent
 
 __all__ = ["lease"]

@@ -6,30 +6,18 @@ They are recorded by `python -m tests.histories.record`. One was altered by hand
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from bus import history
-from bus.envelope import Stored
 from schemas.events import DeadLettered, FlowCompleted, FlowSkipped, FlowStarted
 from services.executor import overlap, plan
 from services.executor.replay import replay
 from services.executor.state import State, evolve
+from tests.histories.files import FOLDER, load
 from tests.histories.record import SCENARIOS
 from tests.support import sent, stored
 
-FOLDER = Path(__file__).parents[2] / "histories"
 ALTERED = FOLDER / "altered"
-
-
-def load(file: Path) -> list[Stored]:
-    """Every message of an old history must be readable for ever."""
-    with file.open("rb") as lines:
-        entries = list(history.load(lines))
-    for entry in entries:
-        assert isinstance(entry, Stored), f"{file.name}: message {entry.sequence} is unreadable: {entry.error}"
-    return entries  # type: ignore[return-value]
 
 
 def test_every_scenario_has_its_history() -> None:

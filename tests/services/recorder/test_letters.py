@@ -20,7 +20,7 @@ from services.recorder.app import Recorder
 from services.recorder.store import Publish, Tables
 from services.unusable import DeadLetter
 from tests.services.conftest import Engine
-from tests.services.recorder.test_projection import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, STARTED
+from tests.services.execution import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, STARTED
 from tests.support import sent
 
 

@@ -16,22 +16,14 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from bus.envelope import Stored
-from bus.log import Identity
 from schemas import tables as t
 from schemas.base import Message
 from schemas.commands import DeleteFlow, EnableFlow, ExecuteFlow, PruneHistory
 from schemas.events import (
-    BackupCompleted,
-    BackupFailed,
     BackupProgressed,
-    BackupRequested,
     BackupRetrying,
     BackupStarted,
-    FlowCompleted,
     FlowDefined,
-    FlowPlanned,
-    FlowSkipped,
-    FlowStarted,
     PlannedBackup,
     Rejected,
     VmDefined,
@@ -40,63 +32,19 @@ from schemas.ids import ENGINE
 from services import database
 from services.recorder.store import Tables as Store
 from services.unusable import DeadLetter
-from tests.support import T0, due, engine_settings, flow, group, history, repository, sent, stored, vm
-
-STREAM = Identity(created="then", last_sequence=1_000_000)
-IN = {"flow_id": "flow-1", "execution_id": "x"}
-ABOUT = {**IN, "backup_id": "b", "context_id": "vm-1"}
-
-STARTED = FlowStarted(
-    **IN,
-    flow_name="flow-1",
-    flow_version=1,
-    execution_type="manual",
-    triggered_by="eve",
-    occurrence=None,
-    overlap_policy="skip",
-    repository_id="repo-1",
-    policy_id=None,
-    priority=0,
-    max_concurrent_jobs=None,
-    jobs=1,
-    parts=1,
+from tests.services.execution import (
+    ABOUT,
+    COMPLETED,
+    DONE,
+    FAILED,
+    HOUSE,
+    PLANNED,
+    REQUESTED,
+    SKIPPED,
+    STARTED,
+    STREAM,
 )
-PLANNED = FlowPlanned(
-    **IN,
-    part=1,
-    parts=1,
-    backups=[PlannedBackup(backup_id="b", context_id="vm-1", vm_name="web")],
-    excluded=[],
-)
-REQUESTED = BackupRequested(
-    **ABOUT,
-    vm_name="web",
-    disks=[],
-    repository_id="repo-1",
-    engine="simulated",
-    location="/x",
-    config={},
-    backup_type="auto",
-    retry_attempts=0,
-    retry_delay_seconds=1,
-    timeout_seconds=None,
-    requested_at=T0,
-)
-FAILED = BackupFailed(**ABOUT, attempt=1, error="broken")
-DONE = BackupCompleted(**ABOUT, attempt=2, bytes_read=2, bytes_transferred=1, snapshot_ref="there")
-COMPLETED = FlowCompleted(
-    **IN,
-    status="error",
-    started_at=T0,
-    completed_at=T0 + timedelta(seconds=9),
-    jobs_created=1,
-    jobs_completed=0,
-    jobs_failed=1,
-    jobs_skipped=0,
-    bytes_transferred=0,
-    error_message="broken",
-)
-HOUSE = [vm(), group(members=["vm-1"]), repository(), flow()]
+from tests.support import T0, due, engine_settings, flow, group, history, sent, stored, vm
 
 
 class Tables:
@@ -213,9 +161,6 @@ HALF = BackupProgressed(**ABOUT, attempt=1, percent=50, bytes_read=8, bytes_tran
 RETRYING = BackupRetrying(**ABOUT, attempt=1, error="first", delay_seconds=1)
 AGAIN = BackupStarted(**ABOUT, attempt=2, worker="v")
 WON = replace(COMPLETED, status="success", jobs_completed=1, jobs_failed=0, error_message=None)
-SKIPPED = FlowSkipped(
-    flow_id="flow-1", execution_id="y", execution_type="manual", occurrence=None, reason="overlap", message="busy"
-)
 # each message of a run, and how it comes again: the same, or with other content
 RUN: list[tuple[Message, Message]] = [
     (STARTED, OTHERS),

@@ -14,10 +14,9 @@ from bus.envelope import Stored
 from bus.log import Identity
 from schemas import tables as t
 from services import database
-from services.recorder.comparison import differences
 from services.recorder.store import Publish, Tables, publish_nothing
 from services.unusable import DeadLetter
-from tests.databases import new_database
+from tests.databases import different
 from tests.services.story import story
 
 STREAM = Identity(created="then", last_sequence=10**9)
@@ -48,30 +47,26 @@ async def fill(
     await store.close()
 
 
-async def found(left: str, right: str) -> list[str]:
-    return [str(one) async for one in differences(left, right)]
-
-
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_random_run_rebuilt_on_both_databases_has_no_differences(
-    tmp_path: Path, postgresql: str, seed: int
+    tmp_path: Path, postgresql_url: str, seed: int
 ) -> None:
     entries = story(seed)
     urls = [database.sqlite_url(tmp_path / name) for name in ("one.db", "two.db", "three.db")]
-    urls.append(new_database(postgresql))
+    urls.append(postgresql_url)
     chance = Random(seed)
     await fill(urls[0], entries, 1)
     await fill(urls[1], entries, 10_000)
     await fill(urls[2], entries, 7, chance=chance)
     await fill(urls[3], entries, 23, chance=chance)
     for other in urls[1:]:
-        assert await found(urls[0], other) == []
+        assert await different(urls[0], other) == []
     await totals_equal_a_recount(urls[0])
 
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_a_log_that_repeats_itself_is_projected_as_one_that_does_not(
-    tmp_path: Path, postgresql: str, seed: int
+    tmp_path: Path, postgresql_url: str, seed: int
 ) -> None:
     """Whatever is doubled, dropped or out of order, in whatever batches, on both databases."""
     chance = Random(seed)
@@ -94,13 +89,13 @@ async def test_a_log_that_repeats_itself_is_projected_as_one_that_does_not(
         place = entry.sequence + chance.choice([1, 1, 1_001, 20_001, 10**6])
         repeats.append(replace(entry, sequence=place + len(repeats)))
     doubled = sorted([*entries, *repeats], key=lambda entry: entry.sequence)
-    urls.append(new_database(postgresql))
+    urls.append(postgresql_url)
     await fill(urls[1], doubled, 10_000)
     await fill(urls[2], doubled, chance.randrange(1, 30), chance=chance)
     for other in urls[1:]:
-        found_ = [text for text in await found(urls[0], other) if not text.startswith(("events ", "projection "))]
+        found_ = [text for text in await different(urls[0], other) if not text.startswith(("events ", "projection "))]
         assert found_ == []
-    assert await found(urls[1], urls[2]) == []
+    assert await different(urls[1], urls[2]) == []
 
 
 async def totals_equal_a_recount(url: str) -> None:
@@ -125,9 +120,9 @@ async def totals_equal_a_recount(url: str) -> None:
             assert all(job["completed_at"] for job in mine)
 
 
-async def test_a_difference_is_found_and_named(tmp_path: Path, postgresql: str) -> None:
+async def test_a_difference_is_found_and_named(tmp_path: Path, postgresql_url: str) -> None:
     entries = story(3, prune=False)
-    left, right = database.sqlite_url(tmp_path / "one.db"), new_database(postgresql)
+    left, right = database.sqlite_url(tmp_path / "one.db"), postgresql_url
     await fill(left, entries, 50)
     await fill(right, entries, 50)
     writer = database.writer(right)
@@ -140,7 +135,7 @@ async def test_a_difference_is_found_and_named(tmp_path: Path, postgresql: str) 
             )
         )
     await writer.dispose()
-    texts = await found(left, right)
+    texts = await different(left, right)
     assert len(texts) == 2
     assert any(f"backup_jobs {id_}: attempt " in text and "/ 99" in text for text in texts)
     assert "freezes x: only in the second" in texts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from msgspec import structs
 from schemas import commands as c
 from schemas.definitions import (
     Disk,
+    Exclusion,
     FlowPatch,
     FlowSpec,
     GroupPatch,
@@ -24,6 +25,7 @@ from schemas.definitions import (
     VmSpec,
 )
 from schemas.events import Defined, Rejected
+from schemas.ids import ENGINE
 from services.catalogue import Catalogue
 from services.registry.changes import changes as decide
 from tests.support import T0, flow, group, policy, repository, schedule, vm
@@ -195,3 +197,69 @@ def test_detach_frees_the_flows_in_the_same_breath() -> None:
     assert when(catalogue, c.DeleteSchedule(id="schedule-1")).code == "in_use"
     freed, gone = when(catalogue, c.DeleteSchedule(id="schedule-1", detach=True))
     assert (freed.schedule_id, freed.version, gone) == (None, 2, None)
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_freeze_is_at_most_a_year_long() -> None:
+    until = LATER + timedelta(days=366)
+    (frozen,) = when(house(), c.SetFreeze(id=ENGINE, until=until, reason="closing"))
+    assert frozen.until == until
+    no = when(house(), c.SetFreeze(id=ENGINE, until=until + timedelta(seconds=1), reason="closing"))
+    assert (no.code, no.field) == ("invalid", "until")
+    assert "at most 366 days" in no.reason
+
+
+def test_a_schedule_that_would_never_fire_is_refused_and_one_that_is_there_may_be_disabled() -> None:
+    never = {"cron_expression": "0 2 * * *", "exclusions": [Exclusion(name="x", first_date=date(2000, 1, 1))]}
+    no = when(house(), c.CreateSchedule(id="s", spec=ScheduleSpec(name="s", **never)))
+    assert (no.code, no.field) == ("invalid", "exclusions")
+    assert "never fire" in no.reason
+    no = when(house(), c.UpdateSchedule(id="schedule-1", patch=SchedulePatch(exclusions=never["exclusions"])))
+    assert (no.code, no.field) == ("invalid", "exclusions")
+    for there in (never, {"cron_expression": "not one"}):
+        catalogue = given(schedule(**there))
+        (renamed,) = when(catalogue, c.UpdateSchedule(id="schedule-1", patch=SchedulePatch(name="another")))
+        assert renamed.name == "another"
+        (off,) = when(catalogue, c.DisableSchedule(id="schedule-1"))
+        assert not off.enabled
+
+
+def test_a_group_has_at_most_ten_thousand_members_and_one_with_more_may_shrink() -> None:
+    ids = [f"vm-{number}" for number in range(10_002)]
+    catalogue = given(*map(vm, ids))
+    members = [Member(context_id=id_) for id_ in ids]
+    no = when(catalogue, c.CreateGroup(id="g", spec=GroupSpec(name="g", members=members[:10_001])))
+    assert (no.code, no.field) == ("invalid", "members")
+    assert "10,001" in no.reason
+    (made,) = when(catalogue, c.CreateGroup(id="g", spec=GroupSpec(name="g", members=members[:10_000])))
+    assert len(made.members) == 10_000
+    no = when(catalogue, c.AddMember(id="g", member=members[10_000]))
+    assert (no.code, no.field) == ("invalid", "members")
+    catalogue.evolve(group("old", members=ids))
+    (smaller,) = when(catalogue, c.RemoveMember(id="old", context_id="vm-0"))
+    assert len(smaller.members) == 10_001
+    (off,) = when(catalogue, c.DisableGroup(id="old"))
+    assert not off.enabled
+
+
+class Compared(str):
+    """An id that counts how often ids are compared."""
+
+    __slots__ = ()
+    times = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+
+def test_what_is_named_twice_is_found_without_comparing_all_with_all() -> None:
+    ids = [f"vm-{number}" for number in range(1_000)]
+    members = [Member(context_id=Compared(id_)) for id_ in [*ids, "vm-7"]]
+    Compared.times = 0
+    no = when(given(*map(vm, ids)), c.CreateGroup(id="g", spec=GroupSpec(name="g", members=members)))
+    assert no.reason == "VM 'vm-7' is named twice"
+    assert Compared.times < 10 * len(members)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.definitions import Exclusion, ScheduleSpec
 from services.scheduler.calendar import annotated, jitter, next_occurrence, occurrences
-from services.scheduler.validation import validate
+from services.scheduler.validation import never_fires, validate
 
 
 def spec(expression: str, timezone: str = "UTC") -> ScheduleSpec:
@@ -240,3 +240,67 @@ def test_the_spread_is_the_same_for_ever_and_different_for_each_flow() -> None:
 
 
 FLOW_1 = 362  # seconds; if this changes, every flow in the field begins at another time
+
+
+# --- what never fires -------------------------------------------------------------------------------------------------
+
+TODAY = utc("2026-11-24T12:00")
+NEVER = Exclusion(name="for ever", first_date=date(2026, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("given_", "field"),
+    [
+        ({"exclusions": [NEVER]}, "exclusions"),
+        ({"exclusions": [Exclusion(name="x", last_date=date(2040, 1, 1))]}, "exclusions"),
+        ({"exclusions": [Exclusion(name="x", from_time=time(1), to_time=time(3))]}, "exclusions"),
+        ({"exclusions": [NEVER], "inclusions": [datetime(2040, 1, 1, 12)]}, "exclusions"),  # noqa: DTZ001  local times
+        ({"cron_expression": "0 0 * 2 mon#5"}, "cron_expression"),  # in 2044
+        ({"cron_expression": "0 0 24 12 *", "start_date": date(2027, 1, 1), "end_date": date(2027, 12, 1)}, "end_date"),
+        ({"start_date": date(2190, 1, 1)}, "start_date"),
+        ({"start_date": date.max}, "start_date"),
+    ],
+)
+def test_what_would_not_fire_within_five_years_says_why(given_: dict[str, object], field: str) -> None:
+    schedule = ScheduleSpec(**{"name": "s", "cron_expression": "0 2 * * *", **given_})  # type: ignore[arg-type]
+    assert validate(schedule) is None
+    found = never_fires(schedule, TODAY)
+    assert found is not None
+    assert found.field == field
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {},
+        {"cron_expression": "0 0 29 2 *"},
+        {"exclusions": [NEVER], "inclusions": [datetime(2027, 1, 1, 12)]},  # noqa: DTZ001  local times
+        {"exclusions": [Exclusion(name="x", last_date=date(2030, 1, 1))]},
+        {"start_date": date(2031, 1, 1)},
+        {"end_date": date(2026, 1, 1)},  # it has ended
+        {"cron_expression": "0 0 1 1 *", "end_date": date(2026, 11, 30)},  # it is being ended
+        {"end_date": date.max},
+    ],
+)
+def test_what_fires_or_has_fired_is_good(given_: dict[str, object]) -> None:
+    schedule = ScheduleSpec(**{"name": "s", "cron_expression": "0 2 * * *", **given_})  # type: ignore[arg-type]
+    assert validate(schedule) is None
+    assert never_fires(schedule, TODAY) is None
+
+
+@pytest.mark.parametrize("expression", ["\u00b2-\u00b3 * * * *", "*/\u00b2 * * * *", "\u0663 * * * *"])
+def test_digits_that_are_no_numbers_are_refused_and_raise_nothing(expression: str) -> None:
+    found = validate(spec(expression))
+    assert found is None or found.field == "cron_expression"
+
+
+BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("after", [BEGINNING, END])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_a_search_from_the_ends_of_time_overflows_nowhere(after: datetime, zone: str) -> None:
+    daily = ScheduleSpec(name="s", cron_expression="0 2 * * *", timezone=zone, start_date=date.min, end_date=date.max)
+    found = next_occurrence(daily, after)
+    assert (found is None) == (after == END)
+    assert list(annotated(daily, after, after)) == []

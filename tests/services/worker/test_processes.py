@@ -115,7 +115,7 @@ async def test_a_paused_worker_does_not_take_the_next_one_its_message_away(engin
         await engine.ask(c.ExecuteFlow(id="flow"))
 
         async def nearly_done() -> bool:
-            return any(one.percent > 80 for one in await engine.messages("backup.progressed.*"))
+            return any(one.percent > 60 for one in await engine.messages("backup.progressed.*"))
 
         await eventually(nearly_done)
         os.kill(paused.pid, signal.SIGSTOP)

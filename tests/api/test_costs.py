@@ -1,0 +1,283 @@
+"""No request costs more than it may, on any route, however much there is. Looks, rows, statements, bytes are counted.
+
+Every route is in `REQUESTS`, with the most that it can be asked for, or in `CHEAP`, with the reason. A new one fails
+until somebody has thought about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar
+from litestar.routes import HTTPRoute
+from sqlalchemy import Row, Select
+
+from api.app import create_app
+from api.auth import Tokens
+from api.readmodel.calendar import LOOKS
+from api.readmodel.reader import Reader, ReadModel
+from api.resources import Resources
+from api.routes import starting
+from api.tail import CommandOutcome
+from services import database
+from tests.api import hostile
+from tests.looks import Looks
+
+MOST_LOOKS = LOOKS + 1_000
+MOST_ROWS = 25_000
+MOST_STATEMENTS = 40
+MOST_BYTES = 16 * 1024 * 1024
+
+BODY = {"flow_type": "backup", "target_type": "group", "target_id": "big", "repository_id": "repo-0"}
+YEAR = {"from": "2026-11-01T12:00:00Z", "to": "2027-11-01T12:00:00Z"}
+PAST = {"from": "2025-11-20T00:00:00Z", "to": "2026-11-20T00:00:00Z"}
+ALL = {"limit": 500}
+FAR = {"limit": 500, "offset": 2_147_483_647}
+EXPRESSIONS = [f"*/{number} * * * *" for number in range(2, 22)]
+EXCLUSIONS = [
+    {"name": f"x{n}", "first_date": f"20{n:02}-01-01", "from_time": "01:00:00", "to_time": "23:00:00"}
+    for n in range(100)
+]
+INCLUSIONS = [f"2{n // 10:03}-0{n % 9 + 1}-01T00:00:00" for n in range(1000)]
+SCHEDULE = {"name": "s", "cron_expression": "* * * * *", "more_expressions": EXPRESSIONS, "exclusions": EXCLUSIONS}
+SCHEDULE |= {"inclusions": INCLUSIONS}
+VM = {"vm_name": "v", "disks": [{"disk_id": f"d{n}", "path": f"/{'x' * 4000}"} for n in range(256)]}
+VM |= {"labels": {f"label-{n}": "x" * 64 for n in range(64)}, "tags": ["x" * 64] * 64}
+MANY_MEMBERS = {"name": "g", "members": [{"context_id": f"vm-{n}"} for n in range(30_000)]}
+WRONG_MEMBERS = {"name": "g", "members": [{"context_id": "no id", "enabled": 1, "x": n} for n in range(10_000)]}
+FLOWS = [f"f-{n}" for n in range(500)]
+
+Asked = tuple[dict[str, Any], int]  # a request (path parameters, `params`, `json`), and the status of its response
+REQUESTS: dict[str, list[Asked]] = {
+    "GET /api/v1/protection-flows": [
+        ({"params": ALL}, 200),  # the newest: five hundred schedules that never fire
+        ({"params": {**ALL, "sort": "name", "q": "%_" * 100, "label": "a:b"}}, 200),
+        ({"params": FAR}, 200),
+    ],
+    "GET /api/v1/protection-flows/{id}": [({"id": "n-1"}, 200), ({"id": "f-1"}, 200)],
+    "GET /api/v1/protection-flows/{flow_id}/executions": [({"flow_id": "f-1", "params": ALL}, 200)],
+    "GET /api/v1/protection-flows/{flow_id}/status": [({"flow_id": "f-1"}, 200), ({"flow_id": "n-1"}, 200)],
+    "GET /api/v1/protection-flows/{flow_id}/occurrences": [
+        ({"flow_id": "f-2", "params": YEAR}, 200),
+        ({"flow_id": "f-3", "params": YEAR}, 200),
+        ({"flow_id": "n-1", "params": YEAR}, 200),
+    ],
+    "GET /api/v1/protection-flows/{flow_id}/explain": [
+        ({"flow_id": "f-2"}, 200),
+        ({"flow_id": "f-1", "params": {"at": "1970-01-01T00:00:00Z"}}, 200),
+        ({"flow_id": "n-1", "params": {"at": "2199-12-31T00:00:00Z"}}, 200),
+        ({"flow_id": "f-2", "params": {"at": "0001-01-01T00:00:00Z"}}, 422),
+    ],
+    "GET /api/v1/protection-flows/summary": [({"params": {"timezone": "Antarctica/Troll"}}, 200)],
+    "GET /api/v1/protection-flows/statistics": [({"params": YEAR}, 200)],
+    "POST /api/v1/protection-flows": [({"json": {**BODY, "name": "x", "labels": VM["labels"]}}, 404)],
+    "PUT /api/v1/protection-flows/{id}": [({"id": "n-1", "json": {"labels": VM["labels"]}}, 200)],
+    "DELETE /api/v1/protection-flows/{id}": [({"id": "f-1"}, 409), ({"id": "f-2"}, 204)],
+    "PATCH /api/v1/protection-flows/{id}/enable": [({"id": "n-1"}, 200)],
+    "PATCH /api/v1/protection-flows/{id}/disable": [({"id": "n-1"}, 200)],
+    "POST /api/v1/protection-flows/{flow_id}/execute": [({"flow_id": "f-1"}, 202)],
+    "POST /api/v1/protection-flows/{flow_id}/test": [({"flow_id": "f-1"}, 200), ({"flow_id": "f-0"}, 422)],
+    "POST /api/v1/protection-flows/{flow_id}/backfill": [
+        ({"flow_id": "f-2", "json": {**PAST, "dry_run": True}}, 422),
+        ({"flow_id": "n-1", "json": {**PAST, "dry_run": True}}, 202),
+        ({"flow_id": "f-2", "json": {"from": "2026-11-01T12:00:00Z", "to": "2026-11-10T12:00:00Z"}}, 422),
+    ],
+    "POST /api/v1/protection-flows/{flow_id}/backfill/{backfill_id}/cancel": [
+        ({"flow_id": "f-1", "backfill_id": "b"}, 202)
+    ],
+    "POST /api/v1/protection-flows/bulk-enable": [({"json": {"flow_ids": FLOWS}}, 200)],
+    "POST /api/v1/protection-flows/bulk-disable": [({"json": {"flow_ids": ["x"] * 100_000}}, 422)],
+    "POST /api/v1/protection-flows/bulk-delete": [({"json": {"flow_ids": FLOWS}}, 200)],
+    "POST /api/v1/protection-flows/{flow_id}/clone": [({"flow_id": "f-1", "json": {"name": "x"}}, 404)],
+    "GET /api/v1/executions": [({"params": ALL}, 200), ({"params": FAR}, 200), ({"params": {**ALL, **YEAR}}, 200)],
+    "GET /api/v1/executions/{execution_id}": [({"execution_id": "huge"}, 200)],
+    "GET /api/v1/executions/{execution_id}/jobs": [({"execution_id": "huge", "params": ALL}, 200)],
+    "GET /api/v1/executions/{execution_id}/events": [({"execution_id": "huge", "params": ALL}, 200)],
+    "POST /api/v1/executions/{execution_id}/cancel": [({"execution_id": "huge", "json": {}}, 202)],
+    "POST /api/v1/executions/{execution_id}/retry": [({"execution_id": "huge"}, 202)],
+    "GET /api/v1/events/log": [
+        ({"params": ALL}, 200),
+        ({"params": {**ALL, "after": 199_999}}, 422),  # twenty megabytes
+        ({"params": {**ALL, "pattern": "*.*.*", "vm": "%_" * 100, "flow": "x", "execution": "y"}}, 200),
+        ({"params": FAR}, 200),
+    ],
+    "GET /api/v1/audit": [
+        ({"params": {**ALL, "actor": "eve"}}, 200),
+        ({"params": {**ALL, "actor": "mallory"}}, 422),  # twenty megabytes
+        ({"params": FAR}, 200),
+    ],
+    "GET /api/v1/backups": [({"params": ALL}, 200), ({"params": FAR}, 200)],
+    "GET /api/v1/backups/stats": [({}, 200)],
+    "GET /api/v1/queue": [({}, 200)],
+    "GET /api/v1/calendar": [({"params": YEAR}, 200), ({}, 200)],
+    "GET /api/v1/vm-contexts": [({"params": ALL}, 200), ({"params": {**ALL, "q": "%" * 255}}, 200)],
+    "GET /api/v1/vm-contexts/{id}": [({"id": "large-1"}, 200)],
+    "GET /api/v1/vm-contexts/by-id/{context_id}": [({"context_id": "large-1"}, 200)],
+    "GET /api/v1/vm-contexts/{context_id}/disks": [({"context_id": "large-1"}, 200)],
+    "POST /api/v1/vm-contexts": [({"json": VM}, 404)],
+    "PUT /api/v1/vm-contexts/{id}": [({"id": "large-1", "json": {"disks": VM["disks"]}}, 200)],
+    "GET /api/v1/machine-groups": [({"params": ALL}, 200)],
+    "GET /api/v1/machine-groups/{id}": [({"id": "old"}, 200)],
+    "POST /api/v1/machine-groups": [({"json": MANY_MEMBERS}, 422), ({"json": WRONG_MEMBERS}, 422)],
+    "GET /api/v1/machine-groups/{group_id}/vms": [({"group_id": "old", "params": ALL}, 200)],
+    "POST /api/v1/machine-groups/{group_id}/vms": [({"group_id": "old", "json": {"context_id": "vm-1"}}, 201)],
+    "PATCH /api/v1/machine-groups/{group_id}/vms/{context_id}": [
+        ({"group_id": "old", "context_id": "vm-1", "json": {"priority": 1}}, 200)
+    ],
+    "GET /api/v1/schedules": [({"params": {**ALL, "q": "large"}}, 422), ({"params": {**ALL, "q": "never"}}, 200)],
+    "GET /api/v1/schedules/{id}": [({"id": "large-1"}, 200)],
+    "POST /api/v1/schedules": [({"json": SCHEDULE}, 404)],
+    "PUT /api/v1/schedules/{id}": [({"id": "large-1", "json": {"inclusions": INCLUSIONS}}, 200)],
+    "GET /api/v1/schedules/{schedule_id}/preview": [
+        ({"schedule_id": id_, "params": {"count": 500}}, 200)
+        for id_ in ("never-1", "leap", "many", "large-1", "minutes-1", "unreadable")
+    ]
+    + [({"schedule_id": "leap", "params": {"from": "9999-12-31T23:59:59Z"}}, 422)],
+    "GET /api/v1/repositories": [({"params": ALL}, 422), ({"params": {"limit": 50}}, 200)],
+    "GET /api/v1/policies": [({"params": ALL}, 200)],
+}
+
+ONE = "one row by its id, and nothing that depends on how many there are"
+COMMAND = "one command, and one row read back"
+FIXED = "the same for everybody, made once"
+CHEAP: dict[str, str] = {
+    "GET /": FIXED,
+    "GET /health/live": FIXED,
+    "GET /health/ready": "a position, and what a few services publish of themselves",
+    "GET /schema": FIXED,
+    "GET /schema/{path}": FIXED,
+    "GET /schema/openapi.json": FIXED,
+    "GET /schema/asyncapi.json": FIXED,
+    "GET /schema/page.js": FIXED,
+    "GET /schema/assets/{file_path}": FIXED,
+    "HEAD /schema/assets/{file_path}": FIXED,
+    "GET /metrics": "counted once for all who ask, and again only after a while that grows with the tables",
+    "GET /api/v1/events": "a live stream: what it holds is bounded where it is tested, in test_live",
+    "GET /api/v1/commands/{command_id}": ONE,
+    "GET /api/v1/backups/{backup_id}": ONE,
+    "POST /api/v1/backups": COMMAND,
+    "GET /api/v1/freeze": ONE,
+    "PUT /api/v1/freeze": COMMAND,
+    "DELETE /api/v1/freeze": COMMAND,
+    "GET /api/v1/settings": ONE,
+    "PUT /api/v1/settings": COMMAND,
+    "DELETE /api/v1/machine-groups/{group_id}/vms/{context_id}": COMMAND,
+    "GET /api/v1/repositories/{id}": ONE,
+    "GET /api/v1/repositories/{repository_id}/storage": "one row, and a sum that the database makes",
+    "POST /api/v1/repositories": COMMAND,
+    "PUT /api/v1/repositories/{id}": COMMAND,
+    "GET /api/v1/policies/{id}": ONE,
+    "POST /api/v1/policies": COMMAND,
+    "PUT /api/v1/policies/{id}": COMMAND,
+    "PUT /api/v1/machine-groups/{id}": COMMAND,
+    **{
+        f"{method} /api/v1/{kind}/{{id}}{verb}": COMMAND
+        for kind in ("vm-contexts", "machine-groups", "schedules", "repositories", "policies")
+        for method, verb in (("PATCH", "/enable"), ("PATCH", "/disable"), ("DELETE", ""))
+    },
+}
+
+
+class Commands:
+    """Accepts every command at once: what a command costs the other services is theirs."""
+
+    closed = False
+
+    async def submit(self, command: Any, **_: Any) -> CommandOutcome:
+        del command
+        return CommandOutcome(sequence=0, accepted=True)
+
+    async def find(self, command_id: str) -> None:
+        del command_id
+
+    async def earlier(self, command_id: str) -> None:
+        del command_id
+
+
+def made() -> Litestar:
+    app = create_app(nats_url="nats://nowhere", database_url="sqlite+aiosqlite://", tokens=Tokens("t"))
+    app._lifespan_managers.clear()
+    app.state.tokens = Tokens("t")
+    return app
+
+
+APP = made()
+
+
+@asynccontextmanager
+async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    reader = ReadModel(database.reader(url))
+    nothing: Any = SimpleNamespace()
+    APP.state.resources = Resources(nothing, Commands(), reader, nothing)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(APP, raise_app_exceptions=False)
+    try:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://t", headers={"Authorization": "Bearer t"}, timeout=60
+        ) as found:
+            yield found
+    finally:
+        await reader.close()
+
+
+class Reads:
+    """Rows and statements that the read model has read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rows = self.statements = 0
+        rows = Reader.rows
+
+        async def counted(reader: Reader, statement: Select[Any]) -> Sequence[Row[Any]]:
+            found = await rows(reader, statement)
+            self.rows += len(found)
+            self.statements += 1
+            return found
+
+        monkeypatch.setattr(Reader, "rows", counted)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return hostile.build(tmp_path_factory.mktemp("hostile") / "flows.db")
+
+
+def known_routes() -> set[str]:
+    return {
+        f"{method} {route.path_format}"
+        for route in APP.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.methods - {"OPTIONS"}
+    }
+
+
+def test_every_route_has_been_thought_about() -> None:
+    assert known_routes() == {*REQUESTS, *CHEAP}
+    assert not REQUESTS.keys() & CHEAP.keys()
+
+
+@pytest.mark.parametrize(
+    ("route", "asked"), [(route, number) for route, requests in REQUESTS.items() for number in range(len(requests))]
+)
+async def test_no_request_costs_more_than_it_may(
+    url: str, monkeypatch: pytest.MonkeyPatch, looks: Looks, route: str, asked: int
+) -> None:
+    request, status = REQUESTS[route][asked]
+    method, path = route.split()
+    parameters = {name: request[name] for name in request if name not in {"params", "json"}}
+    monkeypatch.setattr(starting, "manual_execution_id", lambda _: "huge")  # the one that a command has started
+    reads = Reads(monkeypatch)
+    async with client(url) as api:
+        options = {name: request[name] for name in ("params", "json") if name in request}
+        response = await api.request(method, path.format(**parameters), **options)
+    assert response.status_code == status, response.text[:500]
+    assert looks.days <= MOST_LOOKS
+    assert looks.instants <= MOST_ROWS
+    assert reads.rows <= MOST_ROWS
+    assert reads.statements <= MOST_STATEMENTS
+    assert len(response.content) <= MOST_BYTES
+    if status == 422:
+        assert "at most" in response.text or response.json()["errors"]
