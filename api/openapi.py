@@ -42,6 +42,7 @@ SCRIPT = f"""SwaggerUIBundle({{
   showExtensions: true,
   showCommonExtensions: true,
   presets: [SwaggerUIBundle.presets.apis],
+  validatorUrl: null,
 }});
 """
 
