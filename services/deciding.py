@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
@@ -37,8 +37,11 @@ log = logging.getLogger(__name__)
 
 RETRY_PAUSE = 1.0  # seconds before a request to the log is repeated when there was no reply
 PATIENCE = 2000  # entries that are folded without deciding, while there is no end of them
-READ_AHEAD = 4  # pages
+READ_AHEAD = 1  # pages
 ASKED_AT_ONCE = 100  # questions about guards under way at the same time
+
+
+Prepared = list[tuple[str, Envelope]]  # messages of one batch, each with its guard
 
 
 class Domain(Protocol):
@@ -132,18 +135,18 @@ class Decider:
         """Append what is due; return the seconds to wait when nothing happens, None for ever."""
         self._folded = 0
         at = self._clock()
-        decided = [batch for batch in self._domain.decide(at) if self._is_readable(batch)]
+        decided = self._domain.decide(at)
         if not await self._published():
             return RETRY_PAUSE
         hold = await self._before(bool(decided)) if self._before is not None else None
         if hold is not None:
             return hold
-        for batch in _together(decided, self._most):
-            each = [decision.guard for decision in batch]
+        for batch in _together(map(self._prepared, decided), self._most):
+            each = [guard for guard, _ in batch]
             guards = list(dict.fromkeys(each))
             try:
                 expected = await self._expected(guards)
-                last = await self._log.append([self._envelope(one) for one in batch], expect=expected)
+                last = await self._log.append([event for _, event in batch], expect=expected)
             except Conflict:
                 # another process was first. Smaller appends conflict less
                 self._most = max(1, self._most // 4)
@@ -217,18 +220,21 @@ class Decider:
             return False
         return True
 
-    def _is_readable(self, batch: Batch) -> bool:
-        """Tell whether a batch can be read once it is on the log. One that cannot would be decided again for ever."""
+    def _prepared(self, batch: Batch) -> Prepared:
+        """Return a batch as it is appended; nothing of one that could not be read: it would be decided for ever."""
+        prepared: Prepared = []
         for decision in batch:
-            if (fault := fault_of(self._envelope(decision))) is not None:
+            event = self._envelope(decision)
+            if not decision.is_taken_over and (fault := fault_of(event)) is not None:
                 log.error(
                     "%s would be unreadable: %s",
                     decision.id,
                     fault,
                     extra={"action": "append_refused", "part": self._domain.name},
                 )
-                return False
-        return True
+                return []
+            prepared.append((decision.guard, event))
+        return prepared
 
     def _envelope(self, decision: Decision) -> Envelope:
         return envelope(
@@ -243,9 +249,9 @@ class Decider:
         )
 
 
-def _together(batches: Sequence[Batch], most: int) -> Iterator[Batch]:
+def _together(batches: Iterable[Prepared], most: int) -> Iterator[Prepared]:
     """Yield the batches so that many small ones share an append, of `most` messages; one batch is never divided."""
-    gathered: Batch = []
+    gathered: Prepared = []
     for batch in batches:
         if gathered and len(gathered) + len(batch) > most:
             yield gathered

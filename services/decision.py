@@ -7,6 +7,7 @@ from datetime import datetime
 from bus.subjects import guard_of, id_of, subject_of
 from schemas.base import Value
 from schemas.events import (
+    BackupRequested,
     Event,
     ExecutionEvent,
     FlowBackfillCancelled,
@@ -45,6 +46,14 @@ class Decision(Value, frozen=True, kw_only=True):
         Workers report ends without a guard; the executor's end of a backup whose worker is silent needs one.
         """
         return guard_of(self.event) or subject_of(self.event)
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether each of its fields stands in a message that was read, within the same bounds: then it can be read.
+
+        A first request is; what has counted or calculated is to be checked before it is appended.
+        """
+        return isinstance(self.event, BackupRequested) and self.event.round == 1
 
     @property
     def belongs_to(self) -> str | None:

@@ -7,8 +7,8 @@ goes before all that is not much older. So nothing starves, whatever comes later
 
 from __future__ import annotations
 
-from collections import ChainMap, Counter
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -53,7 +53,8 @@ class Slots:
         self.total = 0
         self.by_flow: Counter[str] = Counter()
         self.by_repository: Counter[str] = Counter()
-        self.vms: ChainMap[str, str] = ChainMap()  # by VM: its backup
+        self.vms: dict[str, str] = {}  # by VM: its backup
+        self._below: Mapping[str, str] = {}  # those of what this is a draft of
 
     def add(self, flow_id: str, repository_id: str, backup: PlannedBackup) -> None:
         self.total += 1
@@ -68,13 +69,17 @@ class Slots:
         if self.vms.get(backup.context_id) == backup.backup_id:
             del self.vms[backup.context_id]
 
+    def holder(self, context_id: str) -> str | None:
+        """Return the backup that keeps a VM busy."""
+        return self.vms.get(context_id) or self._below.get(context_id)
+
     def draft(self) -> Slots:
-        """Return a copy to try things out on."""
+        """Return a copy to add to, to try things out."""
         copy = Slots()
         copy.total = self.total
         copy.by_flow = self.by_flow.copy()
         copy.by_repository = self.by_repository.copy()
-        copy.vms = self.vms.new_child()
+        copy._below = self.vms
         return copy
 
 
@@ -93,7 +98,7 @@ def obstacle(claim: Claim, context_id: str, slots: Slots, limits: Limits) -> Obs
     taken, limit = slots.by_repository[claim.repository_id], limits.of_repository(claim.repository_id)
     if limit is not None and taken >= limit:
         return Obstacle(kind="repository", taken=taken, limit=limit)
-    if holder := slots.vms.get(context_id):
+    if holder := slots.holder(context_id):
         return Obstacle(kind="vm", holder=holder)
     return None
 

@@ -99,6 +99,7 @@ def _requests(state: State, begun: Sequence[Execution], stopping: set[tuple[str,
     `begun`: executions that begin with this decision. `stopping`: those (or single VMs of them) that it stops.
     """
     assert state.time is not None
+    time = state.time
     executions = [*state.executions.values(), *begun]
     by_id = {execution.started.execution_id: execution for execution in executions}
 
@@ -109,12 +110,17 @@ def _requests(state: State, begun: Sequence[Execution], stopping: set[tuple[str,
     each = partial(state.set_aside.decide, sequence=attrgetter("sequence"))
     claims = [claim for claim in each(executions, lambda one: one.claim(stopping)) if claim]
     limits = Limits(of_repository=of_repository, total=state.catalogue.settings.max_concurrent_jobs)
+
+    def request(one: tuple[Execution, PlannedBackup]) -> tuple[Execution, Decision]:
+        execution, backup = one
+        event = _request(state.catalogue, execution, backup, time)
+        return execution, Decision(event=event, time=time, cause=execution.cause)
+
     requests: dict[str, Batch] = {}
-    for claim, backup in admit(claims, state.in_flight, limits, most=10 * LIMIT):
-        execution = by_id[claim.execution_id]
-        for event in each([execution], partial(_request, state.catalogue, backup=backup, time=state.time)):
-            decision = Decision(event=event, time=state.time, cause=execution.cause)
-            requests.setdefault(claim.execution_id, []).append(decision)
+    chosen = admit(claims, state.in_flight, limits, most=10 * LIMIT)
+    admitted = [(by_id[claim.execution_id], backup) for claim, backup in chosen]
+    for execution, decision in state.set_aside.decide(admitted, request, sequence=lambda one: one[0].sequence):
+        requests.setdefault(execution.started.execution_id, []).append(decision)
     return requests
 
 
