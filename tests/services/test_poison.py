@@ -297,6 +297,7 @@ async def test_messages_of_every_type_stop_nobody(engine: Engine, tmp_path: Path
 _SERVICES = ("registry", "scheduler", "executor", "recorder")
 
 
+@pytest.mark.slow
 def test_what_only_listens_takes_in_everything() -> None:
     """The API's tail and broadcaster, and a worker's record of attempts, fold without a shell that sets aside."""
 

@@ -142,6 +142,7 @@ def test_a_year_of_minutes_is_counted_by_days(looks: Looks) -> None:
 EXPRESSIONS = ["* * * * *", "*/7 * * * *", "30 2 * * *", "0 */3 * * sat", "15,45 1-3 * * *"]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     expressions=st.lists(st.sampled_from(EXPRESSIONS), min_size=1, max_size=3),
