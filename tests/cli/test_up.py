@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.parts import NAMES
+from cli.parts import PROCESSES
 from cli.supervision import Child
 from tests.cli.support import flows
 from tests.ports import reserved_port
@@ -29,9 +29,9 @@ def test_nothing_comes_before_the_banner_and_services_log_json(tmp_path: Path) -
             rest = up.stdout.read() if up.stdout else ""
     assert up.returncode == 0
     assert rest.splitlines()[-1] == "Press Ctrl+C to stop."
-    for name in NAMES:
+    for name, parts in PROCESSES.items():
         lines = [json.loads(line) for line in (folder / "logs" / f"{name}.log").read_text().splitlines()]
-        assert [line["action"] for line in lines if line["action"].endswith("_started")], name
+        assert len([line for line in lines if line["action"].endswith("_started")]) == len(parts), name
         assert {line["logger"].split(".")[0] for line in lines} <= {"bus", "services", "api", "cli"}
 
 
