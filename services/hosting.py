@@ -169,7 +169,10 @@ async def host_all(
     process: Process = UNSUPERVISED,
     on_start: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Host several services in one process; when one fails, all end. Raises the first failure, with a note that names it."""
+    """Host several services in one process; when one fails, all end.
+
+    Raises the first failure, with a note that names the service.
+    """
 
     async def hosted(service: Service) -> None:
         try:
