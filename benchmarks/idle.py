@@ -37,8 +37,9 @@ def idle(options: list[str]) -> Figures:
             begun = time.perf_counter()
             with _running(folder, options) as pid:
                 _note(found, "start, s", time.perf_counter() - begun)
-                time.sleep(SETTLE)
                 tree = _tree(pid)
+                _note(found, "start, s of CPU time", sum(map(_cpu_seconds, tree)))
+                time.sleep(SETTLE)
                 _note(found, "memory, MiB RSS", sum(map(_resident, tree)) / MIB)
                 _note(found, "memory, MiB PSS", sum(map(_proportional, tree)) / MIB)
                 before = sum(map(_cpu_seconds, tree))

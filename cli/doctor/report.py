@@ -27,10 +27,17 @@ async def report(log_at: Address, database_url: str, console: Console) -> bool:
             for finding in [STOPPED] if log_at.stopped else await services(log):
                 well &= _print(finding, console)
             async for finding in examine(log, tables):
-                well &= _print(finding, console)
+                well &= _print(_of_stopped(finding) if log_at.stopped else finding, console)
     finally:
         await tables.dispose()
     return well
+
+
+def _of_stopped(finding: Finding) -> Finding:
+    """Return what a finding is when the engine does not run: what it sees to when it starts is no problem."""
+    if finding.level != "problem" or not finding.passing:
+        return finding
+    return Finding(level="note", text=f"{finding.text} It is seen to when the engine starts")
 
 
 def _print(finding: Finding, console: Console) -> bool:

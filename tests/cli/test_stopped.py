@@ -15,6 +15,8 @@ from bus.connection import connect
 from bus.log import Log
 from bus.server import Server, in_use
 from cli.attach import reading
+from cli.doctor.findings import finding
+from cli.doctor.report import _of_stopped
 from tests.cli.support import flows
 from tests.histories.files import FOLDER, load
 from tests.support import alive, policy, sent
@@ -69,8 +71,16 @@ def test_replay_decides_the_same_again(folder: Path) -> None:
 def test_doctor_checks_log_and_tables_and_asks_for_no_service(folder: Path) -> None:
     done = flows("doctor", "--data", str(folder))
     assert done.stdout.startswith("• the engine does not run: its log and its tables are checked as it left them\n")
+    assert "✓ the log responds, and holds messages up to" in done.stdout
     assert "gone" not in done.stdout
     assert done.stderr == ""
+
+
+def test_what_is_due_when_the_engine_starts_is_no_problem_of_a_stopped_one() -> None:
+    due = finding(["an occurrence is due: is a scheduler running?"], "", passing=True)
+    lost = finding(["a request is lost"], "")
+    assert _of_stopped(due).level == "note"
+    assert _of_stopped(lost) == lost
 
 
 def test_nothing_can_be_appended_meanwhile(folder: Path) -> None:

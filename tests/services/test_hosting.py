@@ -35,11 +35,13 @@ class Part:
     reads: Sequence[str] = ()
     position = 0
 
-    def __init__(self, name: str, run: Callable[[], Awaitable[None]] = for_ever, opening: float = 0.0) -> None:
-        self.name, self._run, self._opening = name, run, opening
+    def __init__(
+        self, name: str, run: Callable[[], Awaitable[None]] = for_ever, begin: Callable[[], Awaitable[None]] = at_once
+    ) -> None:
+        self.name, self._run, self._begin = name, run, begin
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
-        await asyncio.sleep(self._opening)
+        await self._begin()
 
     async def run(self) -> None:
         await self._run()
@@ -65,4 +67,4 @@ async def test_a_failure_does_not_wait_for_a_service_that_never_opens(
     monkeypatch.setattr(hosting, "PATIENCE", 0.1)
     with pytest.raises(ValueError, match="it cannot go on"):
         async with asyncio.timeout(20):
-            await host_all([Part("one", opening=3600), Part("two", fail)], server.url, asyncio.Event())
+            await host_all([Part("one", begin=for_ever), Part("two", fail)], server.url, asyncio.Event())
