@@ -1,8 +1,12 @@
-"""Benchmarks, side by side in one run, each against its plain alternative. `make bench`."""
+"""Benchmarks, side by side in one run, each against its plain alternative. `make bench`.
+
+`python -m benchmarks idle` measures an engine without work instead: start, memory and CPU time.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.executor import executor
 from benchmarks.history import history, lag
+from benchmarks.idle import idle
 from benchmarks.listing import FLOWS, listing
 from benchmarks.million import million
 from benchmarks.scheduler import scheduler
@@ -231,8 +236,19 @@ async def rates(console: Console) -> None:
     console.print(table)
 
 
+def show_idle(console: Console, options: list[str]) -> None:
+    title = "An idle engine: " + " ".join(["flows up", *options])
+    table = Table("", "median", "lowest", "highest", title=title, title_justify="left")
+    for what, figures in idle(options).items():
+        table.add_row(what, *(f"{figure:,.2f}" for figure in (median(figures), min(figures), max(figures))))
+    console.print(table)
+
+
 if __name__ == "__main__":
     terminal = Console(width=110)
+    if sys.argv[1:2] == ["idle"]:
+        show_idle(terminal, sys.argv[2:])
+        sys.exit()
     show_listing(terminal)
     show_million(terminal)
     asyncio.run(rates(terminal))

@@ -49,13 +49,18 @@ authorization {{
     password: "{password}"
     permissions: {{
       publish: {{
-        deny: ["flow.*", "$JS.API.STREAM.DELETE.{stream}", "$JS.API.STREAM.PURGE.{stream}"]
+        {publish}
       }}
     }}
   }}]
 }}
 """
-
+_WRITING = f'deny: ["flow.*", "$JS.API.STREAM.DELETE.{STREAM}", "$JS.API.STREAM.PURGE.{STREAM}"]'
+# what reading asks of JetStream, and nothing else; the bucket, which is beside the log, is made where it is not
+_READING = """allow: [
+          "_INBOX.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>",
+          "$JS.API.CONSUMER.>", "$JS.ACK.>", "$JS.FC.>", "$JS.API.STREAM.CREATE.KV_FLOWS_CHECKPOINTS"
+        ]"""
 
 _TAKEN = "address already in use"  # as nats-server says it
 
@@ -90,13 +95,41 @@ def _version(program: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.groups())
 
 
+def in_use(folder: Path) -> bool:
+    """Tell whether a server, or who is about to start one, has a data folder: it holds the folder's lock."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # another user's
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class Server:
     """A nats-server with JetStream in `folder`, on `host`, on `port` (0: any free one). `program`: which nats-server.
+
+    With `read_only` its clients may append nothing, and change no stream.
 
     The folder is locked by a descriptor that the server process inherits: the lock lasts as long as either lives.
     """
 
-    def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0, program: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        program: str | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self._read_only = read_only
         self.folder = folder.resolve()
         self.host = host
         self.port = port
@@ -149,7 +182,7 @@ class Server:
                 folder=self.folder,
                 user=USER,
                 password=self._password(),
-                stream=STREAM,
+                publish=_READING if self._read_only else _WRITING,
             ),
         )
         _write_private(self.url_file, self.url + "\n")

@@ -1,12 +1,42 @@
-"""The log, for as long as a command needs it."""
+"""The log, for as long as a command needs it: of an engine that runs, or of the data folder of one that does not."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 from bus.connection import connect
 from bus.log import Log
+from bus.server import Server, in_use
+from cli import places
+from schemas.base import Value
+
+
+class Address(Value, frozen=True, kw_only=True):
+    """Where a log is. `stopped`: its engine does not run, and a server is there for who reads, and only meanwhile."""
+
+    url: str
+    stopped: bool = False
+
+
+@contextmanager
+def reading(data: Path | None) -> Iterator[Address]:
+    """Yield where the log is: by the environment, or in a data folder, whose server is started when none runs.
+
+    Nothing can be appended through that one. Raises `ValueError` when there is no log, `FolderInUse` or `ServerError`.
+    """
+    folder = data or places.DEFAULT_DATA
+    if (data is None and os.environ.get("FLOWS_NATS_URL")) or in_use(folder) or not (folder / "jetstream").is_dir():
+        yield Address(url=places.nats_url(data))
+        return
+    server = Server(folder, program=os.environ.get("FLOWS_NATS_SERVER"), read_only=True)
+    try:
+        server.start()
+        yield Address(url=server.url, stopped=True)
+    finally:
+        server.stop()
 
 
 @asynccontextmanager

@@ -60,17 +60,17 @@ def of_services() -> None:
         formatter: logging.Formatter = PlainFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
     else:
         formatter = JsonFormatter()
-    _send(formatter, libraries=logging.WARNING)
+    _send(formatter, ours=logging.INFO, libraries=logging.WARNING)
 
 
 def of_commands() -> None:
     """Send the warnings of a command to standard error, in the form of its own errors."""
-    _send(PlainFormatter("flows: %(message)s"), libraries=logging.ERROR)
+    _send(PlainFormatter("flows: %(message)s"), ours=logging.WARNING, libraries=logging.ERROR)
 
 
-def _send(formatter: logging.Formatter, *, libraries: int) -> None:
+def _send(formatter: logging.Formatter, *, ours: int, libraries: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=libraries, handlers=[handler], force=True)
     for name in OURS:
-        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).setLevel(ours)

@@ -5,7 +5,7 @@ A builder imports its part: a process of one service starts in half the time, wi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cli.settings import own_files
@@ -59,6 +59,14 @@ SERVICES: dict[str, Callable[[Settings], Service]] = {
     "recorder": recorder,
 }
 NAMES = ("api", *SERVICES)
+# The parts of each process of `flows up`. What serves requests, what decides and what moves data are apart: a crash, a
+# hang or a heavy backup in one of them stops none of the others.
+PROCESSES: dict[str, Sequence[str]] = {
+    "api": ("api",),
+    "control": ("registry", "scheduler", "executor", "recorder"),
+    "worker": ("worker",),
+}
+PROCESS_PER_SERVICE: dict[str, Sequence[str]] = {name: (name,) for name in NAMES}
 
 
 def api(

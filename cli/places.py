@@ -9,17 +9,29 @@ DEFAULT_DATA = Path("flows-data")
 
 
 def nats_url(data: Path | None) -> str:
-    """Return the log's address: of a data folder, else from the environment. Raises `ValueError`."""
+    """Return the log's address: of a running engine's data folder, else from the environment. Raises `ValueError`."""
     if data is None and (url := os.environ.get("FLOWS_NATS_URL")):
         return url
-    file = (data or DEFAULT_DATA) / "nats-url"
+    from bus.server import in_use
+
+    folder = data or DEFAULT_DATA
+    file = folder / "nats-url"
     try:
-        return file.read_text().strip()
+        url = file.read_text().strip()
     except OSError as error:
         raise ValueError(
             f"cannot read {file}: {error.strerror}. Name the folder of a running `flows up` with --data, "
             "or set FLOWS_NATS_URL"
         ) from error
+    if not in_use(folder):
+        raise ValueError(not_running(data))
+    return url
+
+
+def not_running(data: Path | None) -> str:
+    """Return what to tell whoever needs the running engine of a data folder."""
+    folder = data or DEFAULT_DATA
+    return f"the engine of {folder} does not run: start it with `flows up --data {folder}`"
 
 
 def database_url(data: Path | None) -> str:

@@ -27,7 +27,7 @@ async def serve(names: Sequence[str], settings: Settings) -> None:
 
 async def _serve(names: Sequence[str], settings: Settings, notifier: Notifier) -> None:
     from services.heartbeat import Process
-    from services.hosting import Service, host_all
+    from services.hosting import Service, end_together, host_all
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,8 +59,4 @@ async def _serve(names: Sequence[str], settings: Settings, notifier: Notifier) -
         from cli.http import serve_api
 
         work.append(asyncio.create_task(serve_api(settings, process, stop, on_start)))
-    await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
-    stop.set()
-    for result in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
+    await end_together(work, stop)

@@ -91,6 +91,10 @@ def as_environment(settings: Settings) -> dict[str, str]:
         "FLOWS_PORT": str(settings.port),
         "FLOWS_WORKER_SLOTS": str(settings.worker_slots),
         "FLOWS_DATA_DIR": str(settings.data_folder),
+        **{
+            VARIABLES[name]: ":".join(value) if isinstance(value, list) else str(value)
+            for name, value in settings.seeds.items()
+        },
     }
 
 

@@ -66,10 +66,14 @@ class Signals:
 
 
 class Child:
-    """A service's process, and when it is to be started again after it has ended. One that hangs is killed."""
+    """A process of services, and when it is to be started again after it has ended. One that hangs is killed.
 
-    def __init__(self, name: str, folder: Path, env: dict[str, str]) -> None:
+    `parts`: what runs in it; without any, the one that it is named after.
+    """
+
+    def __init__(self, name: str, folder: Path, env: dict[str, str], parts: Sequence[str] = ()) -> None:
         self.name = name
+        self._parts = parts or (name,)
         self.log_file = folder / f"{name}.log"
         self.restart_at: float | None = None  # on the monotonic clock
         self._env = env
@@ -81,7 +85,7 @@ class Child:
 
     def _start(self) -> None:
         with self.log_file.open("ab") as output:
-            command = [sys.executable, "-m", "cli.main", "serve", self.name]
+            command = [sys.executable, "-m", "cli.main", "serve", *self._parts]
             about = as_environment_of_child(self._instance, len(self._restarts), self.watchdog.environment)
             self.process = process.spawn(command, output=output, env={**self._env, **about})
         self._started = time.monotonic()

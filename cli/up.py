@@ -1,26 +1,30 @@
 """`flows up`: a nats-server, every service and the API in one process tree, on one data folder.
 
 This process only supervises: a child that ends is started again, and when this process ends, however, all children do.
+It imports little, as it stays in memory for as long as the engine runs.
 """
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
 import secrets
 import socket
 import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from http.client import OK, HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
-import httpx
 from rich.console import Console
 
 from bus.server import Server
-from cli import demo, privacy
-from cli.parts import NAMES
-from cli.settings import Settings, as_environment
+from cli import parts, privacy
+from cli.settings import Seed, Settings, as_environment
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
 from cli.terminal import print_line
-from services.database import bring_up_to_date, sqlite_url
 
 READY_TIMEOUT = 60.0  # seconds
 STOP_PATIENCE = 10.0  # seconds that a child has to end by itself
@@ -34,6 +38,8 @@ def up(
     nats_port: int,
     worker_slots: int,
     nats_server: str | None,
+    seeds: Mapping[str, Seed],
+    process_per_service: bool,
     with_demo: bool,
     console: Console,
 ) -> None:
@@ -50,18 +56,19 @@ def up(
                 server.start()
             settings = Settings(
                 nats_url=server.url,
-                database_url=sqlite_url(folder / "flows.db"),
+                database_url=_tables(folder / "flows.db"),
                 admin_token_file=_token_file(folder),
                 host=host,
                 port=port,
                 worker_slots=worker_slots,
                 data_folder=folder,
+                seeds=seeds,
             )
-            bring_up_to_date(settings.database_url)
+            processes = parts.PROCESS_PER_SERVICE if process_per_service else parts.PROCESSES
             log_server = LogServer(server)
             with console.status("starting services …"):
-                _start(children, folder / "logs", settings)
-                _wait_until_ready(log_server, children, _url(settings), signals, console)
+                _start(children, processes, folder / "logs", settings)
+                _wait_until_ready(log_server, children, settings, signals, console)
             if not signals.stop:
                 _greet(console, folder, settings, _demo(folder, settings, console) if with_demo else None)
                 supervise(log_server, children, signals, console)
@@ -71,11 +78,24 @@ def up(
                 server.stop()
 
 
-def _start(children: list[Child], logs: Path, settings: Settings) -> None:
-    """Start a process for each part. Those that were started are among `children`, also when one cannot be."""
+def _tables(file: Path) -> str:
+    """Bring the tables up to date, and return their URL. Another process does it, and takes the migrations with it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        return pool.submit(_bring_up_to_date, file).result()
+
+
+def _bring_up_to_date(file: Path) -> str:
+    from services.database import bring_up_to_date, sqlite_url
+
+    bring_up_to_date(sqlite_url(file))
+    return sqlite_url(file)
+
+
+def _start(children: list[Child], processes: Mapping[str, Sequence[str]], logs: Path, settings: Settings) -> None:
+    """Start the processes. Those that were started are among `children`, also when one cannot be."""
     logs.mkdir(exist_ok=True)
     env = {**os.environ, **as_environment(settings)}
-    children.extend(Child(name, logs, env) for name in NAMES)
+    children.extend(Child(name, logs, env, inside) for name, inside in processes.items())
 
 
 def _stop(children: list[Child]) -> None:
@@ -87,12 +107,15 @@ def _stop(children: list[Child]) -> None:
 
 def _demo(folder: Path, settings: Settings, console: Console) -> str:
     """Set up the demo, and return its flow's id."""
-    token = (folder / "admin-token").read_text().strip()
+    from cli import demo
+
     with console.status("setting up the demo …"):
-        return demo.seed(_url(settings), token, folder / "demo")
+        return demo.seed(_url(settings), _token(settings), folder / "demo")
 
 
-def _wait_until_ready(server: LogServer, children: list[Child], url: str, signals: Signals, console: Console) -> None:
+def _wait_until_ready(
+    server: LogServer, children: list[Child], settings: Settings, signals: Signals, console: Console
+) -> None:
     """Wait until the API reports that all parts run, or a signal to stop.
 
     After `READY_TIMEOUT` it is enough that requests are served. Raises `TimeoutError` with the reason.
@@ -101,12 +124,12 @@ def _wait_until_ready(server: LogServer, children: list[Child], url: str, signal
     reason, served = "the API does not respond", False
     while not signals.stop and time.monotonic() < deadline:
         try:
-            response = httpx.get(f"{url}/health/ready", timeout=2)
-            served, reason = response.status_code == httpx.codes.OK, response.text
+            status, reason = _get(settings, "/health/ready")
+            served = status == OK
             # what the services have published may be from before a restart of all
-            if served and response.json()["status"] == "ok" and all(child.started for child in children):
+            if served and json.loads(reason)["status"] == "ok" and all(child.started for child in children):
                 return
-        except httpx.HTTPError:
+        except (OSError, HTTPException):
             served = False
         check_all(server, children, console)
         signals.wait(0.05)
@@ -140,9 +163,30 @@ def _token_file(folder: Path) -> Path:
     return file
 
 
+def _token(settings: Settings) -> str:
+    assert settings.admin_token_file
+    return settings.admin_token_file.read_text().strip()
+
+
+def _get(settings: Settings, path: str) -> tuple[int, str]:
+    """Ask the API, and return the status and the body. Raises `OSError` or `HTTPException` when it does not respond."""
+    connection = HTTPConnection(_host(settings), settings.port, timeout=2)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {_token(settings)}"})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def _host(settings: Settings) -> str:
+    """Return where this machine is reached from itself."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+
+
 def _url(settings: Settings) -> str:
     """Return where the API is reached from this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    host = _host(settings)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
@@ -161,5 +205,25 @@ def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | No
             f"  Demo      flow {flow_id} backs up three VMs every minute into {folder / 'demo' / 'repository'}",
             f"            {url}/api/v1/protection-flows/{flow_id}/executions",
         ]
-    for line in [*lines, "Press Ctrl+C to stop."]:
+    for line in lines:
         print_line(console, line)
+    for line in _differences(settings):
+        print_line(console, (line, "yellow"))
+    print_line(console, "Press Ctrl+C to stop.")
+
+
+def _differences(settings: Settings) -> list[str]:
+    """Return which of the settings that this start was given are not those of the log, which counts, and what to do."""
+    if not settings.seeds:
+        return []
+    try:
+        _, body = _get(settings, "/api/v1/settings")
+        logged: dict[str, Any] = json.loads(body)
+    except (OSError, HTTPException, ValueError):
+        return []  # the services say the same in their logs
+    return [
+        f"{option} {'has no limit' if there is None else f'is {there}'}, as it was set before, and not {given}: "
+        f"`flows settings set --{option} {given}` changes it"
+        for name, given in settings.seeds.items()
+        if (there := logged.get(name)) != given and (option := name.replace("_", "-"))
+    ]

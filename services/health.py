@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from bus.checkpoint import Status
 from schemas.base import Value
+
+if TYPE_CHECKING:  # the client of NATS comes with it, and supervisors that live as long as the engine need none
+    from bus.checkpoint import Status
 
 PREFIX = "service."
 NEEDED = ("registry", "scheduler", "executor", "worker", "recorder")

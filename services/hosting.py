@@ -27,6 +27,7 @@ from services.heartbeat import UNSUPERVISED, Heartbeats, Process
 log = logging.getLogger(__name__)
 
 LEAVE = 1.0  # seconds that taking leave may last
+PATIENCE = 10.0  # seconds in which the others of a process end after one has failed
 QUEUES_EVERY = 5.0  # seconds between checks whether the queues are there
 
 
@@ -130,12 +131,15 @@ async def _work(
     waits = [work, asyncio.create_task(lost.wait()), asyncio.create_task(stop.wait())]
     try:
         await asyncio.wait([*waits, *helpers], return_when=asyncio.FIRST_COMPLETED)
-        failures = (task.exception() for task in (work, *helpers) if task.done())
+        ended = [task for task in (work, *helpers) if task.done() and not task.cancelled()]
+        failures = (task.exception() for task in ended)
         failure = next((one for one in failures if one is not None), None)
         if (reason := client.end) and not stop.is_set():
             raise Unavailable(f"the connection to NATS has ended: {reason}") from failure
         if failure:
             raise failure
+        if not stop.is_set():
+            raise RuntimeError(f"the {service.name} has ended by itself, without an error")
     finally:
         await cancel_and_wait(*waits, *helpers)
 
@@ -165,11 +169,31 @@ async def host_all(
     process: Process = UNSUPERVISED,
     on_start: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Host several services in one process; when one fails, all end. Raises the first failure."""
-    hosts = (host(service, nats_url, stop, process=process, on_start=on_start) for service in services)
-    tasks = [asyncio.create_task(one) for one in hosts]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    """Host several services in one process; when one fails, all end.
+
+    Raises the first failure, with a note that names the service.
+    """
+
+    async def hosted(service: Service) -> None:
+        try:
+            await host(service, nats_url, stop, process=process, on_start=on_start)
+        except Exception as error:
+            error.add_note(f"the {service.name} failed")
+            raise
+
+    await end_together([asyncio.create_task(hosted(service)) for service in services], stop)
+
+
+async def end_together(tasks: Sequence[asyncio.Task[None]], stop: asyncio.Event) -> None:
+    """Wait until a task ends, set `stop`, and wait for the others. Raises what the first one raised that failed.
+
+    After a failure the others have `PATIENCE` seconds: one that does not end would keep the process from its restart.
+    """
+    first, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    failed = [task for task in first if task.cancelled() or task.exception()]
     stop.set()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
+    if others:
+        await asyncio.wait(others, timeout=PATIENCE if failed else None)
+        await cancel_and_wait(*others)
+    for task in (*failed, *others):
+        task.result()

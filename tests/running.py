@@ -95,6 +95,7 @@ class Running:
 
 
 FLOWS = [sys.executable, "-m", "cli.main"]
+APART = "--process-per-service"  # for who stops one service, and no other
 
 
 class Client:
@@ -173,7 +174,11 @@ def paused(pid: int) -> Iterator[None]:
 
 
 def service(running: Running, name: str) -> int:
+    """Return the id of the process that a service runs in."""
     found = subprocess.run(
-        ["pgrep", "-P", str(running.tree()[0]), "-f", f"serve {name}"], capture_output=True, text=True, check=True
+        ["pgrep", "-P", str(running.tree()[0]), "-f", f"serve .*\\b{name}\\b"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return int(found.stdout)

@@ -15,7 +15,9 @@ from cli import failures, options, places
 def doctor(data: Path | None) -> None:
     """Check that what should hold true does. Exits with 1 when something does not."""
     from cli import terminal
+    from cli.attach import reading
     from cli.doctor.report import report
 
-    if not terminal.run(report(places.nats_url(data), places.database_url(data), terminal.out)):
-        sys.exit(failures.FAILED)
+    with reading(data) as log_at:
+        if not terminal.run(report(log_at, places.database_url(data), terminal.out)):
+            sys.exit(failures.FAILED)

@@ -20,9 +20,11 @@ DATABASE = "a URL, @FILE with the URL in it (if it has a password), or the path 
 def rebuild(into: str, data: Path | None) -> None:
     """Fill an empty database from the log. A recorder goes on where this ends."""
     from cli import terminal
+    from cli.attach import reading
     from cli.history import rebuild
 
-    terminal.run(rebuild(places.nats_url(data), places.url_of(into), terminal.err))
+    with reading(data) as log_at:
+        terminal.run(rebuild(log_at.url, places.url_of(into), terminal.err))
 
 
 @click.command

@@ -40,10 +40,13 @@ def log(
     """Print the log. PATTERN is a NATS subject pattern, such as `flow.completed` or `backup.*`."""
     from bus.selection import Filter
     from cli import terminal
+    from cli.attach import reading
     from cli.log import show
 
     wanted = Filter(flow=flow, execution=execution, vm=vm, since=since, until=until)
-    url = places.nats_url(data)
-    terminal.run(
-        show(url, pattern, wanted, follow=follow, as_json=as_json, local=local, console=terminal.out),
-    )
+    with reading(data) as log_at:
+        if follow and log_at.stopped:
+            raise ValueError(f"nothing comes: {places.not_running(data)}. Without --follow its log is printed")
+        terminal.run(
+            show(log_at.url, pattern, wanted, follow=follow, as_json=as_json, local=local, console=terminal.out),
+        )

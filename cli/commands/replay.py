@@ -44,10 +44,12 @@ def replay(execution: str | None, step: bool, publish_to: str | None, speed: flo
     Exits with 1 when a decision is another one today.
     """
     from cli import terminal
+    from cli.attach import reading
     from cli.replay import publish, replay
 
-    url = places.nats_url(data)
     if publish_to is not None:
-        terminal.run(publish(url, execution, publish_to, speed, terminal.out))
-    elif not terminal.run(replay(url, execution, step=step, console=terminal.out)):
-        sys.exit(failures.FAILED)
+        terminal.run(publish(places.nats_url(data), execution, publish_to, speed, terminal.out))
+        return
+    with reading(data) as log_at:
+        if not terminal.run(replay(log_at.url, execution, step=step, console=terminal.out)):
+            sys.exit(failures.FAILED)

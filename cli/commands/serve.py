@@ -30,6 +30,8 @@ def serve(names: tuple[str, ...]) -> None:
         run(serve(names, from_environment()))
     except Exception as error:  # noqa: BLE001  whatever it is, it is logged, and ends the process
         cause = failures.cause_of(error)
+        which = getattr(error, "__notes__", [])[:1] if len(names) > 1 else []
+        message = ": ".join([*which, cause or failures.defect(error)])
         about = {"action": "process_failed", "parts": names}
-        _log.critical("%s", cause or failures.defect(error), exc_info=cause is None, extra=about)
+        _log.critical("%s", message, exc_info=cause is None, extra=about)
         sys.exit(failures.FAILED)

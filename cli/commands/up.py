@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cli import options, places
+from cli.settings import VARIABLES
 
 
 @click.command
@@ -20,12 +21,36 @@ from cli import options, places
     help="Port of the log, on this machine only.  [default: any]",
 )
 @click.option(
-    "--worker-slots", default=4, show_default=True, type=click.IntRange(1, 1000), help="VMs backed up at once."
+    "--worker-slots",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    envvar="FLOWS_WORKER_SLOTS",
+    help="VMs that the worker of this machine backs up at once.",
+)
+@click.option(
+    "--max-concurrent-jobs",
+    type=click.IntRange(1),
+    envvar=VARIABLES["max_concurrent_jobs"],
+    help="VMs backed up at once over all flows and workers, unless `flows settings` has said.  [default: no limit]",
+)
+@click.option(
+    "--process-per-service",
+    is_flag=True,
+    help="A process of its own for each service, instead of three for all of them: more memory, and more throughput.",
 )
 @options.nats_server
 @click.option("--demo", is_flag=True, help="Set up three VMs with real disk images and a flow over them.")
 def up(
-    data: Path | None, host: str, port: int, nats_port: int, worker_slots: int, nats_server: str | None, demo: bool
+    data: Path | None,
+    host: str,
+    port: int,
+    nats_port: int,
+    worker_slots: int,
+    max_concurrent_jobs: int | None,
+    process_per_service: bool,
+    nats_server: str | None,
+    demo: bool,
 ) -> None:
     """Run everything on this machine: log, services, API."""
     from cli import terminal
@@ -38,6 +63,8 @@ def up(
         nats_port=nats_port,
         worker_slots=worker_slots,
         nats_server=nats_server,
+        seeds={"max_concurrent_jobs": max_concurrent_jobs} if max_concurrent_jobs else {},
+        process_per_service=process_per_service,
         with_demo=demo,
         console=terminal.out,
     )

@@ -39,7 +39,8 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
         _lost(work, workers, folded, present), f"every backup without an end is in the queue: {len(folded.requested)}"
     )
     if work.pending and not work.listeners and not workers.alive:
-        yield failed(f"{work.pending} backups wait in the queue, and no worker asks for them: is one running?")
+        text = f"{work.pending} backups wait in the queue, and no worker asks for them: is one running?"
+        yield failed(text, passing=True)
     yield _slots(folded)
     yield finding(
         _settleable(folded, folded.repeats),
@@ -59,10 +60,12 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     yield finding(
         (f"command {id_} has no outcome: is a registry running?" for id_ in sorted(due.outcomes)),
         "every command has its outcome",
+        passing=True,
     )
     yield finding(
         (f"{kind} {id_} is due, and not on the log: is an executor running?" for id_, kind in due.decisions.items()),
         "nothing of the executor's is due: whatever waits has its reason",
+        passing=True,
     )
     yield finding(
         (
@@ -70,6 +73,7 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
             for flow_id in sorted(due.flows)
         ),
         "nothing of the scheduler's is due",
+        passing=True,
     )
     yield finding(_never_fire(folded, present), "every schedule in use will fire")
     yield await compared(log, tables, folded, patience=PATIENCE)

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.running import Client, Running
+from tests.running import APART, Client, Running
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One engine for all tests of the API: what a test makes has names of its own."""
-    running = Running(tmp_path_factory.mktemp("engine") / "data").start()
+    running = Running(tmp_path_factory.mktemp("engine") / "data", APART).start()
     yield running
     assert running.stop() == 0
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running import Client, Running, paused, service
+from tests.running import APART, Client, Running, paused, service
 from tests.support import wait_until
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    running = Running(tmp_path / "data").start()
+    running = Running(tmp_path / "data", APART).start()
     yield running
     assert running.stop() == 0
 

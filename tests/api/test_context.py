@@ -17,13 +17,13 @@ from bus.envelope import Stored
 from bus.log import Log
 from schemas.commands import Command
 from tests.made import flow
-from tests.running import Client, Running, paused, service
+from tests.running import APART, Client, Running, paused, service
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """An engine whose duplicate window is so short that no test can lean on it."""
-    running = Running(tmp_path_factory.mktemp("identity") / "data").start()
+    running = Running(tmp_path_factory.mktemp("identity") / "data", APART).start()
     asyncio.run(_without_window(running))
     yield running
     assert running.stop() == 0

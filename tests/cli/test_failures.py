@@ -151,11 +151,10 @@ def test_a_command_prints_its_output_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["log", "--follow"], ["dead", "list"], ["replay"], ["doctor"], ["repair"]])
-def test_a_server_without_a_log_is_one_line(command: list[str], server: Server, tmp_path: Path) -> None:
+def test_a_server_without_a_log_is_one_line(command: list[str], server: Server) -> None:
     """`flows dead list` waited for ever for a log to come."""
-    (tmp_path / "flows.db").touch()
-    (tmp_path / "nats-url").write_text(server.url)
-    done = flows(*command, "--data", str(tmp_path))
+    (server.folder / "flows.db").touch()
+    done = flows(*command, "--data", str(server.folder))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("flows: the log ")
     assert done.stderr.count("\n") == 1

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.parts import NAMES
+from cli import up
+from cli.parts import NAMES, PROCESSES
+from cli.settings import Settings, as_environment, from_environment
 from cli.supervision import Child
 from tests.cli.support import flows
 from tests.ports import reserved_port
@@ -29,9 +31,9 @@ def test_nothing_comes_before_the_banner_and_services_log_json(tmp_path: Path) -
             rest = up.stdout.read() if up.stdout else ""
     assert up.returncode == 0
     assert rest.splitlines()[-1] == "Press Ctrl+C to stop."
-    for name in NAMES:
+    for name, parts in PROCESSES.items():
         lines = [json.loads(line) for line in (folder / "logs" / f"{name}.log").read_text().splitlines()]
-        assert [line["action"] for line in lines if line["action"].endswith("_started")], name
+        assert len([line for line in lines if line["action"].endswith("_started")]) == len(parts), name
         assert {line["logger"].split(".")[0] for line in lines} <= {"bus", "services", "api", "cli"}
 
 
@@ -73,3 +75,33 @@ def test_the_nats_server_that_the_environment_names_is_the_one_that_runs(tmp_pat
     assert done.stderr == (
         "flows: FLOWS_NATS_SERVER is /nowhere/nats-server: there is no program there that may be executed\n"
     )
+
+
+def test_every_service_is_in_one_process_and_the_api_in_none_with_others() -> None:
+    assert sorted(part for parts in PROCESSES.values() for part in parts) == sorted(NAMES)
+    assert PROCESSES["api"] == ("api",)
+
+
+@pytest.mark.parametrize(
+    ("logged", "told"),
+    [
+        ('{"max_concurrent_jobs": 4}', []),
+        ('{"max_concurrent_jobs": 9}', ["max-concurrent-jobs is 9, as it was set before, and not 4: "]),
+        ('{"max_concurrent_jobs": null}', ["max-concurrent-jobs has no limit, as it was set before, and not 4: "]),
+        ("bad gateway", []),
+    ],
+)
+def test_a_limit_that_the_log_has_otherwise_is_told_with_what_to_do(
+    logged: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "_get", lambda *_: (200, logged))
+    advice = "`flows settings set --max-concurrent-jobs 4` changes it"
+    assert up._differences(Settings(seeds={"max_concurrent_jobs": 4})) == [line + advice for line in told]
+    assert up._differences(Settings()) == []
+
+
+def test_what_seeds_settings_is_passed_on_to_the_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seeds = {"max_concurrent_jobs": 4, "disk_roots": ["/srv/vms", "/mnt/images"]}
+    for name, value in as_environment(Settings(seeds=seeds, data_folder=tmp_path)).items():
+        monkeypatch.setenv(name, value)
+    assert from_environment().seeds == seeds

@@ -20,7 +20,7 @@ import pytest
 from bus.stream import WORKER_QUEUE
 from services.consuming import POLL
 from tests.made import flow
-from tests.running import FLOWS, ROOT, Client, Running, paused, service
+from tests.running import APART, FLOWS, ROOT, Client, Running, paused, service
 from tests.support import wait_until
 
 pytestmark = pytest.mark.server
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    running = Running(tmp_path / "data", "--worker-slots", "10").start()
+    running = Running(tmp_path / "data", APART, "--worker-slots", "10").start()
     yield running
     assert running.stop() == 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import Client, Running, paused, service
+from tests.running import APART, Client, Running, paused, service
 from tests.support import wait_until
 
 pytestmark = pytest.mark.server
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    running = Running(tmp_path / "data").start()
+    running = Running(tmp_path / "data", APART).start()
     yield running
     assert running.stop() == 0
 

@@ -43,7 +43,7 @@ def test_doctor_is_healthy_and_replay_equal_under_a_global_limit_of_1_with_three
         assert running.stop() == 0
         running.start()
         assert running.client().get("/settings")["max_concurrent_jobs"] is None
-        told = (running.folder / "logs" / "executor.log").read_text()
+        told = (running.folder / "logs" / "control.log").read_text()
         assert "FLOWS_MAX_CONCURRENT_JOBS is 1, and the log's setting max_concurrent_jobs is none" in told
     finally:
         running.stop()

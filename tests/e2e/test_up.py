@@ -133,7 +133,7 @@ def test_the_log_server_killed_while_the_engine_starts_comes_back(tmp_path: Path
     running = Running(tmp_path / "data")
 
     def kill_when_services_start() -> None:
-        wait_until((running.folder / "logs" / "registry.log").exists, within=START)
+        wait_until((running.folder / "logs" / "control.log").exists, within=START)
         os.kill(int((running.folder / "nats.pid").read_text()), 9)
 
     killer = threading.Thread(target=kill_when_services_start)

@@ -1,0 +1,70 @@
+"""Services that share a process: when one ends, however, all do, and it is said which."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from bus.log import Log
+from bus.server import Server
+from services import hosting
+from services.hosting import Subscribe, host_all
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def at_once() -> None:
+    pass
+
+
+async def fail() -> None:
+    raise ValueError("it cannot go on")
+
+
+async def cancel() -> None:
+    raise asyncio.CancelledError
+
+
+class Part:
+    """A service of which each test says what it does."""
+
+    reads: Sequence[str] = ()
+    position = 0
+
+    def __init__(
+        self, name: str, run: Callable[[], Awaitable[None]] = for_ever, begin: Callable[[], Awaitable[None]] = at_once
+    ) -> None:
+        self.name, self._run, self._begin = name, run, begin
+
+    async def open(self, log: Log, subscribe: Subscribe) -> None:
+        await self._begin()
+
+    async def run(self) -> None:
+        await self._run()
+
+
+@pytest.mark.parametrize(
+    ("run", "says"), [(fail, "it cannot go on"), (at_once, "has ended by itself"), (cancel, "has ended by itself")]
+)
+async def test_a_service_that_ends_leaves_none_of_the_others_running(
+    server: Server, log: Log, run: Callable[[], Awaitable[None]], says: str
+) -> None:
+    stop = asyncio.Event()
+    with pytest.raises((ValueError, RuntimeError), match=says) as failed:
+        async with asyncio.timeout(20):
+            await host_all([Part("one"), Part("two", run), Part("three")], server.url, stop)
+    assert failed.value.__notes__ == ["the two failed"]
+    assert stop.is_set()
+
+
+async def test_a_failure_does_not_wait_for_a_service_that_never_opens(
+    server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "PATIENCE", 0.1)
+    with pytest.raises(ValueError, match="it cannot go on"):
+        async with asyncio.timeout(20):
+            await host_all([Part("one", begin=for_ever), Part("two", fail)], server.url, asyncio.Event())
