@@ -77,7 +77,7 @@ class Api:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: httpx.TransportError) -> Failure:
-        return Failure(f"the engine at {self.url} does not respond: {error}. {START_IT}", UNREACHABLE)
+        return Failure(f"the API at {self._http.base_url} does not respond: {error}. {START_IT}", UNREACHABLE)
 
 
 def segment(text: str) -> str:

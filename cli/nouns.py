@@ -18,7 +18,7 @@ class Noun(Value, frozen=True, kw_only=True):
     `name` and `plural` are as commands and documents have them.
     """
 
-    name: str
+    name: d.Kind
     plural: str
     path: str
     key: str
