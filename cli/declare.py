@@ -236,7 +236,7 @@ def apply(api: Api, file: Path, *, prune: bool, dry_run: bool, console: Console)
             print_line(err, f"flows: {fault}")
         raise Failure(f"{plural(len(wrong), 'fault')} in {file}: nothing was changed")
     _show(changes, console)
-    if dry_run:
+    if dry_run and changes:
         return
     for number, change in enumerate(changes):
         try:
@@ -287,7 +287,7 @@ def _tried(system: System, trial: Trial, change: DefinitionChange, entry: dict[s
             system.ids[key] = change.name if section.id == section.identity else new_id
             return trial.create(section.kind, system.ids[key], system.body(section, entry))
         case "update":
-            fixed = [field for field in change.fields if section.kind != "flow" and field not in _changeable(section)]
+            fixed = [field for field in change.fields if field in entry and field not in _changeable(section)]
             wrong = [f"{field}: it cannot be changed; delete it, and create another one" for field in fixed]
             wrong += trial.wrong_members(entry.get("members", []))
             return wrong or trial.update(section.kind, system.ids[key], system.patch(section, entry))
@@ -297,7 +297,7 @@ def _tried(system: System, trial: Trial, change: DefinitionChange, entry: dict[s
 
 def _changeable(section: Section) -> tuple[str, ...]:
     patchable: tuple[str, ...] = SHAPES[section.kind].patch.__struct_fields__
-    return (*patchable, "members") if section.kind == "group" else patchable
+    return (*patchable, *section.known) if section.kind == "flow" else (*patchable, "members")
 
 
 def _carry_out(system: System, change: DefinitionChange, entry: dict[str, Any]) -> None:

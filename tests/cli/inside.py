@@ -22,7 +22,7 @@ class Done(NamedTuple):
 
 def called(*arguments: str, text: str = "") -> Done:
     """Run a command to its end, with `text` on its standard input."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with (
         redirect_stdout(out),
         redirect_stderr(err),
@@ -33,4 +33,4 @@ def called(*arguments: str, text: str = "") -> Done:
             code = failures.run(cli)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else failures.FAILED
-    return Done(code, out.getvalue(), err.getvalue())
+    return Done(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))

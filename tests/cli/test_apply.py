@@ -103,13 +103,14 @@ def test_changes_are_tried_on_what_is_there(here: Path, unique: str) -> None:
     changed = yaml.safe_load(yaml.safe_dump(document))
     changed["repositories"][0]["type"] = "directory"
     changed["groups"][0]["members"] = [{"context_id": "nobody"}]
-    changed["schedules"][0]["cron_expression"] = "0 0 31 2 *"
+    changed["schedules"][0] |= {"cron_expression": "0 0 31 2 *", "zone": "UTC"}
     done = applied(here, changed)
     assert (done.code, done.out) == (1, "")
     assert f"groups {unique!r}: members: there is no VM 'nobody'" in done.err
     assert "type: it cannot be changed" in done.err
     assert "cron_expression: " in done.err
-    assert "3 faults" in done.err
+    assert "there is no field 'zone'; do you mean 'timezone'?" in done.err
+    assert "4 faults" in done.err
 
 
 @pytest.mark.parametrize(
