@@ -98,10 +98,10 @@ def body(given: dict[str, Any], shape: type[Any]) -> dict[str, Any]:
     found = inspect.type_info(shape)
     assert isinstance(found, inspect.StructType)
     kinds = {field.name: _bare(field.type)[0] for field in found.fields}
-    return {name: _value(kinds[name], value) for name, value in given.items() if value is not None and value != ()}
+    return {name: _value(kinds.get(name), value) for name, value in given.items() if value is not None and value != ()}
 
 
-def _value(kind: inspect.Type, value: Any) -> Any:
+def _value(kind: inspect.Type | None, value: Any) -> Any:
     if isinstance(value, tuple):
         values = [one for one in value if one != NONE]
         return dict(values) if isinstance(kind, inspect.DictType) else values

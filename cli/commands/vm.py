@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from cli import shown
 from cli.definitions import Found, Kind
 from cli.nouns import VM
@@ -27,5 +29,6 @@ vm = Kind(
         ("MEMORY", lambda found: f"{found['memory_mb']:,} MB"),
         ("TAGS", lambda found: ", ".join(found["tags"])),
     ),
+    added=click.option("--context-id", help="The hypervisor's own id for it.  [default: one is made]"),
     also=_disks,
 ).group()

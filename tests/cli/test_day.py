@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
-from cli import failures, fields
+from cli import executions, failures, fields, options, watch
+from cli.printable import is_printable
+from cli.terminal import print_table
 from schemas.definitions import FlowSpec, ScheduleSpec
 from tests import made
 from tests.cli.inside import Done, called
@@ -59,7 +63,8 @@ def test_definitions_are_added_listed_shown_set_and_deleted(here: Path, api: Cli
     assert (flow["priority"], flow["schedule_id"], flow["labels"]) == (7, None, {"tier": "gold"})
     well("set", unique, "--label", "none")
     assert as_json("show", flow["id"])[0]["labels"] == {}
-    well("vm", "add", f"{unique}-2")
+    well("vm", "add", f"{unique}-2", "--context-id", f"{unique}-own")
+    assert as_json("vm", "show", f"{unique}-own")[0]["vm_name"] == f"{unique}-2"
     well("group", "add-vm", unique, f"{unique}-2", "--priority", "4")
     assert [one["priority"] for one in as_json("group", "show", unique)[0]["vms"]] == [0, 4]
     well("group", "remove-vm", unique, f"{unique}-2")
@@ -128,6 +133,25 @@ def test_a_run_that_is_cancelled_exits_with_4(here: Path, api: Client, unique: s
     assert called("cancel", unique).err == f"flows: flow {unique!r} does not run\n"
 
 
+def test_ctrl_c_ends_the_waiting_and_not_the_run(
+    here: Path, api: Client, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.flow(api, unique)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(executions, "follow", interrupted)
+    done = called("run", unique, "--wait")
+    assert (done.code, "it goes on; `flows cancel " in done.err) == (failures.INTERRUPTED, True)
+    assert called("history", unique).out.count("\n") == 2
+
+
+def test_settings_are_for_programs_too(here: Path) -> None:
+    (found,) = as_json("settings")
+    assert found["block_devices"] is False
+
+
 def test_flows_are_enabled_and_disabled(here: Path, api: Client, unique: str) -> None:
     made.scheduled(api, unique, "0 2 * * *")
     assert well("disable", unique).out == f"disabled flow {unique!r}; no next run: the flow is disabled\n"
@@ -180,6 +204,58 @@ def test_events_are_watched_as_they_come(here: Path, api: Client, running: Runni
             runs.join()
             watching.terminate()
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  flow.completed +success: 1 of 1 VMs", seen)
+
+
+HOSTILE = "[bold]\x1b[2J"
+
+
+def terminal() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+
+
+def shown_on(console: Console) -> str:
+    """Return the text that a terminal has got, without what moves its cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", cast("io.StringIO", console.file).getvalue())
+
+
+def test_a_terminal_shows_a_bar_for_each_vm(here: Path, running: Running, api: Client, unique: str) -> None:
+    made.flow(api, unique, vms=2, config={"seconds": 1})
+    console = terminal()
+    with options.connected(running.folder, None, None, None) as client:
+        started = client.call("POST", f"/protection-flows/{as_json('show', unique)[0]['id']}/execute")
+        ended = executions.follow(client, started["execution_id"], console)
+    assert ended["status"] == "success"
+    text = shown_on(console)
+    assert re.search(rf"{unique}-0  running [━╸╺ ]+ +\d+ %", text)
+    assert re.search(rf"{unique}-1  success [━╸╺ ]+ 100 %", text)
+
+
+def test_a_terminal_shows_what_goes_on(here: Path, running: Running, api: Client, unique: str) -> None:
+    made.flow(api, unique, vms=0)
+    well("run", unique)
+    made.flow(api, f"{unique}{HOSTILE[:6]}", config={"seconds": 60})
+    well("run", f"{unique}{HOSTILE[:6]}")
+    console = terminal()
+    try:
+        with options.connected(running.folder, None, None, None) as client:
+            console.print(watch._screen(client, None))
+    finally:
+        well("cancel", f"{unique}{HOSTILE[:6]}")
+    text = shown_on(console)
+    assert re.search(rf"RUNNING\n {unique}\[bold\] +[━╸╺ ]+ +0/1 VM", text)
+    assert re.search(rf"ENDED\n(.*\n)* \d{{4}}-\S+ \S+Z +{unique} +warning +0/0 VMs", text)
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["terminal", "elsewhere"])
+def test_tables_are_folded_on_a_terminal_alone(wide: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=wide, width=20, color_system=None)
+    print_table(console, ("NAME", "WHAT"), [("one", "x" * 30), ("日本", HOSTILE)])
+    lines = cast("io.StringIO", console.file).getvalue().splitlines()
+    assert all(map(is_printable, lines))
+    assert (len(lines) > 3) == wide
+    assert any(r"[bold]\x1b" in line for line in lines)
+    if not wide:
+        assert lines == ["NAME  WHAT", f"one   {'x' * 30}", r"日本  [bold]\x1b[2J"]
 
 
 @pytest.mark.parametrize(
