@@ -16,7 +16,7 @@ from rich.console import Console
 from bus.clock import now
 from cli.client import Api
 from cli.failures import Failure
-from cli.nouns import NOUNS
+from cli.nouns import NOUNS, references
 from cli.printable import is_printable
 from cli.shown import plural
 from cli.terminal import err, print_line
@@ -49,9 +49,8 @@ class Section(Value, frozen=True, kw_only=True):
         """The fields of an entry: references by name."""
         if self.kind == "vm":
             return ("context_id", *self.fields)
-        if self.kind == "flow":
-            return tuple(field.removesuffix("_id") for field in self.fields)
-        return self.fields
+        named = {*references(self.spec), "target_id"}
+        return tuple(field.removesuffix("_id") if field in named else field for field in self.fields)
 
 
 SECTIONS = tuple(
@@ -66,7 +65,6 @@ SECTIONS = tuple(
     )
     for noun in NOUNS
 )
-_REFERENCES = {"repository": "repositories", "policy": "policies", "schedule": "schedules"}
 
 
 class DefinitionChange(Value, frozen=True, kw_only=True):
@@ -104,10 +102,10 @@ class System:
         if section.name == "groups":
             members = self.api.all(f"{section.path}/{found['id']}/vms", "vms") if found["total_vms"] else ()
             entry["members"] = [{name: one[name] for name in ("context_id", "enabled", "priority")} for one in members]
+        for field, noun in references(section.spec).items():
+            del entry[field]
+            entry[noun.name] = found[f"{noun.name}_name"]
         if section.name == "flows":
-            for what in _REFERENCES:
-                del entry[f"{what}_id"]
-                entry[what] = found[f"{what}_name"]
             entry["target"] = found["target_id"] if entry.pop("target_type") == "vm" else found["target_name"]
             entry["target_type"] = found["target_type"]
             del entry["target_id"]
@@ -116,13 +114,12 @@ class System:
     def body(self, section: Section, entry: dict[str, Any]) -> dict[str, Any]:
         """Return an entry as the API wants it: references by id. Raises `ValueError` for a name that is not known."""
         body = dict(entry)
-        if section.name == "flows":
-            for what, where in _REFERENCES.items():
-                name = body.pop(what, None)
-                body[f"{what}_id"] = None if name is None else self._id(what, where, name)
-            if (target := body.pop("target", None)) is not None:
-                where = "vms" if body.get("target_type") == "vm" else "groups"
-                body["target_id"] = self._id("target", where, target)
+        for field, noun in references(section.spec).items():
+            name = body.pop(noun.name, None)
+            body[field] = None if name is None else self._id(noun.name, noun.plural, name)
+        if (target := body.pop("target", None)) is not None:
+            where = "vms" if body.get("target_type") == "vm" else "groups"
+            body["target_id"] = self._id("target", where, target)
         return body
 
     def patch(self, section: Section, entry: dict[str, Any]) -> dict[str, Any]:
@@ -297,7 +294,8 @@ def _tried(system: System, trial: Trial, change: DefinitionChange, entry: dict[s
 
 def _changeable(section: Section) -> tuple[str, ...]:
     patchable: tuple[str, ...] = SHAPES[section.kind].patch.__struct_fields__
-    return (*patchable, *section.known) if section.kind == "flow" else (*patchable, "members")
+    named = (field.removesuffix("_id") for field in (*references(section.spec), "target_id"))
+    return (*patchable, *named, "members")
 
 
 def _carry_out(system: System, change: DefinitionChange, entry: dict[str, Any]) -> None:

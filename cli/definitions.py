@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import fields, options
-from cli.nouns import NOUNS, Noun, id_of, one
+from cli.nouns import Noun, id_of, one, references
 from cli.options import NONE
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ Found = dict[str, Any]
 Command = Callable[..., None]
 Columns = Sequence[tuple[str, Callable[[Found], "Part"]]]
 """The columns of a table: its title, and what it says of one definition."""
-
-_REFERENCES = {f"{noun.name}_id": noun for noun in NOUNS}
 
 
 def _as_it_is(command: Command) -> Command:
@@ -157,21 +155,20 @@ class Kind:
 
     def _fields(self, shape: type[Any], *, required: bool) -> Callable[[Command], Command]:
         optional = None if not required else self.optional
-        own = fields.options(shape, but=(self.noun.title, *self.but, *_REFERENCES), optional=optional)
-        referring = [noun for field, noun in _REFERENCES.items() if field in shape.__struct_fields__]
+        referring = references(shape)
+        own = fields.options(shape, but=(self.noun.title, *self.but, *referring), optional=optional)
 
         def decorate(command: Command) -> Command:
             command = own(command)
-            for noun in reversed(referring):
+            for field, noun in reversed(referring.items()):
                 about = f"The {noun.word}, by name or id."
-                named = click.option(f"--{noun.name}", f"{noun.name}_id", help=about, shell_complete=complete(noun))
-                command = named(command)
+                command = click.option(f"--{noun.name}", field, help=about, shell_complete=complete(noun))(command)
             return command
 
         return decorate
 
     def _body(self, api: Api, given: Found, prepare: Callable[[Api, Found], None]) -> Found:
-        for field, noun in _REFERENCES.items():
+        for field, noun in references(self.noun.spec).items():
             if given.get(field) not in {None, NONE}:
                 given[field] = id_of(api, noun, given[field])
         prepare(api, given)
@@ -183,8 +180,10 @@ def _done(made: Found, said: str, *, as_json: bool) -> None:
 
     if as_json:
         terminal.print_json(terminal.out, made)
-    else:
-        terminal.print_line(terminal.out, said)
+        return
+    terminal.print_line(terminal.out, said)
+    for warning in made.get("warnings", []):
+        terminal.print_line(terminal.err, (f"warning: {warning}", "yellow"))
 
 
 def print_fields(found: Found, *, as_json: bool) -> None:

@@ -88,9 +88,9 @@ def follow(api: Api, execution_id: str, console: Console) -> Found:
 
 def _advance(api: Api, execution: Found, progress: Progress, bars: dict[str, TaskID]) -> None:
     if "" not in bars:
-        bars[""] = progress.add_task(text_of(execution["flow_name"]).plain, total=max(execution["jobs_created"], 1))
+        bars[""] = progress.add_task(text_of(execution["flow_name"]).plain, total=None)
     ended = sum(execution[f"jobs_{how}"] for how in ("completed", "failed", "skipped"))
-    progress.update(bars[""], completed=ended)
+    progress.update(bars[""], completed=ended, total=max(execution["jobs_created"], 1))
     for job in api.all(f"/executions/{execution['id']}/jobs", "jobs", most=_BARS):
         if job["id"] not in bars:
             bars[job["id"]] = progress.add_task("", total=100)
@@ -150,7 +150,7 @@ def _backup(found: Found) -> tuple[Part, ...]:
 
 def print_executions(executions: Any, console: Console) -> None:
     """Print a table of executions."""
-    titles = ("STARTED", "FLOW", "BY", "STATUS", "VMS", "SIZE", "TOOK", "ID", "ERROR")
+    titles = ("STARTED", "FLOW", "BY", "STATUS", "VMS", "SIZE", "TOOK", "ID", "REASON")
     print_table(console, titles, ([*_execution(found)] for found in executions))
 
 
@@ -164,5 +164,5 @@ def _execution(found: Found) -> tuple[Part, ...]:
         shown.size(found["bytes_transferred"]),
         shown.duration(found["execution_time_seconds"]),
         found["id"],
-        found["error_message"] or "",
+        found["error_message"] or found.get("waiting_for") or "",
     )

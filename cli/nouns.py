@@ -65,7 +65,12 @@ POLICY = Noun(
 )
 FLOW = Noun(name="flow", plural="flows", path="/protection-flows", key="flows", spec=d.FlowSpec, patch=d.FlowPatch)
 # in the order in which they can be created: what refers to something comes after it
-NOUNS = (VM, GROUP, SCHEDULE, REPOSITORY, POLICY, FLOW)
+NOUNS = (VM, SCHEDULE, GROUP, REPOSITORY, POLICY, FLOW)
+
+
+def references(shape: type[Any]) -> dict[str, Noun]:
+    """Return the fields of a spec or patch that hold the id of a definition of one kind, and the kind."""
+    return {field: noun for noun in NOUNS if (field := f"{noun.name}_id") in shape.__struct_fields__}
 
 
 def one(api: Api, noun: Noun, reference: str) -> dict[str, Any]:

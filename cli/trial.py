@@ -110,20 +110,18 @@ class Trial:
         if wrong := _wrong(body, shapes.request):
             return wrong
         spec = {name: value for name, value in body.items() if name != "context_id"}
-        command = {"type": c.tag_of(shapes.create), "id": id_, "spec": spec}
-        return self._decide(msgspec.convert(command, shapes.create))
+        return self._decide(shapes.create, {"id": id_, "spec": spec})
 
     def update(self, kind: Kind, id_: str, patch: dict[str, Any]) -> list[str]:
         """Change a definition by the body of a request; return what is wrong with it."""
         shapes = SHAPES[kind]
         if wrong := _wrong(patch, shapes.patch):
             return wrong
-        command = {"type": c.tag_of(shapes.update), "id": id_, "patch": patch}
-        return self._decide(msgspec.convert(command, shapes.update))
+        return self._decide(shapes.update, {"id": id_, "patch": patch})
 
     def delete(self, kind: Kind, id_: str) -> list[str]:
         """Delete a definition; return why it cannot be."""
-        return self._decide(SHAPES[kind].delete(id=id_))
+        return self._decide(SHAPES[kind].delete, {"id": id_})
 
     def wrong_members(self, members: Any) -> list[str]:
         """Return what is wrong with the members that a group is to have."""
@@ -132,7 +130,11 @@ class Trial:
         ids = [member["context_id"] for member in members]
         return [f"members: there is no VM {id_!r}" for id_ in ids if id_ not in self._catalogue.vms]
 
-    def _decide(self, command: c.Command) -> list[str]:
+    def _decide(self, shape: type[c.Command], fields: dict[str, Any]) -> list[str]:
+        try:
+            command = msgspec.convert({"type": c.tag_of(shape), **fields}, shape)
+        except msgspec.ValidationError as error:
+            return [str(error)]
         outcome = changes(self._catalogue, command, actor=ACTOR, time=self._time)
         if isinstance(outcome, Rejected):
             return [f"{outcome.field}: {outcome.reason}" if outcome.field else outcome.reason]

@@ -15,6 +15,7 @@ from cli.nouns import FLOW, VM, id_of, one
 
 if TYPE_CHECKING:
     from cli.client import Api
+    from cli.terminal import Part
 
 
 @click.command
@@ -103,14 +104,16 @@ def _calendar(api: Api, query: dict[str, str], *, as_json: bool) -> None:
         text = f"no scheduled start until {shown.time(frozen['until'])}: {frozen['reason']}"
         terminal.print_line(terminal.out, (text, "yellow"))
     rows = ([*_planned(entry)] for entry in found["entries"])
-    terminal.print_table(terminal.out, ("UTC", "HERE", "FLOW", "TAKES ABOUT"), rows)
+    terminal.print_table(terminal.out, ("UTC", "HERE", "FLOW", "STATUS", "TAKES ABOUT", "REASON"), rows)
     if not found["complete"]:
         terminal.print_line(terminal.out, "and more: shorten the range to see all of it")
 
 
-def _planned(entry: dict[str, Any]) -> tuple[str, ...]:
+def _planned(entry: dict[str, Any]) -> tuple[Part, ...]:
     at = entry["fires_at"] or entry["occurrence"]
-    return shown.time(at), _here(at), entry["flow_name"], shown.duration(entry["expected_seconds"])
+    became = shown.status(entry.get("status") or entry.get("outcome") or "expected")
+    takes, reason = shown.duration(entry["expected_seconds"]), entry.get("reason") or ""
+    return shown.time(at), _here(at), entry["flow_name"], became, takes, reason
 
 
 def _here(at: str) -> str:
@@ -129,7 +132,8 @@ def queue(api: Api, as_json: bool) -> None:
     if as_json:
         terminal.print_json(terminal.out, found)
         return
-    rows = [*_rows(api, found["running"]), *_rows(api, found["waiting"])]
+    waiting = [*found.get("pending", []), *found["waiting"]]  # executions that wait for their turn, and backups
+    rows = [*_rows(api, found["running"]), *_rows(api, waiting)]
     if not rows:
         terminal.print_line(terminal.out, "nothing waits, and nothing runs")
         return
@@ -143,7 +147,7 @@ def _rows(api: Api, backups: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     flows = {found["id"]: found["name"] for found in api.all(FLOW.path, FLOW.key)}
     return [
         (
-            vms.get(one["context_id"], one["context_id"]),
+            vms.get(one["context_id"], one["context_id"]) if "context_id" in one else shown.NOTHING,
             flows.get(one["flow_id"], shown.NOTHING),
             shown.status("waiting" if "waiting_for" in one else one["status"]),
             shown.time(one["since"]),

@@ -118,7 +118,7 @@ def test_changes_are_tried_on_what_is_there(here: Path, unique: str) -> None:
     [
         ("flows: 3", "flows must be a list"),
         ("flows: [3]", "flows[0] has no 'name'"),
-        ("boats: []", "must have lists named vms, groups"),
+        ("boats: []", "must have lists named vms, schedules"),
         ("flows: [{name: a}, {name: a}]", "'a' is there twice"),
         ("{", "is no YAML"),
     ],

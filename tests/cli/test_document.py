@@ -33,12 +33,14 @@ def steps(text: str) -> Iterator[tuple[str, str]]:
 
 def matches(shown: str, printed: str) -> bool:
     """Tell whether what was printed is what the document shows."""
-    lines = [r"(?s:.*)" if line.strip() == "…" else _pattern(line) for line in shown.splitlines()]
-    return re.fullmatch("\n".join(lines), "\n".join(map(_squeezed, printed.splitlines()))) is not None
+    lines = "".join(map(_pattern, shown.splitlines()))
+    return re.fullmatch(lines, "".join(f"{_squeezed(line)}\n" for line in printed.splitlines())) is not None
 
 
 def _pattern(line: str) -> str:
-    return re.escape(_squeezed(line)).replace("…", "[^\n]*")
+    if line.strip() == "…":
+        return "([^\n]*\n)*"
+    return re.escape(f"{_squeezed(line)}\n").replace("…", "[^\n]*")
 
 
 def _squeezed(line: str) -> str:
@@ -48,6 +50,7 @@ def _squeezed(line: str) -> str:
 def test_what_differs_is_seen() -> None:
     assert matches("a  …Z\n", "a 1Z")
     assert matches("a\n…\n", "a\nb\nc")
+    assert matches("a\n…\n", "a\n")
     assert not matches("a  …Z\n", "a 1")
     assert not matches("a\n", "a\nb\n")
     assert not matches("a\nb\n", "a\n")
