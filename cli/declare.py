@@ -9,22 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import yaml
 from rich.console import Console
 
-from api import requests
+from bus.clock import now
 from cli.client import Api
+from cli.failures import Failure
+from cli.nouns import NOUNS, references
 from cli.printable import is_printable
-from cli.terminal import print_line
+from cli.shown import plural
+from cli.terminal import err, print_line
+from cli.trial import SHAPES, Trial, unknown_fields
 from schemas.base import Value
-from schemas.definitions import (
-    FlowSpec,
-    GroupSpec,
-    PolicySpec,
-    RepositorySpec,
-    ScheduleSpec,
-    VmSpec,
-)
+from schemas.definitions import DEFINITIONS, Definition, Disk, Exclusion, Kind, Member, Settings
 from schemas.renamed import renamed
 
 Document = dict[str, list[dict[str, Any]]]
@@ -35,6 +33,7 @@ class Section(Value, frozen=True, kw_only=True):
     """One kind in a document: its list's name, the API's path and list key, and the fields that it may have."""
 
     name: str
+    kind: Kind
     path: str
     key: str
     spec: type[Any]
@@ -45,17 +44,27 @@ class Section(Value, frozen=True, kw_only=True):
     def fields(self) -> tuple[str, ...]:
         return tuple(self.spec.__struct_fields__)
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The fields of an entry: references by name."""
+        if self.kind == "vm":
+            return ("context_id", *self.fields)
+        named = {*references(self.spec), "target_id"}
+        return tuple(field.removesuffix("_id") if field in named else field for field in self.fields)
 
-# in the order in which they can be created: what refers to something comes after it
-SECTIONS = (
-    Section(name="vms", path="/vm-contexts", key="vm_contexts", spec=VmSpec, identity="context_id", id="context_id"),
-    Section(name="groups", path="/machine-groups", key="groups", spec=GroupSpec),
-    Section(name="schedules", path="/schedules", key="schedules", spec=ScheduleSpec),
-    Section(name="repositories", path="/repositories", key="repositories", spec=RepositorySpec),
-    Section(name="policies", path="/policies", key="policies", spec=PolicySpec),
-    Section(name="flows", path="/protection-flows", key="flows", spec=FlowSpec),
+
+SECTIONS = tuple(
+    Section(
+        name=noun.plural,
+        kind=noun.name,
+        path=noun.path,
+        key=noun.key,
+        spec=noun.spec,
+        identity="context_id" if noun.name == "vm" else noun.title,
+        id=noun.id,
+    )
+    for noun in NOUNS
 )
-_REFERENCES = {"repository": "repositories", "policy": "policies", "schedule": "schedules"}
 
 
 class DefinitionChange(Value, frozen=True, kw_only=True):
@@ -74,10 +83,15 @@ class System:
         self.api = api
         self.document: Document = {}
         self.ids: dict[tuple[str, str], str] = {}
+        self.definitions: list[Definition] = []
         for section in SECTIONS:
             found = list(api.all(section.path, section.key, sort="created_at"))
             self.ids.update({(section.name, one[section.identity]): one[section.id] for one in found})
             self.document[section.name] = [self._entry(section, one) for one in found]
+            for one, entry in zip(found, self.document[section.name], strict=True):
+                whole = {"armed_at": one["updated_at"], **one, "id": one[section.id]}
+                whole |= {field: entry[field] for field in ("disks", "members") if field in entry}
+                self.definitions.append(msgspec.convert(whole, DEFINITIONS[section.kind]))
 
     def _entry(self, section: Section, found: dict[str, Any]) -> dict[str, Any]:
         """Return a definition as an entry of a document: references by name, without what the engine adds."""
@@ -88,10 +102,10 @@ class System:
         if section.name == "groups":
             members = self.api.all(f"{section.path}/{found['id']}/vms", "vms") if found["total_vms"] else ()
             entry["members"] = [{name: one[name] for name in ("context_id", "enabled", "priority")} for one in members]
+        for field, noun in references(section.spec).items():
+            del entry[field]
+            entry[noun.name] = found[f"{noun.name}_name"]
         if section.name == "flows":
-            for what in _REFERENCES:
-                del entry[f"{what}_id"]
-                entry[what] = found[f"{what}_name"]
             entry["target"] = found["target_id"] if entry.pop("target_type") == "vm" else found["target_name"]
             entry["target_type"] = found["target_type"]
             del entry["target_id"]
@@ -100,19 +114,28 @@ class System:
     def body(self, section: Section, entry: dict[str, Any]) -> dict[str, Any]:
         """Return an entry as the API wants it: references by id. Raises `ValueError` for a name that is not known."""
         body = dict(entry)
-        if section.name == "flows":
-            for what, where in _REFERENCES.items():
-                name = body.pop(what, None)
-                body[f"{what}_id"] = None if name is None else self._id(section, entry, what, where, name)
-            target = body.pop("target", None)
+        for field, noun in references(section.spec).items():
+            name = body.pop(noun.name, None)
+            body[field] = None if name is None else self._id(noun.name, noun.plural, name)
+        if (target := body.pop("target", None)) is not None:
             where = "vms" if body.get("target_type") == "vm" else "groups"
-            body["target_id"] = self._id(section, entry, "target", where, str(target))
+            body["target_id"] = self._id("target", where, target)
         return body
 
-    def _id(self, section: Section, entry: dict[str, Any], field: str, where: str, name: str) -> str:
-        found = self.ids.get((where, name))
+    def patch(self, section: Section, entry: dict[str, Any]) -> dict[str, Any]:
+        """Return what the API is to change in a definition that is there, so that it is as an entry says."""
+        fields = self.body(section, {**self.current(section, entry[section.identity]), **entry})
+        patchable: tuple[str, ...] = SHAPES[section.kind].patch.__struct_fields__
+        return {field: fields[field] for field in patchable if field in fields}
+
+    def current(self, section: Section, name: str) -> dict[str, Any]:
+        """Return the entry of what is called so."""
+        return next(one for one in self.document[section.name] if one[section.identity] == name)
+
+    def _id(self, field: str, where: str, name: Any) -> str:
+        found = self.ids.get((where, name)) if isinstance(name, str) else None
         if found is None:
-            raise ValueError(f"{section.name} {entry.get('name')!r}: {field}: there is no {name!r} among the {where}")
+            raise ValueError(f"{field}: there is no {name!r} among the {where}")
         return found
 
 
@@ -126,6 +149,8 @@ def read(file: Path) -> Document:
     if not isinstance(found, dict) or not set(found) <= set(names):
         raise ValueError(f"{file} must have lists named {', '.join(names)}, and nothing else")
     for name, entries in found.items():
+        if not isinstance(entries, list | None):
+            raise ValueError(f"{file}: {name} must be a list")  # noqa: TRY004  the file is wrong
         for number, entry in enumerate(entries or []):
             identity = names[name].identity
             if not isinstance(entry, dict) or not isinstance(entry.get(identity), str):
@@ -133,7 +158,8 @@ def read(file: Path) -> Document:
         given = [entry[names[name].identity] for entry in entries or []]
         if twice := {one for one in given if given.count(one) > 1}:
             raise ValueError(f"{file}: {name}: {min(twice)!r} is there twice")
-    document = {name: list(entries or []) for name, entries in found.items()}
+    # YAML has dates of its own, which are texts in JSON
+    document: Document = {name: msgspec.to_builtins(entries or []) for name, entries in found.items()}
     if "schedules" in document:
         document["schedules"] = [renamed(entry) for entry in document["schedules"]]
     return document
@@ -153,9 +179,8 @@ def difference(there: Document, wanted: Document, *, prune: bool) -> list[Defini
                 fields = {field: (None, value) for field, value in entry.items()}
                 changes.append(DefinitionChange(act="create", section=section, name=name, fields=fields))
                 continue
-            fields = {
-                field: (now[name].get(field), value) for field, value in entry.items() if now[name].get(field) != value
-            }
+            both = {field: (now[name].get(field), value) for field, value in entry.items()}
+            fields = {field: pair for field, pair in both.items() if pair[0] != _filled(field, *pair)}
             if fields:
                 changes.append(DefinitionChange(act="update", section=section, name=name, fields=fields))
     if prune:
@@ -168,6 +193,22 @@ def difference(there: Document, wanted: Document, *, prune: bool) -> list[Defini
     return changes
 
 
+def _filled(field: str, there: Any, wanted: Any) -> Any:
+    """Return a list of objects with what is left out in it: of members as it is, of others as it is by default."""
+    shape = {"members": Member, "disks": Disk, "exclusions": Exclusion}.get(field)
+    if shape is None or not isinstance(wanted, list) or not all(isinstance(one, dict) for one in wanted):
+        return wanted
+    defaults = {
+        one.name: msgspec.to_builtins(
+            one.default if one.default_factory is msgspec.NODEFAULT else one.default_factory()
+        )
+        for one in msgspec.structs.fields(shape)
+        if not one.required
+    }
+    known = {one["context_id"]: one for one in there or []} if field == "members" else {}
+    return [{**defaults, **known.get(one.get("context_id"), {}), **one} for one in wanted]
+
+
 def export(api: Api) -> str:
     """Return all definitions as a document. What a terminal would act on is escaped in it."""
     document = System(api).document
@@ -176,19 +217,85 @@ def export(api: Api) -> str:
 
 
 def apply(api: Api, file: Path, *, prune: bool, dry_run: bool, console: Console) -> None:
-    """Show the difference between a document and the system, and, unless `dry_run`, make the system so."""
+    """Show the difference between a document and the system, and, unless `dry_run`, make the system so.
+
+    Raises `Failure` when something in the document is wrong: then nothing is shown and nothing is made.
+    """
     wanted = read(file)
     system = System(api)
     changes = difference(system.document, wanted, prune=prune)
-    _show(changes, console)
-    if dry_run:
-        return
     entries = {
         (section.name, entry[section.identity]): entry for section in SECTIONS for entry in wanted.get(section.name, [])
     }
-    for change in changes:
-        _carry_out(system, change, entries.get((change.section.name, change.name), {}))
-    print_line(console, f"{len(changes)} changes made" if changes else "nothing to do")
+    settings = msgspec.convert(api.call("GET", "/settings"), Settings)
+    if wrong := _faults(system, Trial(system.definitions, settings, now()), changes, entries):
+        for fault in wrong:
+            print_line(err, f"flows: {fault}")
+        raise Failure(f"{plural(len(wrong), 'fault')} in {file}: nothing was changed")
+    _show(changes, console)
+    if dry_run and changes:
+        return
+    for number, change in enumerate(changes):
+        try:
+            _carry_out(system, change, entries.get((change.section.name, change.name), {}))
+        except Failure as error:
+            made = f"{number} of {plural(len(changes), 'change')} made before"
+            raise Failure(f"{change.section.name} {change.name!r}: {error} ({made})", error.code) from error
+    print_line(console, f"{plural(len(changes), 'change')} made" if changes else "nothing to do")
+
+
+def _faults(
+    system: System, trial: Trial, changes: list[DefinitionChange], entries: dict[tuple[str, str], dict[str, Any]]
+) -> list[str]:
+    """Return what is wrong with a document, each in one line. References to what it creates itself are known."""
+    known = system.ids
+    system.ids = dict(known)
+    found = [
+        f"{section.name} {entry[section.identity]!r}: {wrong}"
+        for section in SECTIONS
+        for (name, _), entry in entries.items()
+        if name == section.name
+        for wrong in unknown_fields(list(entry), section.known)
+    ]
+    unmade: list[str] = []  # ids of what is wrong itself: that it is not there need not be said where it is named
+    for number, change in enumerate(changes):
+        entry = entries.get((change.section.name, change.name), {})
+        try:
+            wrong = _tried(system, trial, change, _known(change.section, entry), f"new-{number}")
+        except ValueError as error:
+            wrong = [str(error)]
+        own = [one for one in wrong if not any(repr(id_) in one for id_ in unmade)]
+        found += [f"{change.section.name} {change.name!r}: {one}" for one in own]
+        if wrong and change.act == "create":
+            unmade.append(system.ids[change.section.name, change.name])
+    system.ids = known
+    return found
+
+
+def _known(section: Section, entry: dict[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in entry.items() if field in section.known}
+
+
+def _tried(system: System, trial: Trial, change: DefinitionChange, entry: dict[str, Any], new_id: str) -> list[str]:
+    """Try one change; return what is wrong with it."""
+    section, key = change.section, (change.section.name, change.name)
+    match change.act:
+        case "create":
+            system.ids[key] = change.name if section.id == section.identity else new_id
+            return trial.create(section.kind, system.ids[key], system.body(section, entry))
+        case "update":
+            fixed = [field for field in change.fields if field in entry and field not in _changeable(section)]
+            wrong = [f"{field}: it cannot be changed; delete it, and create another one" for field in fixed]
+            wrong += trial.wrong_members(entry.get("members", []))
+            return wrong or trial.update(section.kind, system.ids[key], system.patch(section, entry))
+        case "delete":
+            return trial.delete(section.kind, system.ids[key])
+
+
+def _changeable(section: Section) -> tuple[str, ...]:
+    patchable: tuple[str, ...] = SHAPES[section.kind].patch.__struct_fields__
+    named = (field.removesuffix("_id") for field in (*references(section.spec), "target_id"))
+    return (*patchable, *named, "members")
 
 
 def _carry_out(system: System, change: DefinitionChange, entry: dict[str, Any]) -> None:
@@ -198,20 +305,13 @@ def _carry_out(system: System, change: DefinitionChange, entry: dict[str, Any]) 
             made = system.api.call("POST", section.path, json=system.body(section, entry))
             system.ids[key] = made[section.id]
         case "update":
-            current = next(one for one in system.document[section.name] if one[section.identity] == change.name)
-            fields = system.body(section, {**current, **entry})
-            members = fields.pop("members", None)
-            patch = {field: fields[field] for field in _patchable(section) if field in fields}
-            system.api.call("PUT", f"{section.path}/{system.ids[key]}", json=patch)
-            if members is not None and "members" in change.fields:
-                _regroup(system, f"{section.path}/{system.ids[key]}/vms", current["members"], members)
+            path = f"{section.path}/{system.ids[key]}"
+            system.api.call("PUT", path, json=system.patch(section, entry))
+            if "members" in change.fields:
+                current = system.current(section, change.name)
+                _regroup(system, f"{path}/vms", current["members"], entry["members"])
         case "delete":
             system.api.call("DELETE", f"{section.path}/{system.ids[key]}")
-
-
-def _patchable(section: Section) -> tuple[str, ...]:
-    patch: type[Any] = getattr(requests, section.spec.__name__.replace("Spec", "PatchRequest"))
-    return tuple(patch.__struct_fields__)
 
 
 def _regroup(system: System, path: str, now: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:

@@ -10,7 +10,19 @@ import click
 from bus.errors import LogError
 
 OK, FAILED, USAGE = 0, 1, 2
+WARNING, CANCELLED = 3, 4  # how an execution ended that a command has waited for; FAILED: as an error
+NOT_FOUND, UNREACHABLE = 5, 6
+EXIT_CODES = """Exit codes: 0 all is well, 1 it failed or found a problem, 2 it was called wrongly, 3 an execution ended
+with a warning, 4 it was cancelled, 5 there is no such thing, 6 the engine does not respond."""
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as shells report a process that ended by SIGINT, SIGPIPE
+
+
+class Failure(RuntimeError):
+    """What a command could not do, in one line, and the exit code that says so."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def run(command: click.Command) -> int:
@@ -34,7 +46,8 @@ def run(command: click.Command) -> int:
         cause = cause_of(error)
         if cause is None and os.environ.get("FLOWS_TRACEBACK"):
             raise
-        return _print_error(f"flows: {cause or defect(error)}", FAILED)
+        code = error.code if isinstance(error, Failure) else FAILED
+        return _print_error(f"flows: {cause or defect(error)}", code)
     return code if isinstance(code, int) else OK
 
 

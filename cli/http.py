@@ -15,6 +15,7 @@ import uvicorn
 from api.refusals import Refusals
 from cli import connections, parts
 from cli.connections import Connection
+from cli.contexts import URL_FILE
 from cli.limits import ConnectionLimiter, Limits, descriptors, limits_of
 from cli.settings import Settings
 from services.heartbeat import Process
@@ -81,9 +82,12 @@ async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, o
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     limits = limits_of(descriptors())
     app = parts.api(settings, process, on_lost=on_lost, stopping=stopping, most_streams=limits.total // 2)
-    server = ApiServer(
-        config(app, limits, app.state.refusals, host=settings.host, port=settings.port), partial(on_start, "api")
-    )
+
+    def listening() -> None:
+        _tell(settings)
+        on_start("api")
+
+    server = ApiServer(config(app, limits, app.state.refusals, host=settings.host, port=settings.port), listening)
     serving = asyncio.create_task(server.serve())
     waits = [serving, asyncio.create_task(stop.wait()), asyncio.create_task(lost.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -96,3 +100,11 @@ async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, o
         raise RuntimeError("the connection to the log is closed for good: the lines above say why")
     if not stop.is_set():
         raise RuntimeError("the API did not start, or ended by itself: the lines above say why")
+
+
+def _tell(settings: Settings) -> None:
+    """Write the API's address to the engine's data folder, where the commands of this machine look."""
+    if settings.data_folder is not None and settings.data_folder.is_dir():
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+        address = f"[{host}]" if ":" in host else host
+        (settings.data_folder / URL_FILE).write_text(f"http://{address}:{settings.port}\n")

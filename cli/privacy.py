@@ -16,7 +16,7 @@ from bus import process
 PRIVATE = 0o077
 GROUP_READABLE = 0o027
 # what the engine makes in its data folder
-OWN = ("lock", "admin-token", "flows.db*", "logs", "jetstream", "nats-*", "nats.pid", ".nats-*", "demo")
+OWN = ("lock", "admin-token", "api-url", "flows.db*", "logs", "jetstream", "nats-*", "nats.pid", ".nats-*", "demo")
 
 
 def keep_private() -> None:

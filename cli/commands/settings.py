@@ -35,10 +35,17 @@ def settings() -> None:
 
 
 @settings.command
+@options.as_json
 @options.api
-def show(api: Api) -> None:
+def show(api: Api, as_json: bool) -> None:
     """Print the settings: the default command."""
-    _print(api.call("GET", "/settings"))
+    from cli import terminal
+
+    found = api.call("GET", "/settings")
+    if as_json:
+        terminal.print_json(terminal.out, found)
+    else:
+        _print(found)
 
 
 @settings.command("set")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cli.declare import SECTIONS, difference
-from tests.running import FLOWS, ROOT, Running
+from tests.running import FLOWS, ROOT, Client, Running
 
 pytestmark = pytest.mark.server
 
@@ -78,19 +78,14 @@ def test_differences() -> None:
     assert [section.name for section in SECTIONS][-1] == "flows"
 
 
-def test_freeze_and_thaw(tmp_path: Path) -> None:
-    running = Running(tmp_path / "one").start()
-    try:
-        assert "there is no freeze" in flows(running, "thaw").stderr
-        wrong = flows(running, "freeze", "--until", "tomorrow", "--reason", "x")
-        assert (wrong.returncode, "a date and time is needed" in wrong.stderr) == (2, True)
-        far = flows(running, "freeze", "--until", "2199-12-27T06:00:00+01:00", "--reason", "closing")
-        assert (far.returncode, "366 days" in far.stderr) == (1, True)
-        day = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
-        frozen = flows(running, "freeze", "--until", f"{day}T06:00:00+01:00", "--reason", "closing")
-        assert frozen.stdout == f"No scheduled start until {day}T05:00:00Z: closing\n"
-        api = running.client()
-        assert api.get("/freeze")["reason"] == "closing"
-        assert "has ended" in flows(running, "thaw").stdout
-    finally:
-        running.stop()
+def test_freeze_and_thaw(running: Running, api: Client) -> None:
+    assert "there is no freeze" in flows(running, "thaw").stderr
+    wrong = flows(running, "freeze", "--until", "tomorrow", "--reason", "x")
+    assert (wrong.returncode, "a date and time is needed" in wrong.stderr) == (2, True)
+    far = flows(running, "freeze", "--until", "2199-12-27T06:00:00+01:00", "--reason", "closing")
+    assert (far.returncode, "366 days" in far.stderr) == (1, True)
+    day = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
+    frozen = flows(running, "freeze", "--until", f"{day}T06:00:00+01:00", "--reason", "closing")
+    assert frozen.stdout == f"No scheduled start until {day}T05:00:00Z: closing\n"
+    assert api.get("/freeze")["reason"] == "closing"
+    assert "has ended" in flows(running, "thaw").stdout

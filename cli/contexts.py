@@ -1,0 +1,116 @@
+"""Which engine a command talks to: the one that is named, a remembered one, or the one of a data folder.
+
+What is remembered is in `contexts.json` of the user's configuration: addresses, and paths of files with tokens; never
+a token.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from cli import places
+from schemas.base import Value
+
+DEFAULT_URL = "http://127.0.0.1:8082"
+URL_FILE = "api-url"  # of a data folder: where its engine's API listens, or did when it ran last
+TOKEN_FILE = "admin-token"  # noqa: S105  the file's name
+UNKNOWN = (
+    "no engine is known here: start one with `flows up`, name its folder with --data, or remember one with "
+    "`flows context add`"
+)
+
+
+class Context(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """An engine, by its address and a file with a token, or by its data folder on this machine."""
+
+    url: str | None = None
+    token_file: str | None = None
+    data: str | None = None
+
+
+class Contexts(Value, frozen=True, kw_only=True):
+    """What is remembered, by name, and which of them is used."""
+
+    current: str | None = None
+    contexts: dict[str, Context] = {}
+
+
+class Engine(Value, frozen=True, kw_only=True):
+    """Where an engine's API is, and the file with the token for it."""
+
+    url: str
+    token_file: Path
+
+
+def file() -> Path:
+    """Return where contexts are remembered."""
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(home) / "flows" / "contexts.json"
+
+
+def remembered() -> Contexts:
+    """Return what is remembered. Raises `ValueError` when the file does not hold contexts."""
+    try:
+        return msgspec.json.decode(file().read_bytes(), type=Contexts)
+    except FileNotFoundError:
+        return Contexts()
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{file()} does not hold contexts: {error}. Mend it, or remove it") from error
+
+
+def remember(contexts: Contexts) -> None:
+    """Write what is to be remembered, for this user alone."""
+    where = file()
+    where.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = where.with_name(f"{where.name}.{os.getpid()}")
+    with suppress(FileNotFoundError):
+        new.unlink()
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(contexts), indent=2) + b"\n")
+    new.replace(where)
+
+
+def named(contexts: Contexts, name: str) -> Context:
+    """Return a context. Raises `ValueError` when there is none of this name."""
+    if name not in contexts.contexts:
+        raise ValueError(f"there is no context {name!r}. `flows context list` shows those that there are")
+    return contexts.contexts[name]
+
+
+def engine(url: str | None, token_file: Path | None, data: Path | None, name: str | None) -> Engine:
+    """Return the engine that is meant: by `name`, by `url` or `data`, the remembered one, or that of ./flows-data.
+
+    Raises `ValueError` when none is.
+    """
+    contexts = remembered()
+    if name is None and url is None and data is None:
+        name = contexts.current
+    if name is not None:
+        found = named(contexts, name)
+        url, data = url or found.url, data or (Path(found.data) if found.data else None)
+        token_file = token_file or (Path(found.token_file) if found.token_file else None)
+    folder = data or places.DEFAULT_DATA
+    if token_file is None and data is None:
+        token_file = _token_file(contexts, url)
+    if token_file is None and not folder.is_dir():
+        raise ValueError(UNKNOWN if data is None else f"there is no folder {folder}")
+    return Engine(url=url or _url_of(folder), token_file=token_file or folder / TOKEN_FILE)
+
+
+def _token_file(contexts: Contexts, url: str | None) -> Path | None:
+    """Return the file that is remembered for an address."""
+    found = (one.token_file for one in contexts.contexts.values() if one.token_file and one.url == url)
+    file = next(found, None)
+    return Path(file) if file else None
+
+
+def _url_of(folder: Path) -> str:
+    try:
+        return (folder / URL_FILE).read_text().strip()
+    except OSError:
+        return DEFAULT_URL
