@@ -15,7 +15,7 @@ from services.explanation.definitions import Change, is_disabled
 from services.explanation.sentences import Sentence, sentence, who
 from services.explanation.skipping import told_freeze
 from services.explanation.story import Story
-from services.explanation.words import duration
+from services.explanation.words import capital, duration
 from services.scheduler import calendar
 
 NEAR = timedelta(minutes=1)  # who asks about a time means the occurrence so near to it
@@ -44,6 +44,9 @@ def absent(story: Story, flow_id: str, at: datetime) -> Iterator[Sentence]:
         yield _unscheduled(story, flow, change, at)
     else:
         yield from _on_schedule(story, flow, flow.schedule_id, at)
+    for run in story.survey.of_flow(flow_id):
+        if run.started is not None and run.is_under_way(at):
+            yield sentence(f"{capital(story.named(run))} was under way then.", run.started, run.completed)
 
 
 def _not_yet(story: Story, flow_id: str, at: datetime) -> Sentence:
@@ -107,7 +110,7 @@ def _on_schedule(story: Story, flow: Flow, schedule_id: str, at: datetime) -> It
         return
     near = nearest(schedule, at)
     if near is None:
-        yield from _no_match(story, schedule, at, change.entry)
+        yield from _no_match(story, flow, schedule, at, change.entry)
     elif not near.fires:
         note = str(near.note).removeprefix("excluded: ")
         yield sentence(
@@ -131,8 +134,8 @@ def _not_armed(story: Story, flow: Flow, schedule: Schedule, at: datetime) -> Se
     thing = "the flow" if kind == "flow" else f"schedule {schedule.name!r}"
     by = f"{who(found.entry)} {'created' if changes[0] is found else 'changed'} {thing} then" if found else ""
     return sentence(
-        f"Its schedule matches on {story.clock.on(at)}, but the flow is scheduled like this only since "
-        f"{story.clock.at(armed_at)}{f': {by}' if by else ''}. What was before does not count.",
+        f"As it is now, its schedule would have matched on {story.clock.on(at)}, but it is so only since "
+        f"{story.clock.at(armed_at)}{f': {by}' if by else ''}; what was before does not count.",
         found.entry if found else None,
     )
 
@@ -146,7 +149,11 @@ def _matched(story: Story, flow: Flow, schedule: Schedule, at: datetime, changed
         freeze = story.survey.definitions.at("freeze", ENGINE, story.survey.last)
         if freeze is not None and isinstance(frozen := freeze.definition, Freeze) and _in(frozen, at, fires_at):
             told = told_freeze(story, freeze, frozen)
-            yield sentence(f"It will be due on {when}, and will be skipped: {told}.", changed, freeze.entry)
+            yield sentence(
+                f"It will be due on {when}, and will be skipped: {told.replace(' had ', ' has ', 1)}.",
+                changed,
+                freeze.entry,
+            )
             return
         yield sentence(f"That is still to come: it will be due on {when}{later}.", changed)
         return
@@ -162,15 +169,22 @@ def _in(freeze: Freeze, *instants: datetime) -> bool:
     return any(freeze.since <= one < freeze.until for one in instants)
 
 
-def _no_match(story: Story, schedule: Schedule, at: datetime, changed: Stored) -> Iterator[Sentence]:
+def _no_match(story: Story, flow: Flow, schedule: Schedule, at: datetime, changed: Stored) -> Iterator[Sentence]:
     if (gap := _gap(story, schedule, at)) is not None:
         yield sentence(gap, changed)
-    before = next((found for back in _LOOKED_BACK if (found := calendar.of(schedule).tally(at - back, at, 1).last)), [])
+    earlier = (calendar.of(schedule).tally(at - back, at, 1).last for back in _LOOKED_BACK)
+    before = next((found[-1] for found in earlier if found), None)
     after = calendar.next_occurrence(schedule, at)
-    pieces = [f"the one before it is {story.clock.on(before[-1])}"] if before else []
+    pieces = [f"the one before it is {story.clock.on(before)}"] if before else []
     pieces += [f"the next one is {story.clock.on(after)}"] if after else []
     near = f"; {', '.join(pieces)}" if pieces else "; it matches nowhere near"
-    yield sentence(f"Schedule {schedule.name!r} does not match on {story.clock.on(at)}{near}.", changed)
+    does = "does" if at > story.now else "did"
+    yield sentence(f"Schedule {schedule.name!r} {does} not match on {story.clock.on(at)}{near}.", changed)
+    last = story.survey.last
+    later = story.survey.definitions.flow(flow.id, last)
+    now = story.survey.definitions.schedule(later.schedule_id, last) if later else None
+    if later is not None and now is not None and (match := nearest(now, at)) is not None and match.fires:
+        yield _not_armed(story, later, now, match.at)
 
 
 def _gap(story: Story, schedule: Schedule, at: datetime) -> str | None:
@@ -186,9 +200,7 @@ def _gap(story: Story, schedule: Schedule, at: datetime) -> str | None:
     jump = f"On {ends:%Y-%m-%d} the clocks of {schedule.timezone} jumped from {begins:%H:%M} to {ends:%H:%M}"
     if schedule.dst_gap == "skip":
         return f"{jump}, over a time of the schedule, and it leaves such times out (dst_gap 'skip')."
-    return (
-        f"{jump}, over a time of the schedule, which was therefore due at {story.clock.at(shifted)} (dst_gap 'shift')."
-    )
+    return f"{jump}, over a time of the schedule, which its dst_gap 'shift' moved to {story.clock.at(shifted)}."
 
 
 def coming(story: Story, flow_id: str) -> Iterator[Sentence]:

@@ -8,13 +8,13 @@ from typing import cast
 
 from bus.envelope import Stored
 from schemas.commands import BackupVm, ExecuteFlow, RetryExecution
-from schemas.definitions import Flow, Group
+from schemas.definitions import Flow, Group, Schedule
 from schemas.events import ExcludedVm, FlowBackfilling, FlowDue, FlowPlanned, FlowStarted
 from services.explanation.definitions import Change, is_disabled
 from services.explanation.sentences import Sentence, sentence, who
 from services.explanation.story import Story, is_ad_hoc, schedule_of
 from services.explanation.survey import Run
-from services.explanation.words import are, duration, listed, number, plain
+from services.explanation.words import are, capital, duration, listed, number, plain
 from services.scheduler import calendar
 from services.scheduler.backlog import ON_TIME
 
@@ -75,7 +75,7 @@ def _due(story: Story, run: Run, trigger: Stored, due: FlowDue) -> Sentence:
     at = story.clock.on(due.occurrence)
     told = f"It was due on {at}"
     if jitter:
-        told += f", and with the jitter of its schedule {duration(jitter)} later"
+        told += f", {duration(jitter)} later by the jitter of its schedule"
     late = trigger.envelope.time - due.occurrence - jitter
     if late <= ON_TIME:
         return sentence(f"{told}, and the scheduler said so on time.", trigger)
@@ -91,8 +91,7 @@ def _due(story: Story, run: Run, trigger: Stored, due: FlowDue) -> Sentence:
         )
     kind = f" (catch-up {schedule.catch_up!r})" if schedule else ""
     return sentence(
-        f"{told}, but no scheduler was there to say so; one did at {noticed}, {duration(late)} late, and caught up on "
-        f"it{kind}.",
+        f"{told}, but no scheduler said so until {noticed}, {duration(late)} late; then it was caught up on{kind}.",
         trigger,
     )
 
@@ -133,8 +132,8 @@ def waited(story: Story, run: Run) -> Iterator[Sentence]:
         told = f"It waited {duration(waited)} for its turn in the backfill: {story.named(last)} ended at {ended}{more}."
     elif run.terms.overlap_policy == "cancel_other" and stopped is not None:
         told = (
-            f"{_capital(story.named(last))} was running and was stopped for it (overlap policy cancel_other); it ended "
-            f"at {ended}, {duration(waited)} after this one was asked for{more}."
+            f"{capital(story.named(last))} was running and was stopped for it, by overlap policy cancel_other; that "
+            f"one ended at {ended}, {duration(waited)} after this one was asked for{more}."
         )
     else:
         told = (
@@ -165,9 +164,11 @@ def began(story: Story, run: Run, *, at_once: bool) -> Iterator[Sentence]:
         return
     told = f"It began at {story.clock.at(started.envelope.time)}"
     if not terms.jobs:
-        yield sentence(f"{told}, and there was nothing to back up.", started)
+        yield sentence(f"{told}, and found nothing to back up.", started)
     else:
-        they = "which got its slot" if terms.jobs == 1 else "which all got their slots"
+        they = (
+            "which got its slot" if terms.jobs == 1 else f"which {'both' if terms.jobs == 2 else 'all'} got their slots"
+        )
         yield sentence(f"{told} with {number(terms.jobs, 'VM')}{f', {they} at once' if at_once else ''}.", started)
     for entry in run.parts.values():
         if isinstance(plan := entry.envelope.data, FlowPlanned) and plan.excluded:
@@ -230,18 +231,25 @@ def described(story: Story, flow_id: str, sequence: int) -> Iterator[Sentence]:
     definitions = story.survey.definitions
     change = definitions.at("flow", flow_id, sequence)
     flow = definitions.flow(flow_id, sequence)
-    if flow is None:
+    if change is None or flow is None:
         return
+    last = story.survey.last
+    now = _on(definitions.flow(flow_id, last), definitions.schedule(flow.schedule_id, last))
     schedule = schedule_of(story.survey, flow, sequence)
+    then = _on(flow, schedule)
+    past = then != now
     if schedule is None:
-        text = f"Flow {flow.name!r} has no schedule: it runs when somebody asks for it."
+        text = "had no schedule then" if past else "has no schedule: it runs when somebody asks for it"
     else:
-        cron = ", ".join([schedule.cron_expression, *schedule.more_expressions])
-        later = f", jitter up to {schedule.jitter_seconds} s" if schedule.jitter_seconds else ""
-        text = f"Flow {flow.name!r} is on schedule {schedule.name!r} ({cron} in {schedule.timezone}{later})."
+        text = f"{'was then' if past else 'is'} on {then}"
     of_schedule = definitions.at("schedule", schedule.id, sequence) if schedule else None
-    yield sentence(text, change.entry if change else None, of_schedule.entry if of_schedule else None)
+    yield sentence(f"Flow {flow.name!r} {text}.", change.entry, of_schedule.entry if of_schedule else None)
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _on(flow: Flow | None, schedule: Schedule | None) -> str:
+    """Return which schedule a flow is on, and what it says."""
+    if flow is None or schedule is None or flow.schedule_id != schedule.id:
+        return ""
+    cron = ", ".join([schedule.cron_expression, *schedule.more_expressions])
+    later = f", jitter up to {duration(timedelta(seconds=schedule.jitter_seconds))}" if schedule.jitter_seconds else ""
+    return f"schedule {schedule.name!r} ({cron} in {schedule.timezone}{later})"

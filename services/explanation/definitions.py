@@ -84,6 +84,15 @@ class Definitions:
             case _:
                 return id_ or ""
 
+    def flow_named(self, name: str) -> str | None:
+        """Return the id of a flow that is or was last called so, or whose id this is; one that is there goes first."""
+        found: dict[bool, str] = {}
+        for (sort, id_), changes in self._of.items():
+            known = [one.definition for one in changes if isinstance(one.definition, Flow)]
+            if sort == "flow" and (id_ == name or (known and known[-1].name == name)):
+                found[changes[-1].definition is not None] = id_
+        return found.get(True) or found.get(False)
+
     def flow(self, id_: str, sequence: int) -> Flow | None:
         found = self.at("flow", id_, sequence)
         return cast("Flow | None", found.definition) if found else None

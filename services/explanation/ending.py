@@ -42,19 +42,19 @@ def stops(story: Story, run: Run, course: Course) -> Iterator[Sentence]:
 def _stopped(story: Story, run: Run, stop: FlowCancelling, entry: Stored) -> tuple[str, list[Stored | None]]:
     at = story.clock.at(entry.envelope.time)
     if stop.context_id is not None:
-        return f"{who(entry)} cancelled the backup of {story.vm_name(stop.context_id)} at {at}", []
+        return f"{who(entry)} cancelled the backup of one VM at {at}", []
     match stop.origin:
         case "overlap":
             newer = next((one for one in story.survey.beside(run) if _begins_after(one, entry)), None)
             what = story.named(newer) if newer else "a newer execution"
-            return f"It was stopped at {at}, to make way for {what} (overlap policy cancel_other)", [
+            return f"It was stopped, by overlap policy cancel_other, to make way for {what}", [
                 newer.trigger if newer else None
             ]
         case "timeout":
             late = next((one for one in run.overdue if _deadline_of(one) == "finish"), None)
             end = late.envelope.data.passed_at if late and isinstance(late.envelope.data, FlowOverdue) else None
             by = f" by {story.clock.at(end)}" if end else " in time"
-            return f"It had not ended{by}, the end of the time it may take, so it was stopped at {at}", [late]
+            return f"It had not ended{by}, the end of the time it may take, so it was stopped", [late]
         case "deleted":
             change = story.survey.definitions.since("flow", run.flow_id, entry.sequence, is_gone)
             deleted = f"{who(change.entry)} deleted the flow" if change else "The flow was deleted"
@@ -103,8 +103,8 @@ def _overdue(story: Story, course: Course, overdue: FlowOverdue, entry: Stored) 
             if silent:
                 names = sorted({job.attempts[-1].worker for job in silent})
                 yield sentence(
-                    f"{listed(names)} did not respond to that by {at}, so it was no longer waited for "
-                    f"{listed([job.name for job in silent])}; the worker may still be at work.",
+                    f"{listed(names)} did not respond to that by {at}, so {listed([job.name for job in silent])} "
+                    f"{are(silent, 'was', 'were')} no longer waited for; the worker may still be at work.",
                     entry,
                 )
         case "finish":
@@ -160,28 +160,36 @@ def ended(story: Story, run: Run, course: Course) -> Iterator[Sentence]:
     took = duration(end.completed_at - end.started_at)
     at = story.clock.at(entry.envelope.time)
     if end.jobs_created == 0:
-        why = f": {plain(end.error_message)}" if end.error_message else ""
-        yield sentence(f"It ended at {at} as {end.status}{why}.", entry)
+        why = plain(end.error_message or "").removeprefix("nothing to back up: ")
+        yield sentence(f"It ended at once as {end.status}{f': {why}' if why else ''}.", entry)
         return
     yield sentence(f"It ended at {at}, after {took}, as {end.status}: {_count(end, course)}.", entry)
 
 
 def _count(end: FlowCompleted, course: Course) -> str:
-    if end.jobs_completed == end.jobs_created:
-        return "its VM was backed up" if end.jobs_created == 1 else f"{together(end.jobs_created, 'VM')} were backed up"
+    """Return what became of the VMs of an execution."""
     outcomes = [job.outcome for job in course.jobs.values()]
-    cancelled = outcomes.count("cancelled")
-    never = outcomes.count("skipped")
+    cancelled, never = outcomes.count("cancelled"), outcomes.count("skipped")
     if cancelled + never != end.jobs_skipped:  # not all is known
         cancelled, never = 0, end.jobs_skipped
     parts = [
-        (end.jobs_completed, "succeeded"),
-        (end.jobs_failed, "failed"),
-        (cancelled, "was stopped while it ran" if cancelled == 1 else "were stopped while they ran"),
-        (never, "never began"),
+        (end.jobs_completed, "succeeded", "were backed up"),
+        (end.jobs_failed, "failed", "failed"),
+        (cancelled, "stopped while running", "were stopped while running"),
+        (never, "never began", "never began"),
     ]
-    told = [f"{amount:,} {what}" for amount, what in parts if amount]
-    return f"of {number(end.jobs_created, 'VM')}, {listed(told)}"
+    told = [(amount, of_some, of_all) for amount, of_some, of_all in parts if amount]
+    if len(told) == 1:
+        of_all = told[0][2]
+        if end.jobs_created == 1:
+            return f"its VM {of_all.replace('were', 'was')}"
+        return f"{together(end.jobs_created, 'VM')} {of_all}"
+    return f"of {number(end.jobs_created, 'VM')}, {listed([_some(amount, what) for amount, what, _ in told])}"
+
+
+def _some(amount: int, what: str) -> str:
+    verb = ("was " if amount == 1 else "were ") if what.startswith("stopped") else ""
+    return f"{amount:,} {verb}{what}"
 
 
 def under_way(story: Story, run: Run, course: Course) -> Iterator[Sentence]:
@@ -195,10 +203,10 @@ def under_way(story: Story, run: Run, course: Course) -> Iterator[Sentence]:
     yield sentence(f"It is still under way, after {since}, with {done} done.", started)
     begun = [job for job in open_ones if job.attempts]
     if running := [job for job in begun if not _pauses(job)]:
-        names = [_at_work(story, job) for job in running]
-        yield sentence(
-            f"{listed(names)} {are(names, 'is', 'are')} running.", *(_newest(job) for job in running[:NAMED])
-        )
+        names = [f"{job.name} (on {job.attempts[-1].worker})" for job in running]
+        first = f"{'' if len(running) == 1 else 'the first '}since {story.clock.at(_newest(running[0]).envelope.time)}"
+        told = f"{listed(names)} {are(names, 'is', 'are')} running, {first}."
+        yield sentence(told, *(_newest(job) for job in running[:NAMED]))
     if pausing := [job for job in begun if _pauses(job)]:
         names = [job.name for job in pausing]
         told = f"{listed(names)} {are(names, 'waits', 'wait')} for the next attempt."
@@ -209,11 +217,6 @@ def under_way(story: Story, run: Run, course: Course) -> Iterator[Sentence]:
         told = f"{listed(names)} {has} for a worker, since {story.clock.at(first.envelope.time)}."
         yield sentence(told, first)
     yield from _idle(story, terms, started, course, [job for job in open_ones if not job.requests])
-
-
-def _at_work(story: Story, job: Job) -> str:
-    newest = job.attempts[-1]
-    return f"{job.name} (on {newest.worker}, since {story.clock.at(newest.started.envelope.time)})"
 
 
 def _newest(job: Job) -> Stored:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from msgspec import structs
+
 from bus.envelope import Stored
-from schemas.definitions import Flow, Schedule
+from schemas.definitions import Flow
 from schemas.events import FlowDue, FlowMissed
 from services.explanation import absence, beginning, ending, running, skipping
 from services.explanation.absence import NEAR, nearest
@@ -24,25 +26,34 @@ TOLD = 3  # runs of one occurrence: by its schedule, and by backfills
 Subject = Run | Stored | None  # a run, a `flow.missed`, or nothing at all
 
 
-def explain(entries: Sequence[Stored], question: Question, now: datetime) -> Told | None:
+def explain(entries: Sequence[Stored], question: Question, now: datetime, *, complete: bool = True) -> Told | None:
     """Return what the log tells about a flow or an execution; None when it knows of no such thing.
 
-    `entries`: in order; messages of other flows matter as far as these hold slots meanwhile.
+    `entries`: in order; messages of other flows matter as far as these hold slots meanwhile. `complete`: nothing about
+    the execution itself is left out of them.
     """
     survey = surveyed(entries)
     if question.execution_id is not None:
         run = survey.runs.get(question.execution_id)
-        return _told(entries, survey, run.flow_id, [run], None, now) if run is not None and run.known else None
+        if run is None or not run.known:
+            return None
+        return _with_rest(_told(entries, survey, run.flow_id, [run], None, now), complete)
     flow_id = question.flow_id
     if flow_id is None or not (survey.definitions.of("flow", flow_id) or survey.of_flow(flow_id)):
         return None
     subjects = about(survey, flow_id, question.at)
-    told = _told(entries, survey, flow_id, subjects, question.at, now)
-    last = list(absence.coming(Story(survey=survey, clock=_clock(survey, flow_id, subjects, now), now=now), flow_id))
-    return Told(flow_id=flow_id, at=told.at, execution_id=told.execution_id, sentences=[*told.sentences, *last])
+    told = _with_rest(_told(entries, survey, flow_id, subjects, question.at, now), complete)
+    story = Story(survey=survey, clock=_clock(survey, flow_id, subjects, question.at or now), now=now)
+    return structs.replace(told, sentences=[*told.sentences, *absence.coming(story, flow_id)])
 
 
-def surveyed(entries: Sequence[Stored]) -> Survey:
+def _with_rest(told: Told, complete: bool) -> Told:
+    """Return an explanation with the remark that there is more to tell, if so."""
+    rest = Sentence(text="The log has more messages about it than are told here.")
+    return told if complete else structs.replace(told, sentences=[*told.sentences, rest])
+
+
+def surveyed(entries: Iterable[Stored]) -> Survey:
     """Return the survey of messages."""
     survey = Survey()
     for entry in entries:
@@ -69,20 +80,11 @@ def about(survey: Survey, flow_id: str, at: datetime | None) -> Sequence[Subject
     begun = [run for run in runs if abs(run.first.envelope.time - at) < NEAR]
     if begun:
         return [min(begun, key=lambda run: abs((run.started or run.first).envelope.time - at))]
-    change = survey.definitions.before("flow", flow_id, at)
-    flow = change.definition if change else None
-    if isinstance(flow, Flow) and _matches(survey, flow, at):
-        return [None]
-    under_way = [run for run in runs if run.started and run.first.envelope.time <= at and _ends(run, at) >= at]
-    return under_way[-1:] or [None]
+    return [None]
 
 
 def _occurrence(run: Run, default: datetime) -> datetime:
     return run.occurrence or default
-
-
-def _ends(run: Run, default: datetime) -> datetime:
-    return run.completed.envelope.time if run.completed else default
 
 
 def _covers(survey: Survey, entry: Stored, at: datetime) -> bool:
@@ -95,12 +97,6 @@ def _covers(survey: Survey, entry: Stored, at: datetime) -> bool:
     return schedule is None or (near is not None and near.fires)
 
 
-def _matches(survey: Survey, flow: Flow, at: datetime) -> bool:
-    change = survey.definitions.before("schedule", flow.schedule_id, at)
-    schedule = change.definition if change else None
-    return isinstance(schedule, Schedule) and nearest(schedule, at) is not None
-
-
 def _told(
     entries: Sequence[Stored],
     survey: Survey,
@@ -111,7 +107,7 @@ def _told(
 ) -> Told:
     """Return all that is told about subjects, up to when the flow runs next."""
     clock = _clock(survey, flow_id, subjects, at or now)
-    story = Story(survey=survey, clock=clock, now=max(now, at or now) if at is None else now)
+    story = Story(survey=survey, clock=clock, now=now)
     first = subjects[0]
     sequence = _sequence(survey, flow_id, first, at)
     sentences = list(beginning.described(story, flow_id, sequence))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import zip_longest
 
 from bus.envelope import Stored
 from schemas.events import BackupFailed, BackupRetrying, FlowStarted
@@ -119,10 +120,10 @@ def workers(story: Story, course: Course) -> Iterator[Sentence]:
     if slow:
         slowest = max(slow, key=_until_taken)
         first = slowest.attempts[0]
-        more = f"; so did {number(len(slow) - 1, 'other VM')}" if len(slow) > 1 else ""
+        more = f"; {number(len(slow) - 1, 'other VM')} waited too" if len(slow) > 1 else ""
         yield sentence(
-            f"{slowest.name} waited {duration(_until_taken(slowest))} for a worker with a free slot: {first.worker} "
-            f"took it at {story.clock.at(first.started.envelope.time)}{more}.",
+            f"{slowest.name} waited {duration(_until_taken(slowest))} for a worker to take it, which "
+            f"{first.worker} did at {story.clock.at(first.started.envelope.time)}{more}.",
             slowest.requests[0],
             first.started,
         )
@@ -144,20 +145,35 @@ def _until_taken(job: Job) -> timedelta:
 
 def attempts(story: Story, course: Course) -> Iterator[Sentence]:
     """Yield what attempts failed, or were cut off as their worker died, and which backups failed in the end."""
-    eventful = [
-        job for job in course.jobs.values() if len(job.attempts) > 1 or job.outcome == "failed" or _failing(job)
-    ]
+    at_once: dict[str, list[Job]] = {}  # by error: what failed in its first attempt
+    eventful: list[Job] = []
+    for job in course.jobs.values():
+        error = job.end.envelope.data if job.end else None
+        if len(job.attempts) == 1 and isinstance(error, BackupFailed) and not _failing(job):
+            at_once.setdefault(plain(error.error), []).append(job)
+        elif len(job.attempts) > 1 or isinstance(error, BackupFailed) or _failing(job):
+            eventful.append(job)
+    for error, jobs in [*at_once.items()][:TOLD]:
+        yield _failed(story, error, jobs)
     # those that failed for good come first: they are what is asked about
     eventful.sort(key=lambda job: job.outcome != "failed")
     for job in eventful[:TOLD]:
         yield _history(story, job)
-    if len(eventful) > TOLD:
-        rest = eventful[TOLD:]
+    rest = [*(job for jobs in [*at_once.values()][TOLD:] for job in jobs), *eventful[TOLD:]]
+    if rest:
         failed = sum(job.outcome == "failed" for job in rest)
-        yield sentence(
-            f"{number(len(rest), 'more VM')} failed or took more than one attempt; {failed:,} of them failed for good.",
-            rest[0].end or rest[0].attempts[-1].started,
-        )
+        told = f"{number(len(rest), 'more VM')} failed or took more than one attempt; {failed:,} failed for good."
+        yield sentence(told, rest[0].end or rest[0].attempts[-1].started)
+
+
+def _failed(story: Story, error: str, jobs: Sequence[Job]) -> Sentence:
+    first = jobs[0]
+    assert first.end is not None
+    names = [job.name for job in jobs]
+    at = f"{'the first ' if len(jobs) > 1 else ''}at {story.clock.at(first.end.envelope.time)}"
+    place = f" on {first.attempts[0].worker}"
+    told = f"{listed(names)} failed{',' if len(jobs) > 1 else ''} {at}{place}: {error}."
+    return sentence(told, *(job.end for job in jobs[:NAMED]))
 
 
 def _failing(job: Job) -> bool:
@@ -167,13 +183,8 @@ def _failing(job: Job) -> bool:
 def _history(story: Story, job: Job) -> Sentence:
     """Tell of each attempt at a backup, and of its end."""
     causes: list[Stored | None] = []
-    if len(job.attempts) == 1 and job.end is not None and not _failing(job):
-        attempt, error = job.attempts[0], job.end.envelope.data
-        assert isinstance(error, BackupFailed)
-        at = story.clock.at(job.end.envelope.time)
-        return sentence(f"{job.name} failed at {at} on {attempt.worker}: {plain(error.error)}.", job.end)
     pieces: list[str] = []
-    for attempt, following in zip(job.attempts, [*job.attempts[1:], None], strict=True):
+    for attempt, following in zip_longest(job.attempts, job.attempts[1:]):
         causes += [attempt.started, attempt.failed]
         pieces.append(_attempt(story, job, attempt, following))
     if not job.attempts and job.end is not None:
@@ -189,7 +200,7 @@ def _attempt(story: Story, job: Job, attempt: Attempt, following: Attempt | None
     which = f"attempt {attempt.number} on {attempt.worker}"
     if attempt.failed is not None and isinstance(failed := attempt.failed.envelope.data, BackupRetrying):
         again = "" if following else f", the next follows {duration(timedelta(seconds=failed.delay_seconds))} later"
-        return f"{which} failed at {story.clock.at(attempt.failed.envelope.time)} ({plain(failed.error)}){again}"
+        return f"{which} failed at {story.clock.at(attempt.failed.envelope.time)}: {plain(failed.error)}{again}"
     if following is not None:
         taken = story.clock.at(following.started.envelope.time)
         return (
@@ -204,6 +215,6 @@ def _attempt(story: Story, job: Job, attempt: Attempt, following: Attempt | None
             return f"{which} succeeded at {at}"
         case "failed":
             error = job.end.envelope.data
-            return f"{which} failed at {at} ({plain(error.error) if isinstance(error, BackupFailed) else ''})"
+            return f"{which} failed at {at}{f': {plain(error.error)}' if isinstance(error, BackupFailed) else ''}"
         case _:
             return f"{which} was stopped at {at}"

@@ -53,7 +53,7 @@ def _overlap(story: Story, run: Run, skip: FlowSkipped, entry: Stored) -> Reason
     if "a newer one takes its place" in skip.message:
         newer = next((one for one in story.survey.beside(run) if _newer(one, run)), None)
         what = f"a newer trigger took its place, {story.named(newer)}" if newer else "a newer trigger took its place"
-        return f"{what} (overlap policy cancel_other)", [newer.first if newer else None]
+        return f"{what}, by overlap policy cancel_other", [newer.first if newer else None]
     running = [
         one for one in ahead_of(story, run, entry.sequence) if one.open_between(entry.sequence - 1, entry.sequence)
     ]
@@ -132,14 +132,14 @@ def _frozen(story: Story, skip: FlowSkipped, entry: Stored) -> Reason:
     change = latest if latest is not None and latest.definition is not None else change
     if change is None or not isinstance(freeze := change.definition, Freeze):
         return f"scheduled starts were frozen ({plain(skip.message)})", []
-    return f"scheduled starts are frozen: {told_freeze(story, change, freeze)}", [change.entry]
+    return told_freeze(story, change, freeze), [change.entry]
 
 
 def told_freeze(story: Story, change: Change, freeze: Freeze) -> str:
     """Return who set a freeze, when, until when and why."""
-    why = f" ({plain(freeze.reason)})" if freeze.reason else ""
+    why = f", for this reason: {plain(freeze.reason)}" if freeze.reason else ""
     at, until = story.clock.at(change.entry.envelope.time), story.clock.at(freeze.until)
-    return f"{who(change.entry)} set a freeze at {at}, until {until}{why}"
+    return f"{who(change.entry)} had frozen all scheduled starts at {at}, until {until}{why}"
 
 
 def _definition(story: Story, run: Run, skip: FlowSkipped, entry: Stored) -> Reason:
@@ -178,13 +178,13 @@ def missed(story: Story, entry: Stored) -> Iterator[Sentence]:
     schedule = story.survey.definitions.schedule(event.schedule_id, entry.sequence)
     found = story.clock.at(entry.envelope.time)
     if event.count == 1:
-        told = f"It was due on {story.clock.on(event.first)}, but no scheduler was there to say so"
+        told = f"It was due on {story.clock.on(event.first)}, but no scheduler said so then"
     else:
         told = (
             f"{number(event.count, 'occurrence')}, from {story.clock.on(event.first)} to "
-            f"{story.clock.on(event.last)}, passed while no scheduler was there"
+            f"{story.clock.on(event.last)}, passed while no scheduler said so"
         )
-    late = duration(entry.envelope.time - event.last)
+    late = f"{'' if event.count == 1 else 'the last of them '}{duration(entry.envelope.time - event.last)} late"
     rule = ""
     if schedule is not None:
         window = (
@@ -194,4 +194,4 @@ def missed(story: Story, entry: Stored) -> Iterator[Sentence]:
         )
         rule = f": catch-up {schedule.catch_up!r} of schedule {schedule.name!r}{window}"
     them = "it" if event.count == 1 else "them"
-    yield sentence(f"{told}. One found {them} at {found}, {late} late, and did not catch up on {them}{rule}.", entry)
+    yield sentence(f"{told}. One noticed {them} at {found}, {late}, and did not catch up on {them}{rule}.", entry)

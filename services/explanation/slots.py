@@ -60,8 +60,9 @@ class Admission:
         self._attempts: dict[str, int] = {}  # by backup: the newest one
         self._released: Wait | None = None  # the last release of a slot that all waited for
         self._vms: dict[str, Wait] = {}  # by VM: the last release of it
-        self._position = 0  # of the last message that is no request
-        self._decided = self._before = 0  # the positions that the last requests, and those before them, followed
+        self._position: int = 0  # of the last message that is no request
+        self._decided: int = 0  # the position that the last requests followed
+        self._before: int = 0  # the one that those before them followed
         self._claim = Claim(
             execution_id=terms.execution_id,
             flow_id=terms.flow_id,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bus.envelope import Envelope, Stored
+from bus.envelope import Stored
 from schemas.commands import BackupVm, Command, ExecuteFlow, RetryExecution
 from schemas.events import (
     Defined,
@@ -64,6 +64,12 @@ class Run:
     def known(self) -> bool:
         """Whether any message tells of it."""
         return any((self.trigger, self.started, self.skipped))
+
+    def is_under_way(self, at: datetime) -> bool:
+        """Tell whether it ran at an instant."""
+        if self.started is None or self.started.envelope.time > at:
+            return False
+        return self.completed is None or self.completed.envelope.time >= at
 
     def open_between(self, first: int, last: int) -> bool:
         """Tell whether it was under way at some point between two sequences."""
@@ -168,8 +174,3 @@ def _evolve(run: Run, entry: Stored, event: ExecutionEvent) -> None:
             run.completed = entry
         case _:
             pass
-
-
-def asked(sent: Envelope) -> str:
-    """Return who asked for what a message starts."""
-    return sent.actor or "somebody"

@@ -21,7 +21,7 @@ def number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def are(names: Sequence[str], singular: str, plural: str) -> str:
+def are(names: Sequence[object], singular: str, plural: str) -> str:
     """Return the form of a verb that fits so many."""
     return singular if len(names) == 1 else plural
 
@@ -36,6 +36,11 @@ def listed(names: Sequence[str]) -> str:
     if len(names) > NAMED:
         return f"{', '.join(names[:NAMED])} and {len(names) - NAMED:,} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"
+
+
+def capital(text: str) -> str:
+    """Return a text as a sentence begins."""
+    return text[:1].upper() + text[1:]
 
 
 def plain(text: str) -> str:
