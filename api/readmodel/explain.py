@@ -33,6 +33,7 @@ FLOW_MESSAGES = 200  # of a flow, about its executions
 NAMED = 10  # VMs, and flows, that are looked up
 NEAR = timedelta(minutes=1)
 _EXECUTIONS = ("flow.due", "flow.started", "flow.skipped", "flow.completed", "flow.cancelling", "command.flow.execute")
+_OUTCOMES = tuple(f"flow.{one}" for one in ("started", "planned", "skipped", "cancelling", "overdue", "completed"))
 _TRIGGERS = (*_EXECUTIONS, "flow.missed", "flow.backfilling")
 _OWN = ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
 _SLOTS = ("requested", "started", "skipped", "completed", "failed", "cancelled")
@@ -70,7 +71,7 @@ async def of_flow(reader: Reader, flow_id: str, at: datetime | None, now: dateti
 async def of_execution(reader: Reader, execution_id: str, now: datetime) -> Explanation | None:
     """Return what became of an execution, or of a trigger that became none; None when nothing is known of it."""
     found = _Messages(reader)
-    await found.add(t.events.c.correlation == execution_id, t.events.c.type.like("flow.%"), most=FLOW_MESSAGES)
+    await _of_run(found, execution_id)
     survey = surveyed(found.in_order)
     run = survey.runs.get(execution_id)
     if run is None or not run.known:
@@ -190,7 +191,7 @@ def _candidates(survey: Survey, flow_id: str, at: datetime) -> Iterable[datetime
 async def _execution(found: _Messages, survey: Survey, run: Run) -> None:
     """Read all that matters to one trigger of a flow, and to the execution that it became."""
     e = t.events
-    found.complete &= await found.add(e.c.correlation == run.id, e.c.type.like("flow.%"), most=FLOW_MESSAGES)
+    found.complete &= await _of_run(found, run.id)
     await _trigger(found, run)
     end = run.completed or run.skipped
     until = [] if end is None else [e.c.sequence <= end.sequence]
@@ -201,6 +202,13 @@ async def _execution(found: _Messages, survey: Survey, run: Run) -> None:
     found.complete &= await found.add(e.c.correlation == run.id, e.c.type.in_(types), most=OWN)
     await _concerned(found, survey, run)
     await _slots(found, run)
+
+
+async def _of_run(found: _Messages, execution_id: str) -> bool:
+    """Read the messages of an execution that are not about its backups; return whether these are all."""
+    mine = t.events.c.correlation == execution_id
+    await found.add(mine, t.events.c.type == "flow.due", most=NAMED)
+    return await found.add(mine, t.events.c.type.in_(_OUTCOMES), most=FLOW_MESSAGES)
 
 
 async def _trigger(found: _Messages, run: Run) -> None:
@@ -214,8 +222,12 @@ async def _trigger(found: _Messages, run: Run) -> None:
         if retried and isinstance(retry := retried[0], RetryExecution):
             of_retried = t.events.c.correlation == retry.id
             await found.add(of_retried, t.events.c.type.in_(_EXECUTIONS), most=NAMED)
+    skip = run.skipped.envelope.data if run.skipped else None
     if run.backfill_id is not None:
         await found.add(t.events.c.correlation == run.backfill_id, most=NAMED)
+    elif isinstance(skip, FlowSkipped) and skip.occurrence is not None and skip.execution_type != "scheduled":
+        backfills = _of(run.flow_id, ("flow.backfilling", "flow.backfill_cancelled"))
+        await found.add(backfills, most=NAMED, newest=True)  # a skip does not say of which backfill it is
 
 
 async def _beside(found: _Messages, run: Run) -> None:

@@ -18,6 +18,7 @@ from schemas.events import (
     BackupAbandoned,
     BackupCancelled,
     BackupCompleted,
+    BackupEvent,
     BackupFailed,
     BackupRequested,
     BackupRetrying,
@@ -188,6 +189,8 @@ class Stage:
 
     def append(self, message: Message, *, id: str | None = None, source: str = "worker-1", **context: Any) -> None:
         number = len(self.entries) + 1
+        if isinstance(message, BackupEvent):
+            context["correlationid"] = message.execution_id
         sent = envelope(message, id=id or f"message-{number}", source=source, time=self.now, **context)
         self._take(stored(sent, number))
 
