@@ -11,15 +11,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, TextClause, func, or_, select
 
-from api.readmodel import occurrences
 from api.readmodel.reader import Reader, consistent
 from api.responses.flows import Explanation
 from bus.envelope import Stored, decode
 from schemas import tables as t
 from schemas.commands import RetryExecution
 from schemas.definitions import Flow
-from schemas.events import BackupRequested, FlowPlanned, FlowSkipped
-from schemas.ids import AD_HOC, ENGINE, scheduled_execution_id
+from schemas.events import BackupRequested, FlowBackfilling, FlowPlanned, FlowSkipped
+from schemas.ids import AD_HOC, ENGINE, backfill_execution_id, scheduled_execution_id
 from services.explanation.explanation import about, explain, surveyed
 from services.explanation.sentences import Question, Told
 from services.explanation.survey import Run, Survey
@@ -33,6 +32,7 @@ FLOW_MESSAGES = 200  # of a flow, about its executions
 NAMED = 10  # VMs, and flows, that are looked up
 NEAR = timedelta(minutes=1)
 _EXECUTIONS = ("flow.due", "flow.started", "flow.skipped", "flow.completed", "flow.cancelling", "command.flow.execute")
+_BEGINNINGS = ("flow.due", "command.flow.execute", "command.execution.retry", "command.backup.create")
 _OUTCOMES = tuple(f"flow.{one}" for one in ("started", "planned", "skipped", "cancelling", "overdue", "completed"))
 _TRIGGERS = (*_EXECUTIONS, "flow.missed", "flow.backfilling")
 _OWN = ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
@@ -161,14 +161,17 @@ async def _near(found: _Messages, flow_id: str, at: datetime) -> None:
     e, x = t.events, t.executions
     survey = surveyed(found.in_order)
     ids = {scheduled_execution_id(flow_id, one) for one in _candidates(survey, flow_id, at)}
+    await found.add(_of(flow_id, ("flow.backfilling",)), most=NAMED, newest=True)
+    for entry in found.in_order:
+        if isinstance(backfill := entry.envelope.data, FlowBackfilling):
+            near = (one for one in backfill.occurrences if abs(one - at) < NEAR)
+            ids |= {backfill_execution_id(backfill.backfill_id, one) for one in near}
     near_occurrence = x.c.occurrence.between(at - NEAR, at + NEAR)
     ran = (x.c.started_at <= at + NEAR) & or_(x.c.completed_at.is_(None), x.c.completed_at >= at - NEAR)
     for condition in (near_occurrence, ran):
         rows = select(x.c.id).where(x.c.flow_id == flow_id, condition).order_by(x.c.started_at.desc()).limit(NAMED)
         ids |= {row.id for row in await found.reader.rows(rows)}
     await found.add(e.c.correlation.in_(sorted(ids)), e.c.type.like("flow.%"), most=FLOW_MESSAGES)
-    skips = await occurrences.near(found.reader, flow_id, at - NEAR, at + NEAR, NAMED)
-    await found.add(e.c.sequence.in_(skips), most=NAMED)
     asked_then = e.c.time.between(at - NEAR, at + NEAR)
     await found.add(_of(flow_id, ("command.flow.execute",)), asked_then, most=NAMED)
     await found.add(_of(flow_id, ("flow.missed",)), e.c.time >= at, most=5)
@@ -207,7 +210,7 @@ async def _execution(found: _Messages, survey: Survey, run: Run) -> None:
 async def _of_run(found: _Messages, execution_id: str) -> bool:
     """Read the messages of an execution that are not about its backups; return whether these are all."""
     mine = t.events.c.correlation == execution_id
-    await found.add(mine, t.events.c.type == "flow.due", most=NAMED)
+    await found.add(mine, t.events.c.type.in_(_BEGINNINGS), most=NAMED)
     return await found.add(mine, t.events.c.type.in_(_OUTCOMES), most=FLOW_MESSAGES)
 
 

@@ -1,7 +1,7 @@
 """What became of a flow's occurrences, and which of them a backfill is to execute.
 
 A flow has up to half a million of them in a year, each with messages of its own. So the database picks and orders the
-first of them; no more than these are read.
+first or the last; no more than these are read.
 """
 
 from __future__ import annotations
@@ -68,18 +68,22 @@ async def outcomes(
     return OccurrenceList(occurrences=in_order[:MOST], complete=complete and len(in_order) <= MOST)
 
 
-async def near(reader: Reader, flow_id: str, since: datetime, until: datetime, most: int) -> list[int]:
-    """Return where on the log the first messages about a flow's occurrences in a range are."""
-    return [row["sequence"] for row in await _messages(reader, flow_id, since, until, most)]
+@consistent
+async def last(reader: Reader, flow_id: str, since: datetime, until: datetime) -> OccurrenceOutcome | None:
+    """Return the outcome of a flow's last occurrence in a range that has one, None when none has."""
+    found, _ = await _past(reader, flow_id, since, until, most=1, newest=True)
+    return found[max(found)] if found else None
 
 
-async def _past(reader: Reader, flow_id: str, since: datetime, until: datetime, *, most: int) -> tuple[Found, bool]:
-    """Return the outcomes of the first occurrences in a range, and whether these are all.
+async def _past(
+    reader: Reader, flow_id: str, since: datetime, until: datetime, *, most: int, newest: bool = False
+) -> tuple[Found, bool]:
+    """Return the outcomes of the first or last occurrences in a range, and whether these are all.
 
     Of what was executed more than once (a backfill), the last execution counts.
     """
-    rows_of_messages = await _messages(reader, flow_id, since, until, most * _MESSAGES + 1)
-    executions = await _executions(reader, flow_id, since, until, most + 1)
+    rows_of_messages = await _messages(reader, flow_id, since, until, most * _MESSAGES + 1, newest=newest)
+    executions = await _executions(reader, flow_id, since, until, most + 1, newest=newest)
     read: list[tuple[list[OccurrenceOutcome], bool]] = [
         ([one for one in map(_outcome, rows_of_messages) if one], len(rows_of_messages) > most * _MESSAGES),
         ([_executed(row) for row in executions], len(executions) > most),
@@ -91,38 +95,42 @@ async def _past(reader: Reader, flow_id: str, since: datetime, until: datetime, 
                 found[one.occurrence] = one
     kept = {at: one for at, one in found.items() if since <= at < until}
     # where a part was cut, what is at its end and beyond may be incomplete
-    ends = [max(one.occurrence for one in part) for part, cut in read if cut and part]
+    ends = [(min if newest else max)(one.occurrence for one in part) for part, cut in read if cut and part]
     if ends:
-        end = min(ends)
-        before = {at: one for at, one in kept.items() if at < end}
+        end = max(ends) if newest else min(ends)
+        before = {at: one for at, one in kept.items() if (at > end if newest else at < end)}
         kept = before or {at: one for at, one in kept.items() if at == end}
     return kept, not ends
 
 
-async def _messages(reader: Reader, flow_id: str, since: datetime, until: datetime, most: int) -> list[dict[str, Any]]:
+async def _messages(
+    reader: Reader, flow_id: str, since: datetime, until: datetime, most: int, *, newest: bool
+) -> list[dict[str, Any]]:
     ev = t.events
     # an event of a range that was missed is about its first occurrence
     at = func.coalesce(reader.text_in(ev.c.body, "data", "occurrence"), reader.text_in(ev.c.body, "data", "first"))
     second = case((ev.c.type.in_(_TYPES), func.substr(at, 1, _SECOND)))  # other bodies may be no JSON
+    order = (second.desc(), ev.c.sequence.desc()) if newest else (second, ev.c.sequence)
     statement = (
         select(ev.c.sequence, ev.c.type, ev.c.body)
         .where(ev.c.key == flow_id, ev.c.type.in_(_TYPES))
         .where(ev.c.time >= since)  # an outcome is never earlier than its occurrence
         .where(second >= instant(since)[:_SECOND], second <= instant(until)[:_SECOND])
-        .order_by(second, ev.c.sequence)
+        .order_by(*order)
         .limit(most)
     )
     return sorted(await reader.mappings(statement), key=lambda row: row["sequence"])
 
 
 async def _executions(
-    reader: Reader, flow_id: str, since: datetime, until: datetime, most: int
+    reader: Reader, flow_id: str, since: datetime, until: datetime, most: int, *, newest: bool
 ) -> list[dict[str, Any]]:
     e = t.executions
+    order = (e.c.occurrence.desc(), e.c.started_at.desc()) if newest else (e.c.occurrence, e.c.started_at)
     statement = (
         select(e.c.id, e.c.occurrence, e.c.status, e.c.started_at, e.c.error_message)
         .where(e.c.flow_id == flow_id, e.c.occurrence >= since, e.c.occurrence < until)
-        .order_by(e.c.occurrence, e.c.started_at)
+        .order_by(*order)
         .limit(most)
     )
     return sorted(await reader.mappings(statement), key=lambda row: row["started_at"])

@@ -119,7 +119,9 @@ def waited(story: Story, run: Run) -> Iterator[Sentence]:
         return
     if not ahead:
         yield sentence(
-            f"It began {duration(waited)} later: no executor took it up before that.", run.trigger, run.started
+            f"It waited {duration(waited)}: no executor took it up before {story.clock.at(run.started.envelope.time)}.",
+            run.trigger,
+            run.started,
         )
         return
     last = max(ahead, key=lambda one: one.completed.sequence if one.completed else 0)

@@ -10,6 +10,7 @@ from schemas.events import (
     FlowCancelling,
     FlowCompleted,
     FlowOverdue,
+    FlowPlanned,
     FlowStarted,
 )
 from services.explanation.course import Course, Job
@@ -160,10 +161,19 @@ def ended(story: Story, run: Run, course: Course) -> Iterator[Sentence]:
     took = duration(end.completed_at - end.started_at)
     at = story.clock.at(entry.envelope.time)
     if end.jobs_created == 0:
-        why = plain(end.error_message or "").removeprefix("nothing to back up: ")
+        why = _nothing(run, end)
         yield sentence(f"It ended at once as {end.status}{f': {why}' if why else ''}.", entry)
         return
     yield sentence(f"It ended at {at}, after {took}, as {end.status}: {_count(end, course)}.", entry)
+
+
+def _nothing(run: Run, end: FlowCompleted) -> str:
+    """Return why there was nothing to back up."""
+    plans = (part.envelope.data for part in run.parts.values())
+    left_out = sum(len(plan.excluded) for plan in plans if isinstance(plan, FlowPlanned))
+    if left_out:
+        return "its only VM was left out" if left_out == 1 else f"{together(left_out, 'VM')} were left out"
+    return plain(end.error_message or "").removeprefix("nothing to back up: ")
 
 
 def _count(end: FlowCompleted, course: Course) -> str:

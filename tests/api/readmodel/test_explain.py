@@ -13,6 +13,8 @@ from api.readmodel.reader import Reader
 from api.responses.flows import Explanation
 from bus.envelope import Stored
 from bus.log import Identity
+from schemas.commands import ExecuteFlow
+from schemas.ids import manual_execution_id
 from services import database
 from services.recorder.store import Tables, publish_nothing
 from tests.services.explanation.all_situations import SITUATIONS
@@ -71,6 +73,18 @@ async def test_an_execution_is_told_of_by_its_id_as_by_its_time(empty_tables: Pa
     by_id = await told(Reader(database.reader(url)), stage)
     assert by_id.execution_id == by_time.execution_id == stage.execution()
     assert by_id.lines == by_time.lines[:-1]  # when the flow runs next is another question
+
+
+async def test_what_waits_is_told_of_by_the_id_that_it_was_promised(empty_tables: Path, tmp_path: Path) -> None:
+    stage = Stage()
+    SITUATIONS["waits_for_the_one_before"](stage)
+    asked = next(one.envelope for one in reversed(stage.entries) if isinstance(one.envelope.data, ExecuteFlow))
+    whole = stage.of(manual_execution_id(asked.id))
+    url = database.sqlite_url(Path(shutil.copy(empty_tables, tmp_path / "flows.db")))
+    found = await told(await recorded(url, stage.entries), stage)
+    assert found.sentences == whole.sentences
+    assert "and still waits, for the execution of 02:00 (01:00 UTC)" in found.lines[-1]
+    assert found.execution_id is None  # there is none yet
 
 
 async def test_what_nobody_knows_is_none(empty_tables: Path, tmp_path: Path) -> None:

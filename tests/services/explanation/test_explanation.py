@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.envelope import Stored
+from bus.envelope import Stored, decode
+from bus.subjects import TABLE
 from services.explanation.explanation import explain, surveyed
 from services.explanation.reading import BACKUPS, FIRST, beginning, question_about
 from services.explanation.sentences import Question, Told
 from tests.histories.files import FOLDER as HISTORIES
 from tests.histories.files import load
+from tests.hostile import Generator
 from tests.services.explanation.all_situations import SITUATIONS
 from tests.services.explanation.played import FOLDER, text
-from tests.services.explanation.stage import Stage
+from tests.services.explanation.stage import BORN, Stage
 from tests.services.story import story
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|id-of-|[a-z]+-id\b")
@@ -167,3 +170,19 @@ def test_any_log_can_be_explained(seed: int, share: float, away: timedelta, left
     if entries:
         now = entries[-1].envelope.time + abs(away)
         all_told(entries, now, [now + away, entries[len(entries) // 2].envelope.time])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_hostile_log_can_be_explained(seed: int) -> None:
+    """Messages of every type, with values that no service would write."""
+    generator, chance = Generator(seed, wildness=0.02), Random(seed)
+    shapes = [row.message for row in TABLE.values()]
+    told_of = [shape for shape in shapes if shape.__name__.startswith(("Flow", "Backup", "Schedule", "Freeze"))]
+    bodies = [generator.message(chance.choice(told_of if chance.random() < 0.8 else shapes)) for _ in range(150)]
+    read = [
+        decode(sequence=number, subject=subject, stored_at=BORN, body=body)
+        for number, (subject, body) in enumerate(bodies, start=1)
+    ]
+    entries = [one for one in read if isinstance(one, Stored)]
+    ends = [datetime(1970, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)]
+    assert all_told(entries, BORN, [BORN, *ends]) > 50

@@ -91,6 +91,15 @@ def an_empty_group(stage: Stage) -> Told:
 
 
 @situation
+def its_only_vm_left_out(stage: Stage) -> Told:
+    stage.house(vms=1)
+    stage.wait(60)
+    stage.ask(c.DisableVm(id="id-of-web-1"), by="bob")
+    stage.until(DUE)
+    return stage.why(DUE)
+
+
+@situation
 def vms_left_out(stage: Stage) -> Told:
     stage.house(vms=5)
     stage.wait(60)
