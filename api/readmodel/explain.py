@@ -17,7 +17,7 @@ from bus.envelope import Stored, decode
 from schemas import tables as t
 from schemas.commands import RetryExecution
 from schemas.definitions import Flow
-from schemas.events import BackupRequested, FlowBackfilling, FlowPlanned, FlowSkipped
+from schemas.events import BackupRequested, FlowBackfilling, FlowDefined, FlowPlanned, FlowSkipped
 from schemas.ids import AD_HOC, ENGINE, backfill_execution_id, scheduled_execution_id
 from services.explanation.explanation import about, explain, surveyed
 from services.explanation.sentences import Question, Told
@@ -51,7 +51,7 @@ async def flow_id_of(reader: Reader, flow: str) -> str | None:
 async def of_flow(reader: Reader, flow_id: str, at: datetime | None, now: datetime) -> Explanation | None:
     """Return what became of a flow at an instant, or last; None when there is no such flow."""
     found = _Messages(reader)
-    await _define(found, flow_id)
+    await _define(found, flow_id, None if at is None else t.events.c.time <= at)
     if not found.entries:
         return None
     if at is None:
@@ -76,7 +76,7 @@ async def of_execution(reader: Reader, execution_id: str, now: datetime) -> Expl
     run = survey.runs.get(execution_id)
     if run is None or not run.known:
         return None
-    await _define(found, run.flow_id)
+    await _define(found, run.flow_id, t.events.c.sequence <= run.first.sequence)
     await _execution(found, surveyed(found.in_order), run)
     told = explain(found.in_order, Question(execution_id=execution_id), now, complete=found.complete)
     return None if told is None else response(told)
@@ -128,23 +128,37 @@ class _Messages:
                     self.entries[entry.sequence] = entry
         return every
 
-    async def versions(self, subjects: Iterable[str]) -> None:
-        """Read the newest versions of definitions."""
+    async def versions(self, subjects: Iterable[str], *where: ColumnElement[bool]) -> None:
+        """Read the newest versions of definitions, of those that fulfil conditions."""
         if wanted := sorted(set(subjects)):
-            await self.add(t.events.c.subject.in_(wanted), t.DEFINITIONS, most=VERSIONS, newest=True)
+            await self.add(t.events.c.subject.in_(wanted), t.DEFINITIONS, *where, most=VERSIONS, newest=True)
 
 
 def _of(flow_id: str, types: Collection[str]) -> ColumnElement[bool]:
     return (t.events.c.key == flow_id) & t.events.c.type.in_(types)
 
 
-async def _define(found: _Messages, flow_id: str) -> None:
-    """Read the definitions of a flow, of the schedules that it was on, and of the whole engine."""
-    await found.versions([f"catalog.flow.{flow_id}"])
-    flows = [getattr(entry.envelope.data, "definition", None) for entry in found.in_order]
-    schedules = [one.schedule_id for one in flows if isinstance(one, Flow) and one.schedule_id is not None]
+async def _define(found: _Messages, flow_id: str, then: ColumnElement[bool] | None) -> None:
+    """Read the definitions of a flow, of the schedules that it was on, and of the whole engine.
+
+    As they are now, as the flow was when it was created, and, where there are very many versions, those around `then`:
+    the last ones that fulfil it, and the first ones that do not.
+    """
+    subject = f"catalog.flow.{flow_id}"
+    await found.add(t.events.c.subject == subject, t.DEFINITIONS, most=1)
+    await _around(found, [subject], then)
+    flows = [entry.envelope.data.definition for entry in found.in_order if isinstance(entry.envelope.data, FlowDefined)]
+    ids = [one.schedule_id for one in reversed(flows) if one is not None and one.schedule_id is not None]
+    schedules = [f"catalog.schedule.{id_}" for id_ in [*dict.fromkeys(ids)][:NAMED]]
     if flows or flow_id == AD_HOC:
-        await found.versions([*(f"catalog.schedule.{id_}" for id_ in schedules[-NAMED:]), *_ALWAYS])
+        await _around(found, [*schedules, *_ALWAYS], then)
+
+
+async def _around(found: _Messages, subjects: Sequence[str], then: ColumnElement[bool] | None) -> None:
+    await found.versions(subjects)
+    if then is not None:
+        await found.versions(subjects, then)
+        await found.add(t.events.c.subject.in_(subjects), t.DEFINITIONS, ~then, most=VERSIONS)
 
 
 async def _retries(found: _Messages, flow_id: str) -> None:
@@ -203,7 +217,7 @@ async def _execution(found: _Messages, survey: Survey, run: Run) -> None:
     run = surveyed(found.in_order).runs[run.id]  # with what has been read by now
     types = [f"backup.{one}" for one in _OWN]
     found.complete &= await found.add(e.c.correlation == run.id, e.c.type.in_(types), most=OWN)
-    await _concerned(found, survey, run)
+    await _concerned(found, survey, run, until)
     await _slots(found, run)
 
 
@@ -244,7 +258,7 @@ async def _beside(found: _Messages, run: Run) -> None:
     await found.add(e.c.correlation.in_(ids), e.c.type.in_(types), most=FLOW_MESSAGES)
 
 
-async def _concerned(found: _Messages, survey: Survey, run: Run) -> None:
+async def _concerned(found: _Messages, survey: Survey, run: Run, until: Sequence[ColumnElement[bool]]) -> None:
     """Read the definitions that something about a run rests on."""
     known = [one.definition for one in survey.definitions.of("flow", run.flow_id)]
     flow = next((one for one in reversed(known) if isinstance(one, Flow)), None)
@@ -253,13 +267,13 @@ async def _concerned(found: _Messages, survey: Survey, run: Run) -> None:
         wanted += [f"catalog.repository.{flow.repository_id}", f"catalog.policy.{flow.policy_id}"]
     if run.terms is not None:
         wanted.append(f"catalog.repository.{run.terms.repository_id}")
-    await found.versions(wanted)
+    await found.versions(wanted, *until)
     vms = list(_vms(found.in_order, run))
-    await found.versions(f"catalog.vm.{id_}" for id_ in vms[:NAMED])
+    await found.versions((f"catalog.vm.{id_}" for id_ in vms[:NAMED]), *until)
     skip = run.skipped.envelope.data if run.skipped else None
     by_target = isinstance(skip, FlowSkipped) and skip.reason.startswith("target_")
     if flow is not None and (by_target or vms):
-        await found.versions([f"catalog.{flow.target_type}.{flow.target_id}"])
+        await found.versions([f"catalog.{flow.target_type}.{flow.target_id}"], *until)
 
 
 def _vms(entries: Sequence[Stored], run: Run) -> Iterable[str]:

@@ -13,7 +13,8 @@ from api.readmodel.reader import Reader
 from api.responses.flows import Explanation
 from bus.envelope import Stored
 from bus.log import Identity
-from schemas.commands import ExecuteFlow
+from schemas.commands import ExecuteFlow, UpdateFlow
+from schemas.definitions import FlowPatch
 from schemas.ids import manual_execution_id
 from services import database
 from services.recorder.store import Tables, publish_nothing
@@ -94,6 +95,21 @@ async def test_what_nobody_knows_is_none(empty_tables: Path, tmp_path: Path) -> 
     assert await explain.of_flow(reader, FLOW, None, DUE) is None
     assert await explain.of_execution(reader, "x", DUE) is None
     await reader._engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["disabled_then", "scheduled_only_since", "caught_up", "not_born_yet"])
+async def test_a_flow_that_was_changed_very_often_since_then(
+    name: str, empty_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of very many versions those are read that were in force then, and not only the newest."""
+    monkeypatch.setattr(explain, "VERSIONS", 4)
+    stage = Stage()
+    SITUATIONS[name](stage)
+    for priority in range(1, 10):
+        stage.ask(UpdateFlow(id=FLOW, patch=FlowPatch(priority=priority)))
+    whole = stage.why(stage.question.at)
+    url = database.sqlite_url(Path(shutil.copy(empty_tables, tmp_path / "flows.db")))
+    assert (await told(await recorded(url, stage.entries), stage)).sentences == whole.sentences
 
 
 async def test_what_is_left_out_is_said(empty_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
