@@ -8,6 +8,7 @@ from typing import Any
 from api.responses.executions import ExecutionResponse
 from schemas.base import Value
 from schemas.events import ExcludedVm, ExecutionStatus
+from services.explanation.sentences import Sentence
 
 
 class FlowStatus(Value, frozen=True, kw_only=True):
@@ -114,8 +115,13 @@ class BackfillResponse(Value, frozen=True, kw_only=True):
 
 
 class Explanation(Value, frozen=True, kw_only=True):
-    """Why a flow ran at an instant, or did not: plain sentences, in order."""
+    """Why a flow ran at an instant, or did not: plain sentences, in order, with the messages that they rest on.
+
+    `lines`: the sentences' texts. `execution_id`: the execution that they are about, None when there was none.
+    """
 
     flow_id: str
     at: datetime
     lines: list[str]
+    execution_id: str | None
+    sentences: list[Sentence]

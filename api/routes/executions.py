@@ -7,10 +7,11 @@ from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
 from api.problems import ApiError, not_found
-from api.readmodel import events, executions
+from api.readmodel import events, executions, explain
 from api.readmodel.executions import ExecutionFilter
 from api.requests import CancelRequest
 from api.responses.executions import ExecutionList, ExecutionResponse, JobList, StartedExecution
+from api.responses.flows import Explanation
 from api.responses.log import EventList
 from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, Since, Until, moment, page
 from api.routes.starting import start_execution
@@ -73,6 +74,15 @@ async def execution_events(context: Context, execution_id: PathId, limit: Limit 
     return found
 
 
+@get("/{execution_id:str}/explain", responses=READ)
+async def explain_execution(context: Context, execution_id: PathId) -> Explanation:
+    """Say in plain words what became of an execution, or of a trigger that became none, and why."""
+    found = await explain.of_execution(context.reader, execution_id, context.now)
+    if found is None:
+        raise not_found("execution", execution_id)
+    return found
+
+
 @post("/{execution_id:str}/cancel", status_code=202, responses=WRITE)
 async def cancel(
     context: Context, execution_id: PathId, data: JSONBody[CancelRequest | None] = None
@@ -106,6 +116,6 @@ async def retry(context: Context, execution_id: PathId) -> Response[StartedExecu
 
 ROUTER = Router(
     path="/executions",
-    route_handlers=[list_executions, get_execution, execution_jobs, execution_events, cancel, retry],
+    route_handlers=[list_executions, get_execution, execution_jobs, execution_events, explain_execution, cancel, retry],
     tags=["Executions"],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,21 @@ from sqlalchemy import Connection, Table, create_engine, insert
 from bus.envelope import encode
 from schemas import tables as t
 from schemas.base import Message
-from schemas.events import FlowDue, FlowSkipped, PolicyDefined
+from schemas.definitions import Exclusion
+from schemas.events import (
+    BackupFailed,
+    BackupRequested,
+    BackupStarted,
+    FlowDue,
+    FlowPlanned,
+    FlowSkipped,
+    FlowStarted,
+    PlannedBackup,
+    PolicyDefined,
+)
 from schemas.ids import ENGINE
 from services import database
-from tests.support import BORN, T0, policy, sent
+from tests.support import BORN, T0, flow, policy, schedule, sent
 
 FLOWS = 10_000  # on schedules that fire every minute
 NEVER = 500  # flows, each on a schedule of its own that never fires
@@ -27,6 +38,12 @@ JOBS = 12_000  # of one execution
 EXECUTIONS = 600
 MINUTE = timedelta(minutes=1)
 
+EXECUTION = {"flow_name": "f-1", "flow_version": 1, "execution_type": "manual", "triggered_by": "eve"}
+EXECUTION |= {"occurrence": None, "overlap_policy": "skip", "repository_id": "repo-0", "policy_id": None}
+EXECUTION |= {"priority": 0, "parts": 2}
+REQUEST = {"vm_name": "v", "disks": [], "repository_id": "repo-0", "engine": "simulated", "location": "/x"}
+REQUEST |= {"config": {}, "backup_type": "full", "retry_attempts": 0, "retry_delay_seconds": 1}
+REQUEST |= {"timeout_seconds": None, "requested_at": T0}
 COMMON = {**BORN, "description": "", "enabled": True}
 
 
@@ -85,12 +102,12 @@ def _definitions() -> Iterator[tuple[Table, list[dict[str, Any]]]]:
             | {"retry_delay_seconds": 30}
         ],
     )
-    flow = {**COMMON, "flow_type": "backup", "repository_id": "repo-0", "overlap_policy": "skip", "priority": 0}
-    flow |= {"labels": {}, "armed_at": T0, "target_type": "group", "target_id": "big"}
+    row = {**COMMON, "flow_type": "backup", "repository_id": "repo-0", "overlap_policy": "skip", "priority": 0}
+    row |= {"labels": {}, "armed_at": T0, "target_type": "group", "target_id": "big"}
     flows = [
-        {**flow, "id": f"f-{n}", "name": f"f-{n}", "schedule_id": f"minutes-{n % 50}"} for n in range(FLOWS - NEVER)
+        {**row, "id": f"f-{n}", "name": f"f-{n}", "schedule_id": f"minutes-{n % 50}"} for n in range(FLOWS - NEVER)
     ]
-    newer = {**flow, "created_at": T0 + MINUTE}
+    newer = {**row, "created_at": T0 + MINUTE}
     flows += [{**newer, "id": f"n-{n}", "name": f"n-{n}", "schedule_id": f"never-{n}"} for n in range(NEVER)]
     flows[0]["target_id"] = "old"
     yield t.protection_flows, flows
@@ -100,23 +117,23 @@ def _definitions() -> Iterator[tuple[Table, list[dict[str, Any]]]]:
 
 
 def _schedules() -> Iterator[dict[str, Any]]:
-    schedule = {**COMMON, "cron_expression": "* * * * *", "more_expressions": [], "timezone": "Europe/Berlin"}
-    schedule |= {"dst_gap": "shift", "dst_fold": "first", "exclusions": [], "inclusions": [], "jitter_seconds": 0}
-    schedule |= {"catch_up": "last", "catch_up_window_seconds": 60, "armed_at": T0}
+    row = {**COMMON, "cron_expression": "* * * * *", "more_expressions": [], "timezone": "Europe/Berlin"}
+    row |= {"dst_gap": "shift", "dst_fold": "first", "exclusions": [], "inclusions": [], "jitter_seconds": 0}
+    row |= {"catch_up": "last", "catch_up_window_seconds": 60, "armed_at": T0}
     for n in range(50):
-        yield {**schedule, "id": f"minutes-{n}", "name": f"minutes-{n}", "jitter_seconds": 60 * n}
+        yield {**row, "id": f"minutes-{n}", "name": f"minutes-{n}", "jitter_seconds": 60 * n}
     ever = {"name": "for ever", "weekdays": [], "first_date": "2000-01-01", "last_date": None}
     ever |= {"from_time": None, "to_time": None}
     for n in range(NEVER):
-        yield {**schedule, "id": f"never-{n}", "name": f"never-{n}", "exclusions": [{**ever, "name": f"x{n}"}]}
-    yield {**schedule, "id": "leap", "name": "leap", "cron_expression": "0 0 29 2 *"}
-    yield {**schedule, "id": "unreadable", "name": "unreadable", "cron_expression": "x", "timezone": "Mars/Olympus"}
+        yield {**row, "id": f"never-{n}", "name": f"never-{n}", "exclusions": [{**ever, "name": f"x{n}"}]}
+    yield {**row, "id": "leap", "name": "leap", "cron_expression": "0 0 29 2 *"}
+    yield {**row, "id": "unreadable", "name": "unreadable", "cron_expression": "x", "timezone": "Mars/Olympus"}
     expressions = [f"*/{number} * * * *" for number in range(2, 22)]
-    yield {**schedule, "id": "many", "name": "many", "more_expressions": expressions}
+    yield {**row, "id": "many", "name": "many", "more_expressions": expressions}
     exclusions = [{**ever, "name": f"{number}" * 80, "first_date": f"2{number:03}-01-01"} for number in range(100)]
     inclusions = [f"2{number:03}-01-01T00:00:00" for number in range(1, 200)] * 5
     for n in range(250):
-        yield {**schedule, "id": f"large-{n}", "name": f"large-{n}", "exclusions": exclusions, "inclusions": inclusions}
+        yield {**row, "id": f"large-{n}", "name": f"large-{n}", "exclusions": exclusions, "inclusions": inclusions}
 
 
 def _history() -> Iterator[tuple[Table, list[dict[str, Any]]]]:
@@ -174,9 +191,38 @@ def _events() -> Iterator[dict[str, Any]]:
         yield _event(2 * n + 2, FlowSkipped(occurrence=at, **about))
     for n in range(500):
         yield _event(100_000 + n, policy("policy", version=n + 1, description="x" * 4000))
+    yield from _of_an_execution()
     large = "x" * 40_000
     for n in range(500):
         yield _event(200_000 + n, PolicyDefined(id=f"p-{n}", version=1, definition=None)) | {"body": _padded(n, large)}
+
+
+def _of_an_execution() -> Iterator[dict[str, Any]]:
+    """Yield many versions of what it is about, and the messages of an execution with very many VMs."""
+    exclusions = [Exclusion(name=f"x{n}", first_date=date(2000 + n, 1, 1)) for n in range(100)]
+    for n in range(300):
+        at = 300_000 + 10 * n
+        yield _event(at, flow("f-1", schedule_id="minutes-1", version=n + 1, description="x" * 4000))
+        yield _event(at + 1, flow("f-2", schedule_id=f"minutes-{n % 50}", version=n + 1))
+        yield _event(at + 2, flow("n-1", schedule_id="never-1", version=n + 1, priority=n))
+        yield _event(at + 3, schedule(f"minutes-{n % 50}", cron_expression="* * * * *", version=n + 1))
+        yield _event(at + 4, schedule("never-1", exclusions=exclusions, version=n + 1))
+    about = {"flow_id": "f-1", "execution_id": "huge"}
+    vms = [{"context_id": f"vm-{n}", "backup_id": f"huge-{n}"} for n in range(JOBS // 3)]
+    started = {**EXECUTION, **about, "jobs": len(vms), "max_concurrent_jobs": 1}
+    yield _event(310_000, FlowStarted(**started), correlationid="huge")
+    planned = [PlannedBackup(**one, vm_name="v") for one in vms]
+    for part in (1, 2):
+        halves = planned[: len(vms) // 2] if part == 1 else planned[len(vms) // 2 :]
+        event = FlowPlanned(**about, part=part, parts=2, backups=halves, excluded=[])
+        yield _event(310_000 + part, event, correlationid="huge")
+    for n, one in enumerate(vms):
+        request = BackupRequested(**about, **one, **REQUEST)
+        yield _event(320_000 + 3 * n, request, correlationid="huge")
+        begun = BackupStarted(**about, **one, attempt=1, worker="w")
+        yield _event(320_001 + 3 * n, begun, correlationid="huge")
+        failed = BackupFailed(**about, **one, attempt=1, error=f"error {n}")
+        yield _event(320_002 + 3 * n, failed, correlationid="huge")
 
 
 def _padded(number: int, text: str) -> str:

@@ -100,6 +100,7 @@ REQUESTS: dict[str, list[Asked]] = {
     "POST /api/v1/protection-flows/{flow_id}/clone": [({"flow_id": "f-1", "json": {"name": "x"}}, 404)],
     "GET /api/v1/executions": [({"params": ALL}, 200), ({"params": FAR}, 200), ({"params": {**ALL, **YEAR}}, 200)],
     "GET /api/v1/executions/{execution_id}": [({"execution_id": "huge"}, 200)],
+    "GET /api/v1/executions/{execution_id}/explain": [({"execution_id": "huge"}, 200)],
     "GET /api/v1/executions/{execution_id}/jobs": [({"execution_id": "huge", "params": ALL}, 200)],
     "GET /api/v1/executions/{execution_id}/events": [({"execution_id": "huge", "params": ALL}, 200)],
     "POST /api/v1/executions/{execution_id}/cancel": [({"execution_id": "huge", "json": {}}, 202)],

@@ -98,7 +98,7 @@ def test_a_defect_is_named_and_can_be_looked_into(
         (["log"], 1, "flows: cannot reach NATS at nats://127.0.0.1:1"),
         (["log", "--data", "/nowhere"], 1, "flows: cannot read /nowhere/nats-url"),
         (["doctor", "--data", "/nowhere"], 1, "flows: cannot read /nowhere/nats-url"),
-        (["explain", "x", "--data", "/nowhere"], 1, "flows: /nowhere/flows.db does not exist"),
+        (["why", "x", "--data", "/nowhere"], 1, "flows: /nowhere/flows.db does not exist"),
         (["prune", "--keep", "long"], 2, "'long': a number with m, h, d, w or y is needed"),
         (["freeze", "--until", "12h", "--reason", "x"], 2, "'12h': a date and time is needed"),
         (["replay", "--publish-to", "flow.x"], 2, "what begins with 'flow' is the log's own"),

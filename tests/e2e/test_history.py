@@ -1,12 +1,14 @@
-"""History from the terminal: rebuild and compare, replay, explain, prune, dead letters, and a log that was lost."""
+"""History from the terminal: rebuild and compare, replay, why, prune, dead letters, and a log that was lost."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import nats
@@ -152,29 +154,43 @@ def test_the_log_is_filtered(running: Running, api: Client, executions: dict[str
 
 
 def test_it_is_explained(running: Running, api: Client, executions: dict[str, dict[str, str]]) -> None:
-    said = flows(running, "explain", "good")
+    good, bad_one = executions["good"], executions["bad"]
+    said = flows(running, "why", good["id"])
+    assert said.startswith(f"Execution {good['id']}")
     assert "has no schedule: it runs when somebody asks for it." in said
-    assert "It was started by admin" in said
-    assert "had waited" in said
-    assert "for a slot of the flow: 1 of 1 were taken" in said
-    assert "as success: 4 succeeded, 0 failed, 0 did not run" in said
-    bad = api.get(f"/protection-flows/{executions['bad']['flow_id']}/explain")["lines"]
-    assert any("Because: 2 of 2 backups did not succeed" in line for line in bad)
-    at = executions["bad"]["started_at"]
-    assert api.get(f"/protection-flows/{executions['bad']['flow_id']}/explain", params={"at": at})["lines"] == bad
+    assert "admin asked on" in said
+    assert "for a slot of the flow, which backs up 1 VM at a time" in said
+    assert "as success: all 4 VMs were backed up." in said
+    assert flows(running, "explain", good["id"]) == said
+    assert flows(running, "why", good["id"], "--log") == said
+    found = json.loads(flows(running, "why", good["id"], "--json"))
+    assert found["execution_id"] == good["id"]
+    assert {cause["by"] for one in found["sentences"] for cause in one["causes"]} >= {"admin"}
+    again = flows(running, "why", "good")  # it was asked for once more while it ran
+    assert "was still running (overlap policy skip)" in again
+    assert flows(running, "why", "good", "--log") == again
+    path = f"/protection-flows/{bad_one['flow_id']}"
+    bad = api.get(f"{path}/explain")["lines"]
+    assert any("failed, the first at" in line for line in bad)
+    assert any("as error: both VMs failed" in line for line in bad)
+    assert api.get(f"{path}/explain", params={"at": bad_one["started_at"]})["lines"] == bad
+    assert api.get(f"/executions/{bad_one['id']}/explain")["lines"] == bad[:-1]
+    api.call("GET", "/executions/nothing/explain", status=404)
     schedule = api.create(
         "/schedules",
         name="nightly",
         cron_expression="0 2 * * *",
         exclusions=[{"name": "weekends", "weekdays": ["sat", "sun"]}],
     )
-    api.call("PUT", f"/protection-flows/{executions['bad']['flow_id']}", {"schedule_id": schedule["id"]})
-    assert "matches at 2026-11-07T02:00:00Z, and that is excluded: weekends." in flows(
-        running, "explain", "bad", "2026-11-07T02:00:00+00:00"
-    )
-    assert "only since" in flows(running, "explain", "bad", "2026-11-06T02:00:00+00:00")
-    assert "does not match at 2026-11-06T03:30:00Z" in flows(running, "explain", "bad", "2026-11-06T03:30:00+00:00")
-    assert "there is no flow 'x'" in flows(running, "explain", "x", code=1)
+    api.call("PUT", path, {"schedule_id": schedule["id"]})
+    today = datetime.now(UTC).replace(hour=2, minute=0, second=0, microsecond=0)
+    saturday = today + timedelta(days=(5 - today.weekday()) % 7 + 7)
+    assert "but that is excluded: weekends." in flows(running, "why", "bad", saturday.isoformat())
+    yesterday = (today - timedelta(days=1)).isoformat()
+    assert "There was no such flow yet on" in flows(running, "why", "bad", yesterday)
+    monday = (saturday + timedelta(days=2, minutes=90)).isoformat()
+    assert "does not match on" in flows(running, "why", "bad", monday)
+    assert "there is no flow 'x', nor an execution" in flows(running, "why", "x", code=1)
 
 
 def test_statistics_equal_a_recount(api: Client, executions: dict[str, dict[str, str]]) -> None:

@@ -50,7 +50,7 @@ def test_every_question_on_postgresql(distributed: Distributed, tmp_path: Path) 
     statistics = api.get("/protection-flows/statistics")["total"]
     assert (statistics["executions"], statistics["successful"], statistics["failed"]) == (2, 1, 1)
     assert api.get("/protection-flows/summary")["total_executions_today"] == 2
-    assert "3 succeeded, 0 failed" in " ".join(api.get(f"/protection-flows/{made['id']}/explain")["lines"])
+    assert "all 3 VMs were backed up" in " ".join(api.get(f"/protection-flows/{made['id']}/explain")["lines"])
     assert api.get(f"/executions/{good['id']}/events")["total"] == 1 + 3 + 3 * 3
     assert api.get("/events/log", params={"pattern": "flow.*", "flow": "other"})["total"] == 3
     assert api.get("/backups/stats")["backup_count"] == 3

@@ -1,0 +1,1 @@
+"""Situations to explain, by what they are about."""
