@@ -60,7 +60,8 @@ async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
         for id_, execution in folded.executor.executions.items()
         if execution.started.flow_id in {*folded.executor.catalogue.flows, AD_HOC}
     }
-    running = {row["id"] for row in await _rows(moment, select(e.c.id).where(e.c.completed_at.is_(None)))}
+    begun = select(e.c.id).where(e.c.completed_at.is_(None), e.c.started_at.is_not(None))
+    running = {row["id"] for row in await _rows(moment, begun)}
     queued = select(j.c.id).where(j.c.status.in_(("queued", "running")))
     in_flight = {row["id"] for row in await _rows(moment, queued)}
     held = {id_ for execution in known.values() for id_ in execution.in_flight}
@@ -75,7 +76,7 @@ async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
 async def _wrong_totals(moment: AsyncConnection) -> list[str]:
     """Return the flows whose totals are not what their executions add up to."""
     e, f = t.executions, t.protection_flows
-    ended = e.c.completed_at.is_not(None)
+    ended = e.c.completed_at.is_not(None) & e.c.started_at.is_not(None)
     recount = (
         select(
             e.c.flow_id,

@@ -19,7 +19,7 @@ from services.recorder.store import Tables
 from tests.services.execution import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
 from tests.support import engine_settings, history, schedule, vm
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
