@@ -96,9 +96,9 @@ def _select(most: int) -> Select[Any]:
 
 
 async def outline(reader: Reader, execution_id: str) -> dict[str, Any] | None:
-    """Return whose an execution is, and when it ended; None when there is none."""
+    """Return whose an execution is, and when it began and ended; None when there is none."""
     e = t.executions
-    return await reader.row(select(e.c.flow_id, e.c.completed_at).where(e.c.id == execution_id))
+    return await reader.row(select(e.c.flow_id, e.c.started_at, e.c.completed_at).where(e.c.id == execution_id))
 
 
 @consistent

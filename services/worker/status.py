@@ -20,7 +20,10 @@ PREFIX = "worker."
 
 
 class WorkerStatus(Value, frozen=True, kw_only=True):
-    """One worker. `slots`: 0 when it is to end, and takes nothing more. `position`: how far on the log its reports have been read when it published what it holds."""
+    """One worker. `slots`: 0 when it is to end, and takes nothing more.
+
+    `position`: how far on the log its reports have been read when it published what it holds.
+    """
 
     slots: int
     holding: list[str]  # ids of backups
