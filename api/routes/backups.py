@@ -101,10 +101,10 @@ def _same(wanted: str, found: Sequence[str], earlier: c.Command | None) -> str:
 @get("/queue", responses=READ, tags=["Backups"])
 async def get_queue(context: Context) -> Queue:
     """Return what waits, and for what, and what runs."""
-    return await queue.current(context.reader, await _workers(context.log))
+    return await queue.current(context.reader, await workers_beside(context.log))
 
 
-async def _workers(log: Log) -> list[WorkerStatus] | None:
+async def workers_beside(log: Log) -> list[WorkerStatus] | None:
     """Return the workers that are there, None when the log does not respond."""
     try:
         statuses, now = await log.statuses(PREFIX), await log.time()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from api.readmodel import executions, flows, queue
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.reader import Page, Reader
+from api.routes.backups import workers_beside
 from api.routes.starting import in_words
+from bus.checkpoint import Status
+from bus.errors import Unavailable
 from schemas.base import Message
 from schemas.events import BackupRetrying, BackupStarted, PlannedBackup
 from schemas.ids import instant
@@ -166,3 +171,37 @@ async def test_started_backups_are_those_that_have_started(told: Told, told_so_f
     found = await executions.one(told.reader, "x")
     assert found is not None
     assert in_words(found) == message
+
+
+class Beside:
+    """What workers have published beside the log, or a log that does not respond."""
+
+    def __init__(self, *workers: WorkerStatus, silent: timedelta = timedelta(0), down: bool = False) -> None:
+        self._found = {
+            f"worker.{number}": Status(value=to_builtins(one), at=T0 - silent) for number, one in enumerate(workers)
+        }
+        self._down = down
+
+    async def statuses(self, prefix: str) -> dict[str, Status]:
+        assert prefix == "worker."
+        if self._down:
+            raise Unavailable("the log does not respond")
+        return self._found
+
+    async def time(self) -> datetime:
+        return T0
+
+
+@pytest.mark.parametrize(
+    ("log", "number"),
+    [
+        (Beside(worker(2), worker(3)), 2),
+        (Beside(worker(2), silent=timedelta(seconds=31)), 0),
+        (Beside(worker(2), worker(0)), 1),  # one that is to end takes nothing more
+        (Beside(down=True), None),
+    ],
+    ids=["two", "silent", "one ends", "no log"],
+)
+async def test_the_workers_that_are_there(log: Any, number: int | None) -> None:
+    found = await workers_beside(log)
+    assert (None if found is None else len(found)) == number
