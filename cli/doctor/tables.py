@@ -65,10 +65,17 @@ async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
     queued = select(j.c.id).where(j.c.status.in_(("queued", "running")))
     in_flight = {row["id"] for row in await _rows(moment, queued)}
     held = {id_ for execution in known.values() for id_ in execution.in_flight}
+    pending = {row["id"] for row in await _rows(moment, select(e.c.id).where(e.c.status == "pending"))}
+    flows, triggers = folded.executor.catalogue.flows, folded.executor.triggers.values()
+    buffered = {one.execution_id for one in triggers if one.buffered and one.flow_id in flows}
     issues = [
-        f"{what} {id_} runs in the tables or on the log, and not in both"
-        for what, differing in (("execution", running ^ known.keys()), ("backup", in_flight ^ held))
-        for id_ in sorted(differing)
+        f"{what} in the tables or on the log, and not in both"
+        for what, differing in (
+            ("execution {} runs", running ^ known.keys()),
+            ("execution {} waits", pending ^ buffered),
+            ("backup {} runs", in_flight ^ held),
+        )
+        for what in map(what.format, sorted(differing))
     ]
     return issues + await _wrong_totals(moment)
 
