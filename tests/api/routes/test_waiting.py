@@ -58,7 +58,7 @@ def test_a_run_that_waits_can_be_cancelled(api: Client, unique: str) -> None:
     assert (ended["status"], ended["error_message"], ended["started_at"]) == ("cancelled", "cancelled by admin", None)
     assert [one["id"] for one in api.get(f"{path}/status")["running_executions"]] == [first]
     types = [one["event"]["type"] for one in api.get(f"/executions/{waits['id']}/events")["events"]]
-    assert types == ["flow.buffered", "flow.cancelling", "flow.skipped"]
+    assert types == ["command.flow.execute", "flow.buffered", "flow.cancelling", "flow.skipped"]
     problem = api.call("POST", f"/executions/{waits['id']}/retry", status=409)
     assert problem["detail"].endswith("never began: run its flow")
     api.call("DELETE", f"{path}?force=true", status=204)
