@@ -356,7 +356,8 @@ async def test_two_recorders_on_one_database(tables: Tables) -> None:
 
 # --- executions that wait for their turn ------------------------------------------------------------------------------
 
-BEGUN = replace(STARTED, execution_id="y", jobs=0)
+Y_STARTED = replace(STARTED, execution_id="y", jobs=0)
+Y_PLANNED = replace(PLANNED, execution_id="y", backups=[PlannedBackup(backup_id="c", context_id="vm-1", vm_name="w")])
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
@@ -369,7 +370,7 @@ async def test_an_execution_that_waits_is_pending_until_it_begins(tables: Tables
     assert (row["flow_id"], row["flow_name"], row["triggered_by"], row["priority"]) == ("flow-1", "flow-1", "eve", 3)
     (of_flow,) = await tables.rows(t.protection_flows)
     assert of_flow["last_execution_id"] == "x"
-    begins = history(COMPLETED, BEGUN, start=len(waiting) + 1)
+    begins = history(COMPLETED, Y_STARTED, start=len(waiting) + 1)
     await tables.take(begins, size)
     row = {one["id"]: one for one in await tables.rows(t.executions)}["y"]
     began = begins[-1].envelope.time
@@ -402,21 +403,16 @@ async def test_what_waits_goes_with_its_flow_and_begins_anew_with_one_of_the_sam
     anew = replace(flow(), definition=replace(flow().definition, created_at=T0 + timedelta(days=1)))
     await tables.take(history(*HOUSE, BUFFERED, gone), size)
     assert await tables.rows(t.executions) == []
-    await tables.take(history(anew, BEGUN, PLANNED_IN_Y, start=len(HOUSE) + 3), size)
+    await tables.take(history(anew, Y_STARTED, Y_PLANNED, start=len(HOUSE) + 3), size)
     assert [(one["id"], one["status"]) for one in await tables.rows(t.executions)] == [("y", "running")]
     assert tables.aside == []
-
-
-PLANNED_IN_Y = replace(
-    PLANNED, execution_id="y", backups=[PlannedBackup(backup_id="c", context_id="vm-1", vm_name="w")]
-)
 
 
 @pytest.mark.parametrize("size", [1, 100])
 async def test_an_execution_that_says_twice_that_it_waits_or_after_its_start_is_set_aside(
     tables: Tables, size: int
 ) -> None:
-    await tables.take(history(*HOUSE, BUFFERED, BUFFERED, BEGUN, BUFFERED), size)
+    await tables.take(history(*HOUSE, BUFFERED, BUFFERED, Y_STARTED, BUFFERED), size)
     first = len(HOUSE) + 1
     assert tables.aside == [(first + 1, "repeated"), (first + 3, "repeated")]
     assert [one["status"] for one in await tables.rows(t.executions)] == ["running"]
