@@ -136,8 +136,8 @@ class BackfillRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class BackupRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One VM to back up at once, outside any flow."""
+    """One VM to back up at once, outside any flow: by its id, or by a name that no other VM has."""
 
-    context_id: Id
+    context_id: Name
     repository_id: Id
     policy_id: Id | None = None

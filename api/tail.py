@@ -17,7 +17,7 @@ from services.recorder.commands import outcome_of
 REMEMBERED = 20_000  # commands and outcomes
 SUBJECTS = (
     *("command.*.*", "catalog.*.*", "rejected.*.*", "flow.started.*", "flow.skipped.*", "flow.cancelling.*"),
-    *("flow.backfilling.*", "flow.backfill_cancelled.*"),
+    *("flow.buffered.*", "flow.backfilling.*", "flow.backfill_cancelled.*"),
 )
 
 T = TypeVar("T")

@@ -90,6 +90,12 @@ _ROWS = (
         id="overdue:{execution_id}:{deadline}:{context_id}",
     ),
     MessageType(
+        message=e.FlowBuffered,
+        subject="flow.buffered.{flow_id}",
+        guard=_OF_FLOW,
+        id="buffered:{execution_id}",
+    ),
+    MessageType(
         message=e.FlowStarted,
         subject="flow.started.{flow_id}",
         guard=_OF_FLOW,

@@ -30,6 +30,9 @@ def _flow(message: Message) -> str:
             what = {"start": "should have begun", "finish": "should have ended", "stop": "should have stopped"}
             vm = f" VM {message.context_id}" if message.context_id else ""
             return f"{what[message.deadline]} by {instant(message.passed_at)}: execution {message.execution_id}{vm}"
+        case e.FlowBuffered():
+            ahead = ", ".join(message.waiting_for)
+            return f"{message.flow_name}: execution {message.execution_id} waits for {ahead} ({message.overlap_policy})"
         case e.FlowStarted():
             return (
                 f"{message.flow_name}: {message.execution_type}, {message.jobs} VMs, execution {message.execution_id}"

@@ -36,6 +36,7 @@ SkipReason = Literal[
     "definition_changed",
     "start_deadline",
     "frozen",
+    "cancelled",
     "backfill_cancelled",
     "flow_deleted",
     "target_deleted",
@@ -210,6 +211,22 @@ class FlowPlanned(ExecutionEvent, frozen=True, kw_only=True, tag="flow.planned")
     parts: Positive
     backups: Annotated[list[PlannedBackup], Meta(max_length=MOST)]
     excluded: Annotated[list[ExcludedVm], Meta(max_length=MOST)]
+
+
+class FlowBuffered(ExecutionEvent, frozen=True, kw_only=True, tag="flow.buffered"):
+    """A trigger waits, by its flow's overlap policy, for what runs to end: `waiting_for` are those executions.
+
+    `execution_id` is the one that it will have. It goes on to `flow.started`, or to `flow.skipped`.
+    """
+
+    flow_name: Text
+    execution_type: ExecutionType
+    triggered_by: Text
+    occurrence: Instant | None
+    overlap_policy: OverlapPolicy
+    priority: Priority
+    waiting_for: Annotated[list[Id], Meta(max_length=MOST)]
+    retry_of: Id | None = None
 
 
 class FlowSkipped(ExecutionEvent, frozen=True, kw_only=True, tag="flow.skipped"):
@@ -402,7 +419,17 @@ EVENTS: tuple[type[Event], ...] = (
     *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined),
     *(SettingsDefined, Rejected),
     *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
-    *(FlowDue, FlowMissed, FlowOverdue, FlowStarted, FlowPlanned, FlowSkipped, FlowCancelling, FlowCompleted),
+    *(
+        FlowDue,
+        FlowMissed,
+        FlowOverdue,
+        FlowBuffered,
+        FlowStarted,
+        FlowPlanned,
+        FlowSkipped,
+        FlowCancelling,
+        FlowCompleted,
+    ),
     *(BackupRequested, BackupAbandoned, BackupSkipped, BackupOrphaned, BackupStarted, BackupProgressed, BackupRetrying),
     *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),
 )

@@ -218,8 +218,8 @@ executions = Table(
     Column("execution_type", String(16), nullable=False),
     Column("triggered_by", String(255), nullable=False),
     Column("occurrence", Moment),
-    Column("created_at", Moment, nullable=False),
-    Column("started_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),  # when it began, or began to wait for its turn
+    Column("started_at", Moment),  # null while it waits, and for ever when its turn did not come
     Column("completed_at", Moment),
     _id("repository_id"),
     _id("policy_id"),
@@ -235,10 +235,11 @@ executions = Table(
     Column("bytes_transferred", BigInteger, nullable=False, server_default="0"),
     Column("error_message", Text),
     Column("excluded", JSON, nullable=False),
-    Index("ix_protection_flow_executions_flow", "flow_id", "started_at", "id"),
+    Index("ix_protection_flow_executions_flow", "flow_id", "created_at", "id"),
     Index("ix_protection_flow_executions_occurrence", "flow_id", "occurrence"),
     Index("ix_protection_flow_executions_completed", "completed_at"),
-    Index("ix_protection_flow_executions_newest", "started_at", "id"),
+    Index("ix_protection_flow_executions_newest", "created_at", "id"),
+    Index("ix_protection_flow_executions_started", "started_at"),
 )
 
 backup_jobs = Table(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import JSON, ColumnElement, Select, Table, case, func, select
+from sqlalchemy import JSON, ColumnElement, Select, Table, case, func, or_, select
 
 from api.readmodel.reader import Page, Reader, consistent, containing, labelled, order, shaped
 from api.responses.definitions import GroupList, GroupResponse, MemberList, MemberResponse, VmList, VmResponse
@@ -68,6 +68,14 @@ async def vm(reader: Reader, context_id: str) -> VmResponse | None:
     """Return a VM, None when there is none."""
     row = await reader.row(_VMS.where(t.vms.c.id == context_id))
     return None if row is None else _vm(row)
+
+
+async def vm_ids(reader: Reader, id_or_name: str) -> list[str]:
+    """Return the VM with an id; else those with a name, of many the first few."""
+    v = t.vms
+    named = select(v.c.id).where(or_(v.c.id == id_or_name, v.c.name == id_or_name))
+    ids = [row.id for row in await reader.rows(named.order_by(v.c.id != id_or_name, v.c.id).limit(10))]
+    return ids[:1] if id_or_name in ids else ids
 
 
 async def disks(reader: Reader, context_id: str) -> list[Disk] | None:

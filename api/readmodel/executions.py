@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -17,24 +17,31 @@ from bus.envelope import Entry, Stored
 from bus.log import Log
 from schemas import tables as t
 from schemas.base import Value
-from schemas.events import ExcludedVm, ExecutionEvent, FlowCompleted
+from schemas.events import ExcludedVm, ExecutionEvent, FlowCompleted, FlowSkipped
+from schemas.ids import instant
 from services.recorder.known import KnownRows
 from services.recorder.projection import project
 
 _COLUMN_OF = {
+    "pending": "jobs_pending",
+    "queued": "jobs_queued",
+    "running": "jobs_running",
     "success": "jobs_completed",
     "error": "jobs_failed",
     "skipped": "jobs_skipped",
     "cancelled": "jobs_skipped",
 }
+_NONE_OPEN = {"jobs_pending": 0, "jobs_queued": 0, "jobs_running": 0}
+_NONE = _NONE_OPEN | {"jobs_completed": 0, "jobs_failed": 0, "jobs_skipped": 0, "bytes_transferred": 0}
 
 
 IN_A_LIST, ALONE = 40, 10_000  # jobs, and VMs that were left out, that are named of one execution
+MOST_RUNNING = 10_000  # executions among which those are looked for that others wait for
 _EACH = 100  # characters that one VM that was left out takes
 
 
 class ExecutionFilter(Value, frozen=True, kw_only=True):
-    """Which executions; times bound `started_at`."""
+    """Which executions; times bound `created_at`: when they began, or began to wait for their turn."""
 
     flow_id: str | None = None
     backfill_id: str | None = None
@@ -57,7 +64,7 @@ async def of_flow(reader: Reader, wanted: ExecutionFilter, page: Page) -> Execut
 async def find(reader: Reader, wanted: ExecutionFilter, page: Page) -> ExecutionList:
     """Return a page of executions, newest first."""
     e = t.executions
-    statement = _select(IN_A_LIST).order_by(e.c.started_at.desc(), e.c.id.desc())
+    statement = _select(IN_A_LIST).order_by(e.c.created_at.desc(), e.c.id.desc())
     for column, value in (
         (e.c.flow_id, wanted.flow_id),
         (e.c.status, wanted.status),
@@ -68,9 +75,9 @@ async def find(reader: Reader, wanted: ExecutionFilter, page: Page) -> Execution
     if wanted.execution_type is not None:
         statement = statement.where(e.c.execution_type == wanted.execution_type)
     if wanted.since is not None:
-        statement = statement.where(e.c.started_at >= wanted.since)
+        statement = statement.where(e.c.created_at >= wanted.since)
     if wanted.until is not None:
-        statement = statement.where(e.c.started_at < wanted.until)
+        statement = statement.where(e.c.created_at < wanted.until)
     rows, total = await reader.page(statement, page, [e.c.error_message])
     return ExecutionList(executions=await _responses(reader, rows, IN_A_LIST), total=total)
 
@@ -89,9 +96,9 @@ def _select(most: int) -> Select[Any]:
 
 
 async def outline(reader: Reader, execution_id: str) -> dict[str, Any] | None:
-    """Return whose an execution is, and when it ended; None when there is none."""
+    """Return whose an execution is, and when it began and ended; None when there is none."""
     e = t.executions
-    return await reader.row(select(e.c.flow_id, e.c.completed_at).where(e.c.id == execution_id))
+    return await reader.row(select(e.c.flow_id, e.c.started_at, e.c.completed_at).where(e.c.id == execution_id))
 
 
 @consistent
@@ -116,7 +123,7 @@ async def running_by_flow(reader: Reader, flow_ids: Sequence[str]) -> dict[str, 
     """Return one execution that runs of each of some flows that has any."""
     e = t.executions
     statement = select(e.c.flow_id, func.min(e.c.id).label("id")).where(
-        e.c.flow_id.in_(flow_ids), e.c.completed_at.is_(None)
+        e.c.flow_id.in_(flow_ids), e.c.status == "running"
     )
     return {row.flow_id: row.id for row in await reader.rows(statement.group_by(e.c.flow_id))}
 
@@ -129,13 +136,35 @@ async def unsuccessful(reader: Reader, execution_id: str) -> list[str]:
 
 
 async def _responses(reader: Reader, rows: Sequence[Mapping[str, Any]], most: int) -> list[ExecutionResponse]:
-    """Return responses with the first of their jobs' ids; the jobs of those that still run are counted now."""
+    """Return responses with the first of their jobs' ids; the jobs of those that still run are counted now.
+
+    Those that wait for their turn have what they wait for.
+    """
     job_ids = await _job_ids(reader, [row["id"] for row in rows], most)
     counted = await _counts(reader, [row["id"] for row in rows if row["completed_at"] is None])
+    waiting_for = await turns(reader, {row["flow_id"] for row in rows if row["status"] == "pending"})
     return [
-        _response({**row, **counted.get(row["id"], {})}, job_ids.get(row["id"], []), _beginning(row["excluded"])[:most])
+        _response(
+            {**row, **counted.get(row["id"], {})},
+            job_ids.get(row["id"], []),
+            _beginning(row["excluded"])[:most],
+            waiting_for[row["flow_id"]] if row["status"] == "pending" else None,
+        )
         for row in rows
     ]
+
+
+async def turns(reader: Reader, flow_ids: Collection[str]) -> dict[str, str]:
+    """Return, for each of some flows, what its executions that are pending wait for."""
+    e = t.executions
+    found = dict.fromkeys(flow_ids, "the executor: it is next")
+    if found:
+        running = select(e.c.flow_id, e.c.id, e.c.started_at).where(
+            e.c.flow_id.in_(sorted(flow_ids)), e.c.status == "running", e.c.backfill_id.is_(None)
+        )
+        for row in await reader.rows(running.order_by(e.c.started_at.desc(), e.c.id.desc()).limit(MOST_RUNNING)):
+            found[row.flow_id] = f"execution {row.id} of this flow, which began at {instant(row.started_at)}, to end"
+    return found
 
 
 def _beginning(text: str) -> list[ExcludedVm]:
@@ -153,11 +182,15 @@ def _beginning(text: str) -> list[ExcludedVm]:
 _decoder = json.JSONDecoder()
 
 
-def _response(row: Mapping[str, Any], job_ids: list[str], excluded: list[ExcludedVm]) -> ExecutionResponse:
-    completed_at = row["completed_at"]
-    taken = (completed_at - row["started_at"]).total_seconds() if completed_at else None
+def _response(
+    row: Mapping[str, Any], job_ids: list[str], excluded: list[ExcludedVm], waiting_for: str | None = None
+) -> ExecutionResponse:
+    started_at, completed_at = row["started_at"], row["completed_at"]
+    taken = (completed_at - started_at).total_seconds() if started_at and completed_at else None
     values = {
+        **_NONE_OPEN,
         **row,
+        "waiting_for": waiting_for,
         "execution_time_seconds": None if taken is None else max(0.0, taken),
         "vms_processed": row["jobs_completed"] + row["jobs_failed"],
         "created_job_ids": job_ids,
@@ -172,11 +205,11 @@ async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> 
     None when the log has let go of it too.
     """
     about: list[Entry] = []
-    subjects = [f"flow.{event}.{flow_id}" for event in ("started", "planned", "completed")]
+    subjects = [f"flow.{event}.{flow_id}" for event in ("buffered", "started", "planned", "skipped", "completed")]
     async for batch in log.follow(subjects, after=after):
         found = [one for one in batch.entries if isinstance(one, Stored) and _execution_of(one) == execution_id]
         about += found
-        if batch.caught_up or any(isinstance(one.envelope.data, FlowCompleted) for one in found):
+        if batch.caught_up or any(isinstance(one.envelope.data, FlowSkipped | FlowCompleted) for one in found):
             break
     known = KnownRows()
     known.flows, known.identities = {flow_id}, {f"flow/{flow_id}": 1}
@@ -223,10 +256,7 @@ async def _counts(reader: Reader, execution_ids: list[str]) -> dict[str, dict[st
     )
     counts: dict[str, dict[str, int]] = {}
     for found in await reader.rows(statement):
-        row = counts.setdefault(
-            found.execution_id, {"jobs_completed": 0, "jobs_failed": 0, "jobs_skipped": 0, "bytes_transferred": 0}
-        )
+        row = counts.setdefault(found.execution_id, dict(_NONE))
         row["bytes_transferred"] += int(found.size)
-        if column := _COLUMN_OF.get(found.status):
-            row[column] += found.number
+        row[_COLUMN_OF[found.status]] += found.number
     return counts

@@ -104,11 +104,13 @@ async def at_present(reader: Reader, flow_id: str, now: datetime, count: int) ->
         return None
     last = flow.status.last_execution_id
     running = await executions.find(reader, ExecutionFilter(flow_id=flow_id, status="running"), RUNNING)
+    pending = await executions.find(reader, ExecutionFilter(flow_id=flow_id, status="pending"), RUNNING)
     coming = await next_runs(reader, flow_id, now, count)
     return FlowNow(
         flow=flow,
         last_execution=await executions.one(reader, last) if last else None,
         running_executions=running.executions,
+        pending_executions=pending.executions,
         next_run=coming[0] if coming else None,
         next_runs=coming,
     )

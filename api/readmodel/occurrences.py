@@ -129,7 +129,7 @@ async def _executions(
     order = (e.c.occurrence.desc(), e.c.started_at.desc()) if newest else (e.c.occurrence, e.c.started_at)
     statement = (
         select(e.c.id, e.c.occurrence, e.c.status, e.c.started_at, e.c.error_message)
-        .where(e.c.flow_id == flow_id, e.c.occurrence >= since, e.c.occurrence < until)
+        .where(e.c.flow_id == flow_id, e.c.occurrence >= since, e.c.occurrence < until, e.c.started_at.is_not(None))
         .order_by(*order)
         .limit(most)
     )
@@ -184,6 +184,7 @@ async def to_fill(reader: Reader, flow_id: str, since: datetime, until: datetime
         e.c.flow_id == flow_id,
         e.c.occurrence >= since,
         e.c.occurrence < until,
+        e.c.started_at.is_not(None),
         ~exists().where(same & (later.c.started_at > e.c.started_at)),
     )
     status = {row.occurrence: row.status for row in await reader.rows(executed)}

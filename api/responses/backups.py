@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from api.responses.executions import JobResponse
+from api.responses.executions import JobResponse, StartedExecution
 from schemas.base import Value
-from schemas.events import BackupStatus
+from schemas.events import BackupStatus, ExecutionType
 
 
 class BackupResponse(JobResponse, frozen=True, kw_only=True):
@@ -15,6 +15,16 @@ class BackupResponse(JobResponse, frozen=True, kw_only=True):
 
     flow_id: str | None
     flow_name: str
+
+
+class StartedBackup(StartedExecution, frozen=True, kw_only=True):
+    """A backup outside any flow that was just asked for; null when its VM is disabled: then nothing is backed up.
+
+    `backup` is null, too, once its history is no longer kept.
+    """
+
+    backup_id: str | None
+    backup: BackupResponse | None
 
 
 class BackupList(Value, frozen=True, kw_only=True):
@@ -30,13 +40,28 @@ class BackupStats(Value, frozen=True, kw_only=True):
     last_backup_at: datetime | None
 
 
+class Workers(Value, frozen=True, kw_only=True):
+    """The workers that are there, and how many backups they run at once, and could run besides."""
+
+    number: int
+    slots: int
+    free_slots: int
+
+
 class WaitingBackup(Value, frozen=True, kw_only=True):
+    """A backup that no worker has begun: it waits for a slot (`pending`), or has one and waits for a worker (`queued`).
+
+    `attempt`: the last one that was made, when it waits for another.
+    """
+
     backup_id: str
     execution_id: str
     flow_id: str | None
     context_id: str
     priority: int
     since: datetime
+    status: BackupStatus
+    attempt: int
     waiting_for: str
 
 
@@ -52,11 +77,31 @@ class RunningBackup(Value, frozen=True, kw_only=True):
     progress_percent: int
 
 
-class Queue(Value, frozen=True, kw_only=True):
-    """What waits, in the order in which it is admitted; what runs; the first thousand of each; and the limits."""
+class PendingExecution(Value, frozen=True, kw_only=True):
+    """An execution that waits for its turn: which VMs it backs up is decided when it begins."""
 
+    execution_id: str
+    flow_id: str
+    flow_name: str
+    execution_type: ExecutionType
+    triggered_by: str
+    occurrence: datetime | None
+    priority: int
+    since: datetime
+    waiting_for: str
+
+
+class Queue(Value, frozen=True, kw_only=True):
+    """Executions that wait for their turn; backups that wait, those that have a slot first; what runs; and the limits.
+
+    Each is in the order in which it goes on, and has a thousand at most. `workers` is null when it cannot be seen which
+    are there.
+    """
+
+    pending: list[PendingExecution]
     waiting: list[WaitingBackup]
     running: list[RunningBackup]
+    workers: Workers | None
     limits: dict[str, Any]
 
 

@@ -11,6 +11,9 @@ from schemas.events import BackupStatus, ExcludedVm, ExecutionStatus, ExecutionT
 class ExecutionResponse(Value, frozen=True, kw_only=True):
     """One run of a flow. While it runs its jobs are counted on request; at its end the log's count stands.
 
+    A `pending` one waits for its turn: `waiting_for` says for what, and `started_at` is null until it begins. Of the
+    jobs of one that runs, `jobs_pending` wait for a slot, `jobs_queued` for a worker, and `jobs_running` have begun.
+
     `created_job_ids` and `excluded` name the first 10,000, in a list of executions the first 40; all jobs are at
     `/executions/{id}/jobs`.
     """
@@ -23,10 +26,13 @@ class ExecutionResponse(Value, frozen=True, kw_only=True):
     triggered_by: str
     occurrence: datetime | None
     created_at: datetime
-    started_at: datetime
+    started_at: datetime | None
     completed_at: datetime | None
     execution_time_seconds: float | None
     jobs_created: int
+    jobs_pending: int
+    jobs_queued: int
+    jobs_running: int
     jobs_completed: int
     jobs_failed: int
     jobs_skipped: int
@@ -37,6 +43,7 @@ class ExecutionResponse(Value, frozen=True, kw_only=True):
     excluded: list[ExcludedVm]
     retry_of: str | None
     backfill_id: str | None
+    waiting_for: str | None
 
 
 class ExecutionList(Value, frozen=True, kw_only=True):
@@ -45,7 +52,7 @@ class ExecutionList(Value, frozen=True, kw_only=True):
 
 
 class StartedExecution(ExecutionResponse, frozen=True, kw_only=True):
-    """An execution that was just started by hand."""
+    """An execution that was just asked for by hand: it has begun, or waits for its turn."""
 
     execution_id: str
     message: str

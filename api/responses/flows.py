@@ -64,11 +64,15 @@ class FlowList(Value, frozen=True, kw_only=True):
 
 
 class FlowNow(Value, frozen=True, kw_only=True):
-    """A flow now, and next: the coming ten occurrences, none when it is disabled or unscheduled."""
+    """A flow now, and next: the coming ten occurrences, none when it is disabled or unscheduled.
+
+    `pending_executions` wait for those that run to end.
+    """
 
     flow: FlowResponse
     last_execution: ExecutionResponse | None
     running_executions: list[ExecutionResponse]
+    pending_executions: list[ExecutionResponse]
     next_run: datetime | None
     next_runs: list[datetime]
 

@@ -104,6 +104,9 @@ async def retry(context: Context, execution_id: PathId) -> Response[StartedExecu
         failed = await executions.unsuccessful(reader, execution_id)
     if execution is None:
         raise not_found("execution", execution_id)
+    if execution["started_at"] is None:
+        what = "never began: run its flow" if execution["completed_at"] else "waits for its turn: nothing to retry yet"
+        raise ApiError(409, f"execution {execution_id!r} {what}")
     if execution["completed_at"] is None:
         raise ApiError(409, f"execution {execution_id!r} is still running: there is nothing to retry yet")
     if execution["flow_id"] is None:

@@ -60,14 +60,22 @@ async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
         for id_, execution in folded.executor.executions.items()
         if execution.started.flow_id in {*folded.executor.catalogue.flows, AD_HOC}
     }
-    running = {row["id"] for row in await _rows(moment, select(e.c.id).where(e.c.completed_at.is_(None)))}
+    begun = select(e.c.id).where(e.c.completed_at.is_(None), e.c.started_at.is_not(None))
+    running = {row["id"] for row in await _rows(moment, begun)}
     queued = select(j.c.id).where(j.c.status.in_(("queued", "running")))
     in_flight = {row["id"] for row in await _rows(moment, queued)}
     held = {id_ for execution in known.values() for id_ in execution.in_flight}
+    pending = {row["id"] for row in await _rows(moment, select(e.c.id).where(e.c.status == "pending"))}
+    flows, triggers = folded.executor.catalogue.flows, folded.executor.triggers.values()
+    buffered = {one.execution_id for one in triggers if one.buffered and one.flow_id in flows}
     issues = [
-        f"{what} {id_} runs in the tables or on the log, and not in both"
-        for what, differing in (("execution", running ^ known.keys()), ("backup", in_flight ^ held))
-        for id_ in sorted(differing)
+        f"{what} in the tables or on the log, and not in both"
+        for what, differing in (
+            ("execution {} runs", running ^ known.keys()),
+            ("execution {} waits", pending ^ buffered),
+            ("backup {} runs", in_flight ^ held),
+        )
+        for what in map(what.format, sorted(differing))
     ]
     return issues + await _wrong_totals(moment)
 
@@ -75,7 +83,7 @@ async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
 async def _wrong_totals(moment: AsyncConnection) -> list[str]:
     """Return the flows whose totals are not what their executions add up to."""
     e, f = t.executions, t.protection_flows
-    ended = e.c.completed_at.is_not(None)
+    ended = e.c.completed_at.is_not(None) & e.c.started_at.is_not(None)
     recount = (
         select(
             e.c.flow_id,

@@ -15,7 +15,10 @@ from operator import attrgetter
 from schemas.events import (
     BackupRequested,
     BackupSkipped,
+    FlowBuffered,
     FlowCancelling,
+    FlowSkipped,
+    FlowStarted,
     PlannedBackup,
 )
 from services.catalogue import Catalogue
@@ -27,6 +30,8 @@ from services.executor.pending import PendingBackfill, PendingCancel
 from services.executor.starting import TriggerDecision, decide_triggers
 from services.executor.state import State
 from services.executor.stopping import closings, decide_backfill, decide_cancel, reject, skipped, stops
+
+_OF_TRIGGER = FlowBuffered | FlowStarted | FlowSkipped
 
 
 def decide(state: State) -> list[Batch]:
@@ -40,7 +45,10 @@ def decide(state: State) -> list[Batch]:
     each = partial(state.set_aside.decide, sequence=attrgetter("sequence"))
     triggered = decide_triggers(state)
     begins = [decided.batch for decided in triggered]
-    cancels = each(state.pending_cancels.values(), lambda one: [decide_cancel(state, one)], instead=rejected)
+    # a cancel of what begins, waits or is skipped with these decisions is decided when they are on the log
+    moved = {one.event.execution_id for batch in begins for one in batch if isinstance(one.event, _OF_TRIGGER)}
+    asked = [one for one in state.pending_cancels.values() if one.execution_id not in moved]
+    cancels = each(asked, lambda one: [decide_cancel(state, one)], instead=rejected)
     backfills = each(state.pending_backfills.values(), lambda one: [decide_backfill(state, one)], instead=rejected)
     stopped = stops(state, _stopping([*begins, *cancels]))
     finished = [execution for execution in state.executions.values() if execution.finished]

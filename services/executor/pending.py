@@ -13,7 +13,7 @@ class Trigger(Value, frozen=True, kw_only=True):
     """A request for an execution: an occurrence that is due, a command, or an occurrence of a backfill.
 
     `retry_of` and `only`: over these VMs of an earlier execution. `ad_hoc`: of one VM, outside any flow. `late`: when
-    its start deadline passed.
+    its start deadline passed. `buffered`: that it waits is on the log.
     """
 
     sequence: int
@@ -30,7 +30,8 @@ class Trigger(Value, frozen=True, kw_only=True):
     late: datetime | None = None
     backfill_id: str | None = None
     max_concurrent: int = 1  # executions of the backfill
-    cancelled: str | None = None
+    cancelled: str | None = None  # why it, or the backfill that it is of, was cancelled
+    buffered: bool = False
     outdated: bool = False  # its scheduler had not seen a change of definitions after which the flow was not due
 
 

@@ -1,14 +1,15 @@
 """How executions begin: each trigger starts an execution, is skipped with a reason, or waits. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 
-from schemas.base import Value, after
+from schemas.base import MOST, Value, after
 from schemas.commands import BackupVm
 from schemas.definitions import Flow, Freeze, Group
 from schemas.events import (
     ExcludedVm,
+    FlowBuffered,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
@@ -37,7 +38,7 @@ class TriggerDecision(Value, frozen=True):
 
 
 def decide_triggers(state: State) -> list[TriggerDecision]:
-    """Return what is decided now about pending triggers; about those that go on waiting, nothing is."""
+    """Return what is decided now about pending triggers; about those that go on waiting, that they do, once."""
     buffers: dict[str, list[Trigger]] = {}  # by flow, or by backfill
     for trigger in state.triggers.values():
         buffers.setdefault(group_of(trigger), []).append(trigger)
@@ -59,6 +60,7 @@ def _decide_group(state: State, group: str, triggers: Sequence[Trigger]) -> Iter
         instead=lambda _, reason: _undecidable(reason),
     )
     decisions = _overlap_decisions(state, group, waiting, flow, [refusal is None for refusal in refusals])
+    ahead = set(state.running.get(group, ()))
     for trigger, decision, refusal in zip(waiting, decisions, refusals, strict=True):
         match decision.action:
             case "skip":
@@ -66,16 +68,19 @@ def _decide_group(state: State, group: str, triggers: Sequence[Trigger]) -> Iter
             case "start" if refusal is not None:
                 yield TriggerDecision(_skip(state, trigger, *refusal))
             case "start":
-                yield from state.set_aside.decide(
+                begun = state.set_aside.decide(
                     [trigger],
                     lambda one: _begin(state, one, _flow_of(state, one, flow)),
                     sequence=attrgetter("sequence"),
                     instead=lambda one, reason: TriggerDecision(_skip(state, one, *_undecidable(reason))),
                 )
+                ahead |= {one.execution.started.execution_id for one in begun if one.execution is not None}
+                yield from begun
             case "cancel":
                 yield from _overtake(state, trigger)
+                yield from _buffer(state, trigger, flow, ahead)
             case "wait":
-                pass
+                yield from _buffer(state, trigger, flow, ahead)
 
 
 def _overlap_decisions(
@@ -105,7 +110,7 @@ def _final_refusal(trigger: Trigger, flow: Flow | None) -> Refusal | None:
         message = "its schedule had been changed, or the flow disabled, before its scheduler said that it is due"
         return "definition_changed", message
     if trigger.cancelled is not None:
-        return "backfill_cancelled", trigger.cancelled
+        return "cancelled" if trigger.backfill_id is None else "backfill_cancelled", trigger.cancelled
     if trigger.late is not None:
         message = f"it still waited for another execution when its start deadline passed at {instant(trigger.late)}"
         return "start_deadline", message
@@ -118,7 +123,30 @@ def _overtake(state: State, trigger: Trigger) -> Iterator[TriggerDecision]:
     for id_ in sorted(state.running[trigger.flow_id]):
         execution = state.executions[id_]
         if execution.stop is None:
-            yield TriggerDecision([cancelling(state, execution, "overlap", reason, cause=trigger.cause)])
+            yield TriggerDecision([cancelling(state, execution.started, "overlap", reason, cause=trigger.cause)])
+
+
+def _buffer(state: State, trigger: Trigger, flow: Flow | None, ahead: Collection[str]) -> Iterator[TriggerDecision]:
+    """Yield that a trigger waits for the executions `ahead`, unless the log says so already.
+
+    Of a backfill the log has what waits, and how many may run at once.
+    """
+    assert state.time is not None
+    if trigger.buffered or trigger.backfill_id is not None or flow is None:
+        return
+    event = FlowBuffered(
+        flow_id=trigger.flow_id,
+        execution_id=trigger.execution_id,
+        flow_name=flow.name,
+        execution_type=trigger.execution_type,
+        triggered_by=trigger.triggered_by,
+        occurrence=trigger.occurrence,
+        overlap_policy=flow.overlap_policy,
+        priority=flow.priority,
+        waiting_for=sorted(ahead)[:MOST],
+        retry_of=trigger.retry_of,
+    )
+    yield TriggerDecision([Decision(event=event, time=state.time, cause=trigger.cause, actor=trigger.triggered_by)])
 
 
 def _trigger_refusal(state: State, trigger: Trigger, flow: Flow | None) -> Refusal | None:

@@ -32,6 +32,7 @@ from schemas.events import (
     ExecutionType,
     FlowBackfillCancelled,
     FlowBackfilling,
+    FlowBuffered,
     FlowCancelling,
     FlowCompleted,
     FlowDefined,
@@ -203,8 +204,13 @@ def _flow(state: State, entry: Stored, event: FlowEvent) -> None:
                 _decided(state, entry)
             if execution := state.executions.get(event.execution_id):
                 execution.cancel(event, entry.envelope)
+            elif trigger := state.triggers.get(event.execution_id):
+                state.triggers[event.execution_id] = structs.replace(trigger, cancelled=event.reason)
         case FlowOverdue():
             _overdue(state, event)
+        case FlowBuffered():
+            if trigger := state.triggers.get(event.execution_id):
+                state.triggers[event.execution_id] = structs.replace(trigger, buffered=True)
         case FlowSkipped():
             _account(state, entry, event)
         case FlowStarted():

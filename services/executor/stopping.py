@@ -14,6 +14,7 @@ from schemas.events import (
     FlowBackfillCancelled,
     FlowBackfilling,
     FlowCancelling,
+    FlowStarted,
     PlannedBackup,
     Rejected,
     StopOrigin,
@@ -21,16 +22,25 @@ from schemas.events import (
 from schemas.ids import AD_HOC, instant
 from services.decision import LIMIT, Batch, Decision
 from services.executor.execution import Execution
-from services.executor.pending import PendingBackfill, PendingCancel
+from services.executor.pending import PendingBackfill, PendingCancel, Trigger
 from services.executor.state import State
 
 
 def decide_cancel(state: State, cancel: PendingCancel) -> Decision:
-    """Return that an execution, or one VM of it, is to stop, or why there is nothing to stop."""
+    """Return that an execution, or one VM of it, is to stop, or why there is nothing to stop.
+
+    One that waits for its turn is to stop too: then its turn does not come.
+    """
     assert state.time is not None
     execution = state.executions.get(cancel.execution_id)
+    trigger = state.triggers.get(cancel.execution_id)
     whole = cancel.context_id is None
-    if execution is None or not (whole or cancel.open):
+    which: FlowStarted | Trigger | None = None
+    if execution is not None and (whole or cancel.open):
+        which = execution.started
+    elif trigger is not None and whole and trigger.buffered:
+        which = trigger
+    if which is None:
         what = f"execution {cancel.execution_id!r}"
         what = what if whole or execution is None else f"the backup of VM {cancel.context_id!r} in {what}"
         rejected = Rejected(
@@ -43,7 +53,7 @@ def decide_cancel(state: State, cancel: PendingCancel) -> Decision:
         return Decision(event=rejected, time=state.time, cause=cancel.cause, actor=cancel.actor)
     reason = f"cancelled by {cancel.actor}"
     return cancelling(
-        state, execution, "asked", reason, cause=cancel.cause, actor=cancel.actor, context_id=cancel.context_id
+        state, which, "asked", reason, cause=cancel.cause, actor=cancel.actor, context_id=cancel.context_id
     )
 
 
@@ -90,7 +100,7 @@ def reject(state: State, pending: PendingCancel | PendingBackfill, reason: str) 
 
 def cancelling(
     state: State,
-    execution: Execution,
+    which: FlowStarted | Trigger,
     origin: StopOrigin,
     reason: str,
     *,
@@ -101,8 +111,8 @@ def cancelling(
     """Return the event that an execution, or one VM of it, is to stop."""
     assert state.time is not None
     event = FlowCancelling(
-        flow_id=execution.started.flow_id,
-        execution_id=execution.started.execution_id,
+        flow_id=which.flow_id,
+        execution_id=which.execution_id,
         context_id=context_id,
         reason=reason,
         origin=origin,
@@ -130,7 +140,7 @@ def stops(state: State, stopping: Container[tuple[str, str | None]]) -> list[Bat
             origin, reason = "deleted", f"flow {execution.started.flow_name!r} was deleted while the execution ran"
         else:
             return []
-        return [cancelling(state, execution, origin, reason, cause=execution.cause)]
+        return [cancelling(state, execution.started, origin, reason, cause=execution.cause)]
 
     batches = state.set_aside.decide(state.executions.values(), stop, sequence=attrgetter("sequence"))
     return [batch for batch in batches if batch]

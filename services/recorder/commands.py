@@ -9,6 +9,7 @@ from schemas.events import (
     Defined,
     FlowBackfillCancelled,
     FlowBackfilling,
+    FlowBuffered,
     FlowCancelling,
     FlowSkipped,
     FlowStarted,
@@ -53,7 +54,9 @@ def outcome_of(entry: Stored) -> Row | None:
             field = rejected.field
         case FlowSkipped() as skipped:
             outcome, code, reason = "rejected", skipped.reason, skipped.message
-        case FlowStarted() | FlowBackfilling() | FlowBackfillCancelled() | FlowCancelling(origin="asked"):
+        case FlowBuffered() | FlowStarted() | FlowBackfilling() | FlowBackfillCancelled():
+            pass
+        case FlowCancelling(origin="asked"):
             pass
         case event if isinstance(event, Defined):
             pass

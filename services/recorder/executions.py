@@ -6,15 +6,36 @@ from msgspec import structs
 
 from bus.envelope import Envelope, Stored
 from schemas import tables as t
-from schemas.events import FlowCompleted, FlowPlanned, FlowSkipped, FlowStarted
+from schemas.events import FlowBuffered, FlowCompleted, FlowPlanned, FlowSkipped, FlowStarted
 from schemas.ids import AD_HOC
 from services.recorder.changes import Changes, Unprojectable, execution_of, fitting
 from services.recorder.commands import record_outcome
 from services.recorder.known import KnownExecution, Row
 
 
+def project_buffering(changes: Changes, entry: Stored, event: FlowBuffered) -> None:
+    """Make the row of an execution that waits for its turn: `pending`, without a start and without jobs."""
+    identity = f"buffered/{event.execution_id}"
+    if identity in changes.known.identities:
+        raise Unprojectable("repeated", f"execution {event.execution_id} waits already")
+    _once(changes, event)
+    _check_flow(changes, event)
+    values = {"priority": event.priority, "retry_of": event.retry_of}
+    row = fitting(t.executions, {**_row(entry, event), **values})
+    record_outcome(changes, entry)
+    changes.identify(identity)
+    if event.flow_id in changes.known.flows:
+        _insert(changes, event, row)
+
+
 def project_skip(changes: Changes, entry: Stored, event: FlowSkipped) -> None:
+    """End an execution that waited; one that never did has no row."""
     identity = _once(changes, event)
+    waiting = changes.known.executions.get(event.execution_id)
+    if waiting is not None:
+        change = {"status": "cancelled", "completed_at": entry.envelope.time, "error_message": event.message}
+        _change_execution(changes, event.execution_id, fitting(t.executions, change))
+        waiting.ended = True
     record_outcome(changes, entry)
     changes.identify(identity)
 
@@ -22,20 +43,10 @@ def project_skip(changes: Changes, entry: Stored, event: FlowSkipped) -> None:
 def project_start(changes: Changes, entry: Stored, event: FlowStarted) -> None:
     known, sent = changes.known, entry.envelope
     identity = _once(changes, event)
-    ad_hoc = event.flow_id == AD_HOC
-    if not ad_hoc and f"flow/{event.flow_id}" not in known.identities:
-        raise Unprojectable("unusable", f"there has never been a flow {event.flow_id}")
-    row: Row = {
-        "id": event.execution_id,
-        "flow_id": None if ad_hoc else event.flow_id,
-        "flow_name": event.flow_name,
+    _check_flow(changes, event)
+    values: Row = {
         "status": "running",
-        "execution_type": event.execution_type,
-        "triggered_by": event.triggered_by,
-        "occurrence": event.occurrence,
-        "created_at": sent.time,
         "started_at": sent.time,
-        "completed_at": None,
         "repository_id": event.repository_id,
         "policy_id": event.policy_id,
         "retry_of": event.retry_of,
@@ -43,6 +54,43 @@ def project_start(changes: Changes, entry: Stored, event: FlowStarted) -> None:
         "priority": event.priority,
         "max_concurrent_jobs": event.max_concurrent_jobs,
         "jobs_created": event.jobs,
+    }
+    row = fitting(t.executions, {**_row(entry, event), **values})
+    record_outcome(changes, entry)
+    changes.identify(identity)
+    if event.flow_id != AD_HOC and event.flow_id not in known.flows:
+        return  # it was deleted in the very moment in which the execution began
+    if event.execution_id in known.executions:
+        _change_execution(changes, event.execution_id, {"flow_name": event.flow_name, **values})
+    else:
+        _insert(changes, event, row)
+    changes.flow_changes[event.flow_id] = {
+        "last_execution_id": event.execution_id,
+        "last_execution_status": "running",
+        "last_execution_time": sent.time,
+    }
+
+
+def _row(entry: Stored, event: FlowBuffered | FlowStarted) -> Row:
+    """Return what every row of an execution begins with."""
+    return {
+        "id": event.execution_id,
+        "flow_id": None if event.flow_id == AD_HOC else event.flow_id,
+        "flow_name": event.flow_name,
+        "status": "pending",
+        "execution_type": event.execution_type,
+        "triggered_by": event.triggered_by,
+        "occurrence": event.occurrence,
+        "created_at": entry.envelope.time,
+        "started_at": None,
+        "completed_at": None,
+        "repository_id": None,
+        "policy_id": None,
+        "retry_of": None,
+        "backfill_id": None,
+        "priority": 0,
+        "max_concurrent_jobs": None,
+        "jobs_created": 0,
         "jobs_completed": 0,
         "jobs_failed": 0,
         "jobs_skipped": 0,
@@ -50,18 +98,17 @@ def project_start(changes: Changes, entry: Stored, event: FlowStarted) -> None:
         "error_message": None,
         "excluded": [],
     }
-    fitting(t.executions, row)
-    record_outcome(changes, entry)
-    changes.identify(identity)
-    if not ad_hoc and event.flow_id not in known.flows:
-        return  # it was deleted in the very moment in which the execution began
-    known.executions[event.execution_id] = KnownExecution(flow_id=event.flow_id, ended=False)
+
+
+def _insert(changes: Changes, event: FlowBuffered | FlowStarted, row: Row) -> None:
+    changes.known.executions[event.execution_id] = KnownExecution(flow_id=event.flow_id, ended=False)
     changes.new_executions[event.execution_id] = row
-    changes.flow_changes[event.flow_id] = {
-        "last_execution_id": event.execution_id,
-        "last_execution_status": "running",
-        "last_execution_time": sent.time,
-    }
+
+
+def _check_flow(changes: Changes, event: FlowBuffered | FlowStarted) -> None:
+    """Raise `Unprojectable` when an execution is of a flow that never was."""
+    if event.flow_id != AD_HOC and f"flow/{event.flow_id}" not in changes.known.identities:
+        raise Unprojectable("unusable", f"there has never been a flow {event.flow_id}")
 
 
 def project_plan(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
@@ -140,7 +187,7 @@ def project_completion(changes: Changes, event: FlowCompleted) -> None:
     )
 
 
-def _once(changes: Changes, event: FlowStarted | FlowSkipped) -> str:
+def _once(changes: Changes, event: FlowBuffered | FlowStarted | FlowSkipped) -> str:
     """Return the identity of an execution that begins or is skipped. Raises `Unprojectable` when it did so before."""
     identity = f"execution/{event.execution_id}"
     if identity in changes.known.identities:

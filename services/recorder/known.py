@@ -22,6 +22,7 @@ from schemas.events import (
     ExecutionEvent,
     FlowBackfillCancelled,
     FlowBackfilling,
+    FlowBuffered,
     FlowCancelling,
     FlowPlanned,
     FlowSkipped,
@@ -33,7 +34,7 @@ from schemas.ids import AD_HOC, instant
 
 Row = dict[str, Any]
 
-OUTCOME_EVENTS = Rejected | FlowStarted | FlowSkipped | FlowCancelling | FlowBackfilling | FlowBackfillCancelled
+Outcome = Rejected | FlowBuffered | FlowStarted | FlowSkipped | FlowCancelling | FlowBackfilling | FlowBackfillCancelled
 
 
 class KnownExecution(Struct, kw_only=True):
@@ -60,7 +61,7 @@ class Subjects:
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.identities: set[str] = set()
         self.flows: set[str] = set()
-        self.started: set[str] = set()
+        self.begun: set[str] = set()
         self.executions: set[str] = set()
         self.jobs: dict[str, str] = {}  # backup to execution
         self.commands: set[str] = set()
@@ -81,15 +82,16 @@ class Subjects:
             self.identities.add(identity_of(sent, data))
         elif isinstance(data, ExecutionEvent):
             self.executions.add(data.execution_id)
-            if isinstance(data, FlowStarted):
-                self.started.add(data.execution_id)
+            if isinstance(data, FlowBuffered | FlowStarted):
+                self.begun.add(data.execution_id)
+                self.identities.add(f"buffered/{data.execution_id}")
                 if data.flow_id != AD_HOC:
                     self.flows.add(data.flow_id)
                     self.identities.add(f"flow/{data.flow_id}")
             elif isinstance(data, FlowPlanned):
                 self.identities.add(f"plan/{data.execution_id}/{data.part}")
                 self.jobs.update((backup.backup_id, data.execution_id) for backup in data.backups)
-        if sent.causationid is not None and isinstance(data, OUTCOME_EVENTS | Defined):
+        if sent.causationid is not None and isinstance(data, Outcome | Defined):
             self.commands.add(sent.causationid)
 
 

@@ -18,6 +18,7 @@ from schemas.events import (
     Defined,
     FlowBackfillCancelled,
     FlowBackfilling,
+    FlowBuffered,
     FlowCancelling,
     FlowCompleted,
     FlowPlanned,
@@ -29,7 +30,13 @@ from services.recorder.backups import project_backup
 from services.recorder.changes import Changes, Unprojectable
 from services.recorder.commands import project_command, record_outcome
 from services.recorder.definitions import project_definition
-from services.recorder.executions import project_completion, project_plan, project_skip, project_start
+from services.recorder.executions import (
+    project_buffering,
+    project_completion,
+    project_plan,
+    project_skip,
+    project_start,
+)
 from services.recorder.known import KnownRows, Row, bounded, clipped
 from services.unusable import DeadLetter
 
@@ -93,6 +100,8 @@ def _project(changes: Changes, entry: Stored) -> None:
             project_command(changes, entry, command)
         case Rejected() | FlowCancelling() | FlowBackfilling() | FlowBackfillCancelled():
             record_outcome(changes, entry)
+        case FlowBuffered() as buffered:
+            project_buffering(changes, entry, buffered)
         case FlowStarted() as started:
             project_start(changes, entry, started)
         case FlowSkipped() as skipped:

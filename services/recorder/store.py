@@ -164,7 +164,9 @@ async def _known(connection: AsyncConnection, about: Subjects) -> KnownRows:
     identities = [t.identities.c.id, t.identities.c.number]
     known.identities = dict(await _rows(connection, identities, {*about.identities, *executions}))
     # what begins among these very entries has no rows yet
-    old = {id_ for identity, id_ in executions.items() if id_ not in about.started or identity in known.identities}
+    there = {id_ for identity, id_ in executions.items() if identity in known.identities}
+    there |= {id_ for id_ in about.begun if f"buffered/{id_}" in known.identities}
+    old = {id_ for id_ in about.executions if id_ not in about.begun or id_ in there}
     known.flows = {id_ for (id_,) in await _rows(connection, [f.c.id], about.flows)}
     for id_, flow_id, completed_at in await _rows(connection, [e.c.id, e.c.flow_id, e.c.completed_at], old):
         known.executions[id_] = KnownExecution(flow_id=flow_id or AD_HOC, ended=completed_at is not None)
@@ -323,7 +325,8 @@ async def _prune(connection: AsyncConnection, before: datetime) -> None:
         func.coalesce(func.sum(case((e.c.status.in_(("success", "warning")), 1), else_=0)), 0),
         func.coalesce(func.sum(case((e.c.status == "error", 1), else_=0)), 0),
     )
-    counts = ended.add_columns(e.c.flow_id).where(old, e.c.flow_id.is_not(None)).group_by(e.c.flow_id)
+    counted = old & e.c.flow_id.is_not(None) & e.c.started_at.is_not(None)  # what only waited was never counted
+    counts = ended.add_columns(e.c.flow_id).where(counted).group_by(e.c.flow_id)
     rows = [
         {"flow_id_": flow_id, "all_": total, "good_": good_, "failed_": failed}
         for total, good_, failed, flow_id in await connection.execute(counts)

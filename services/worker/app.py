@@ -100,6 +100,8 @@ class Worker:
             for run in self._held.values():
                 run.stop()
             await cancel_and_wait(*tasks)
+            with suppress(Unavailable):
+                await self._presence.leave()
 
     def _stop_runs(self) -> None:
         """Stop the runs that are lost or are to stop, by what was just read of the log."""

@@ -73,6 +73,12 @@ class Presence:
                 await self._log.put_status(status.key_of(self._worker), value)
                 self._published = value
 
+    async def leave(self) -> None:
+        """Say that this worker takes nothing more: it has no slots. Raises `Unavailable`."""
+        self._slots = 0
+        if self._log.is_connected:
+            await self.publish()
+
     async def held_elsewhere(self, request: BackupRequested, attempts: Attempts) -> float:
         """Return in how many seconds another worker that is at work on a backup will be taken for dead; 0: none is.
 

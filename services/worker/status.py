@@ -20,12 +20,20 @@ PREFIX = "worker."
 
 
 class WorkerStatus(Value, frozen=True, kw_only=True):
-    """One worker. `position`: how far on the log its reports have been read when it published what it holds."""
+    """One worker. `slots`: 0 when it is to end, and takes nothing more.
+
+    `position`: how far on the log its reports have been read when it published what it holds.
+    """
 
     slots: int
     holding: list[str]  # ids of backups
     engines: list[str]
     position: int
+
+    @property
+    def free(self) -> int:
+        """How many more backups it would take."""
+        return max(0, self.slots - len(self.holding))
 
 
 def key_of(worker: str) -> str:
@@ -46,10 +54,16 @@ def silent_in(attempt: Attempt, backup_id: str, status: Status | None, *, now: d
     return lease - (now - status.at).total_seconds()
 
 
+def live(statuses: Mapping[str, Status], *, now: datetime, lease: float) -> list[WorkerStatus]:
+    """Return the workers that have not been silent for longer than their lease, those that are to end too."""
+    heard = (_decoded(status) for status in statuses.values() if (now - status.at).total_seconds() <= lease)
+    return [published for published in heard if published is not None]
+
+
 def held(statuses: Mapping[str, Status], *, now: datetime, lease: float) -> frozenset[str]:
     """Return the ids of the backups that some live worker holds."""
-    live = (_decoded(status) for status in statuses.values() if (now - status.at).total_seconds() <= lease)
-    return frozenset(backup_id for published in live if published is not None for backup_id in published.holding)
+    workers = live(statuses, now=now, lease=lease)
+    return frozenset(backup_id for published in workers for backup_id in published.holding)
 
 
 def _decoded(status: Status) -> WorkerStatus | None:

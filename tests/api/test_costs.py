@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,7 @@ from api.tail import CommandOutcome
 from services import database
 from tests.api import hostile_tables
 from tests.looks import Looks
+from tests.support import T0
 
 MOST_LOOKS = LOOKS + 1_000
 MOST_ROWS = 25_000
@@ -208,6 +210,17 @@ class Commands:
         del command_id
 
 
+class NoWorkers:
+    """A log beside which nobody has published a status."""
+
+    async def statuses(self, prefix: str) -> dict[str, Any]:
+        del prefix
+        return {}
+
+    async def time(self) -> datetime:
+        return T0
+
+
 def made() -> Litestar:
     app = create_app(nats_url="nats://nowhere", database_url="sqlite+aiosqlite://", tokens=Tokens("t"))
     app._lifespan_managers.clear()
@@ -222,7 +235,7 @@ APP = made()
 async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
     reader = ReadModel(database.reader(url))
     nothing: Any = SimpleNamespace()
-    APP.state.resources = Resources(nothing, Commands(), reader, nothing)  # type: ignore[arg-type]
+    APP.state.resources = Resources(NoWorkers(), Commands(), reader, nothing)  # type: ignore[arg-type]
     transport = httpx.ASGITransport(APP, raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(

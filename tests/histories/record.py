@@ -106,6 +106,18 @@ async def overlap_cancel_other(engine: Engine) -> None:
 
 
 @scenario
+async def buffered(engine: Engine) -> None:
+    """What waits says so on the log: one begins in its turn, one is cancelled before. Older histories lack that."""
+    await set_up(engine, vms=2, config={"seconds": 1}, overlap_policy="buffer_all")
+    async with engine.running(Executor(), Worker()):
+        await engine.ask(*[c.ExecuteFlow(id="flow")] * 3)
+        _, cancelled = await engine.until("flow.buffered.*", 2)
+        await engine.ask(c.CancelExecution(id=cancelled.execution_id))
+        await engine.until("flow.skipped.*")
+        await over(engine, 2)
+
+
+@scenario
 async def overlap_allow(engine: Engine) -> None:
     await overlap(engine, "allow", 3)
 

@@ -9,6 +9,7 @@ from schemas.events import (
     BackupCompleted,
     BackupFailed,
     BackupRequested,
+    FlowBuffered,
     FlowCompleted,
     FlowPlanned,
     FlowSkipped,
@@ -70,6 +71,17 @@ COMPLETED = FlowCompleted(
     jobs_skipped=0,
     bytes_transferred=0,
     error_message="broken",
+)
+BUFFERED = FlowBuffered(
+    flow_id="flow-1",
+    execution_id="y",
+    flow_name="flow-1",
+    execution_type="manual",
+    triggered_by="eve",
+    occurrence=None,
+    overlap_policy="buffer_one",
+    priority=3,
+    waiting_for=["x"],
 )
 HOUSE = [vm(), group(members=["vm-1"]), repository(), flow()]
 SKIPPED = FlowSkipped(

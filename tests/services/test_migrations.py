@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
 from schemas import tables as t
@@ -16,12 +17,12 @@ from schemas.events import VmDefined
 from services import database
 from services.database import WrongRevision, bring_up_to_date, prepare, state, upgrade
 from services.recorder.store import Tables
-from tests.services.execution import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
+from tests.services.execution import BUFFERED, COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
 from tests.support import engine_settings, history, schedule, vm
 
 pytestmark = pytest.mark.slow
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -97,6 +98,24 @@ async def test_a_schedules_jitter_keeps_its_value_under_each_name(url: str) -> N
     assert run(url, "SELECT spread_seconds FROM schedules") == [(300,)]
     upgrade(url)
     assert run(url, "SELECT jitter_seconds FROM schedules") == [(300,)]
+
+
+async def test_what_waits_has_no_row_for_older_code_that_makes_one_at_its_start(url: str) -> None:
+    upgrade(url)
+    store = Tables(url)
+    await store.apply(history(*HOUSE, STARTED, PLANNED, BUFFERED), STREAM)
+    jobs = run(url, "SELECT id FROM backup_jobs")
+    upgrade(url, "0007")
+    assert run(url, "SELECT id FROM protection_flow_executions") == [("x",)]
+    upgrade(url)
+    begins = history(replace(STARTED, execution_id="y"), start=len(HOUSE) + 4)
+    await store.apply(begins, STREAM)
+    await store.close()
+    assert run(url, "SELECT id, status FROM protection_flow_executions ORDER BY id") == [
+        ("x", "running"),
+        ("y", "running"),
+    ]
+    assert run(url, "SELECT id FROM backup_jobs") == jobs  # making the table anew has not taken them along
 
 
 async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:

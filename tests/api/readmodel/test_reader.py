@@ -126,7 +126,7 @@ async def several(reader: Reader) -> Any:
 
 
 QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
-    "queue": ask("backups.queue"),
+    "queue": ask("queue.current", None),
     "backups": ask("backups.find", BackupFilter(), PAGE),
     "storage": ask("backups.storage", "repo-1"),
     "flows": ask("flows.find", FlowFilter(), None, PAGE, NOW),

@@ -33,6 +33,7 @@ async def test_a_healthy_system_at_work_and_at_rest(engine: Engine) -> None:
         await built(engine, house(vms=3, config={"seconds": 1}))
         await engine.ask(c.UpdateFlow(id="flow", patch=FlowPatch(max_concurrent_jobs=2)), c.ExecuteFlow(id="flow"))
         await engine.until("backup.started.*")
+        await engine.recorded()
         assert await problems(engine) == []
         await engine.until("flow.completed.*")
         assert await problems(engine) == []

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from bus.clock import now
 from schemas import commands as c
 from schemas import tables as t
+from schemas.definitions import FlowPatch
 from services import database
 from services.executor.app import Executor
 from services.registry.app import Registry
@@ -44,6 +45,24 @@ async def test_tables_that_say_otherwise(engine: Engine, table: Any, values: dic
     found = await problems(engine)
     assert len(found) == 1
     assert said in found[0]
+
+
+async def test_what_waits_for_its_turn_is_no_difference_unless_its_row_is_missing(engine: Engine) -> None:
+    async with engine.running(Registry(), Executor(), Worker(), engine.recorder()):
+        buffers = c.UpdateFlow(id="flow", patch=FlowPatch(overlap_policy="buffer_one"))
+        await built(engine, [*house(vms=1, config={"seconds": 60}), buffers])
+        await engine.ask(c.ExecuteFlow(id="flow"), c.ExecuteFlow(id="flow"))
+        (waits,) = await engine.until("flow.buffered.*")
+        await engine.until("backup.started.*")
+        await engine.recorded()
+        assert await problems(engine) == []
+        writer = database.writer(engine.database_url)
+        async with writer.begin() as connection:
+            await connection.execute(delete(t.executions).where(t.executions.c.id == waits.execution_id))
+        await writer.dispose()
+        assert await problems(engine) == [
+            f"execution {waits.execution_id} waits in the tables or on the log, and not in both"
+        ]
 
 
 async def test_without_tables_it_says_so(engine: Engine, tmp_path: Path) -> None:

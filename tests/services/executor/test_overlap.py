@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from schemas.base import Message
-from schemas.commands import ExecuteFlow
-from schemas.events import FlowCancelling, FlowCompleted, FlowSkipped, FlowStarted
+from schemas.commands import CancelExecution, ExecuteFlow
+from schemas.events import FlowBuffered, FlowCancelling, FlowCompleted, FlowSkipped, FlowStarted
 from schemas.ids import manual_execution_id, scheduled_execution_id
 from services.executor.overlap import BUFFERED, overlap
-from tests.services.world import World, begun, done, house, of
+from tests.services.world import EXECUTION, World, begun, done, house, of
 from tests.support import T0, due, flow
 
 POLICIES = ("skip", "buffer_one", "buffer_all", "cancel_other", "allow")
@@ -148,6 +148,64 @@ def test_two_triggers_at_once_on_an_idle_flow() -> None:
         world.settle()
         assert len(world.state.executions) == 1
         assert len(world.state.triggers) == second
+
+
+@pytest.mark.parametrize("newer", ["scheduled", "manual"])
+@pytest.mark.parametrize("policy", ["buffer_one", "buffer_all", "cancel_other"])
+def test_what_waits_says_so_once_and_for_what(policy: str, newer: str) -> None:
+    script = Script(policy, restart=True)
+    old = script.trigger("scheduled", 0)
+    script.begin(old)
+    new = script.trigger(newer, 1)
+    (waits,) = of(FlowBuffered, script.said)
+    assert (waits.execution_id, waits.waiting_for, waits.overlap_policy) == (new, [old], policy)
+    assert (waits.execution_type, waits.flow_name) == (newer, "flow-1")
+    script.tell(done("vm-0", old))
+    assert len(of(FlowBuffered, script.said)) == 1
+    script.finish(old)
+    assert script.outcomes[new] == "started"
+
+
+@pytest.mark.parametrize("policy", ["skip", "allow"])
+def test_what_need_not_wait_does_not_say_so(policy: str) -> None:
+    script = Script(policy, restart=False)
+    for number in range(3):
+        script.trigger("manual", number)
+    assert of(FlowBuffered, script.said) == []
+
+
+def test_what_comes_together_waits_for_the_first_of_it() -> None:
+    world = World(*house(overlap_policy="buffer_all"), *(due(at=T0 + timedelta(hours=n)) for n in range(3)))
+    said = world.settle()
+    (started,) = of(FlowStarted, said)
+    assert [one.waiting_for for one in of(FlowBuffered, said)] == [[started.execution_id]] * 2
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["without restart", "restarts"])
+def test_what_waits_can_be_cancelled_and_does_not_run(*, restart: bool) -> None:
+    script = Script("buffer_all", restart=restart)
+    first = script.trigger("manual", 0)
+    script.begin(first)
+    second, third = script.trigger("manual", 1), script.trigger("manual", 2)
+    stop, no = script.tell(CancelExecution(id=second))
+    assert (stop.execution_id, stop.origin) == (second, "asked")
+    assert (no.execution_id, no.reason, no.message) == (second, "cancelled", "cancelled by unknown")
+    script.finish(first)
+    assert script.outcomes == {first: "success", second: "skipped: cancelled", third: "started"}
+    (rejected,) = script.tell(CancelExecution(id=second))
+    assert rejected.reason.endswith("is not running: there is nothing to cancel")
+
+
+def test_a_cancel_that_comes_with_its_trigger_cancels_it() -> None:
+    """Whether both are read at once or one after the other must not matter."""
+    world = World(*house(overlap_policy="buffer_one"), due())
+    world.settle()
+    later = T0 + timedelta(hours=1)
+    waiting = scheduled_execution_id("flow-1", later)
+    world.append(due(at=later), CancelExecution(id=waiting))
+    assert [type(one) for one in world.settle()] == [FlowBuffered, FlowCancelling, FlowSkipped]
+    idle = World(*house(vms=1), due(), CancelExecution(id=EXECUTION))
+    assert of(FlowCompleted, idle.settle())[0].status == "cancelled"
 
 
 def test_a_full_buffer_says_so() -> None:

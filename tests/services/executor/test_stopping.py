@@ -84,8 +84,8 @@ def test_what_waits_for_another_execution_has_a_start_deadline_too() -> None:
     world = World(TERMS, *house(due(), policy_id="policy-1", overlap_policy="buffer_one"))
     world.settle()
     world.append(ExecuteFlow(id="flow-1"))
-    world.settle()
     sent = world.entries[-1].envelope
+    world.settle()
     waiting = manual_execution_id(sent.id)
     found = [one for one in scheduled(world).passed(sent.time + timedelta(seconds=600)) if one.execution_id == waiting]
     assert [one.deadline for one in found] == ["start"]

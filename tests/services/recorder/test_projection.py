@@ -34,6 +34,7 @@ from services.recorder.store import Tables as Store
 from services.unusable import DeadLetter
 from tests.services.execution import (
     ABOUT,
+    BUFFERED,
     COMPLETED,
     DONE,
     FAILED,
@@ -351,3 +352,67 @@ async def test_two_recorders_on_one_database(tables: Tables) -> None:
     (row,) = await tables.rows(t.protection_flows)
     assert row["total_executions"] == 1
     assert len(await tables.rows(t.events)) == len(entries)
+
+
+# --- executions that wait for their turn ------------------------------------------------------------------------------
+
+Y_STARTED = replace(STARTED, execution_id="y", jobs=0)
+Y_PLANNED = replace(PLANNED, execution_id="y", backups=[PlannedBackup(backup_id="c", context_id="vm-1", vm_name="w")])
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+async def test_an_execution_that_waits_is_pending_until_it_begins(tables: Tables, size: int) -> None:
+    waiting = history(*HOUSE, STARTED, PLANNED, BUFFERED)
+    await tables.take(waiting, size)
+    row = {one["id"]: one for one in await tables.rows(t.executions)}["y"]
+    asked = waiting[-1].envelope.time
+    assert (row["status"], row["created_at"], row["started_at"], row["completed_at"]) == ("pending", asked, None, None)
+    assert (row["flow_id"], row["flow_name"], row["triggered_by"], row["priority"]) == ("flow-1", "flow-1", "eve", 3)
+    (of_flow,) = await tables.rows(t.protection_flows)
+    assert of_flow["last_execution_id"] == "x"
+    begins = history(COMPLETED, Y_STARTED, start=len(waiting) + 1)
+    await tables.take(begins, size)
+    row = {one["id"]: one for one in await tables.rows(t.executions)}["y"]
+    began = begins[-1].envelope.time
+    assert (row["status"], row["created_at"], row["started_at"]) == ("running", asked, began)
+    assert (row["repository_id"], row["priority"]) == ("repo-1", 0)
+    (of_flow,) = await tables.rows(t.protection_flows)
+    assert of_flow["last_execution_id"] == "y"
+    assert tables.aside == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+async def test_an_execution_that_waited_in_vain_is_cancelled_and_counts_for_nothing(tables: Tables, size: int) -> None:
+    entries = history(*HOUSE, STARTED, PLANNED, BUFFERED, SKIPPED)
+    await tables.take(entries, size)
+    row = {one["id"]: one for one in await tables.rows(t.executions)}["y"]
+    assert (row["status"], row["started_at"], row["error_message"]) == ("cancelled", None, "busy")
+    assert row["completed_at"] == entries[-1].envelope.time
+    (of_flow,) = await tables.rows(t.protection_flows)
+    assert (of_flow["total_executions"], of_flow["last_execution_id"]) == (0, "x")
+    later = entries[-1].envelope.time + timedelta(days=1)
+    await tables.take(history(PruneHistory(id=ENGINE, before=later), start=len(entries) + 1), size)
+    assert [one["id"] for one in await tables.rows(t.executions)] == ["x"]
+    (of_flow,) = await tables.rows(t.protection_flows)
+    assert (of_flow["total_executions"], of_flow["pruned_executions"]) == (0, 0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+async def test_what_waits_goes_with_its_flow_and_begins_anew_with_one_of_the_same_id(tables: Tables, size: int) -> None:
+    gone = FlowDefined(id="flow-1", version=2, definition=None)
+    anew = replace(flow(), definition=replace(flow().definition, created_at=T0 + timedelta(days=1)))
+    await tables.take(history(*HOUSE, BUFFERED, gone), size)
+    assert await tables.rows(t.executions) == []
+    await tables.take(history(anew, Y_STARTED, Y_PLANNED, start=len(HOUSE) + 3), size)
+    assert [(one["id"], one["status"]) for one in await tables.rows(t.executions)] == [("y", "running")]
+    assert tables.aside == []
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_an_execution_that_says_twice_that_it_waits_or_after_its_start_is_set_aside(
+    tables: Tables, size: int
+) -> None:
+    await tables.take(history(*HOUSE, BUFFERED, BUFFERED, Y_STARTED, BUFFERED), size)
+    first = len(HOUSE) + 1
+    assert tables.aside == [(first + 1, "repeated"), (first + 3, "repeated")]
+    assert [one["status"] for one in await tables.rows(t.executions)] == ["running"]

@@ -83,6 +83,7 @@ async def test_a_worker_says_that_it_lives_and_what_it_holds(engine: Engine) -> 
 
         await eventually(renewed)
     assert await holds_nothing()  # it hands on what it held, and says so
+    assert (await noted())["slots"] == 0  # and it takes nothing more
 
 
 async def test_a_worker_that_stops_hands_on_at_once_what_it_held(

@@ -1,0 +1,200 @@
+"""The queue: what waits and for what, and what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, case, exists, func, select
+
+from api.readmodel import executions, settings
+from api.readmodel.reader import Reader, consistent, shaped
+from api.responses.backups import PendingExecution, Queue, RunningBackup, WaitingBackup, Workers
+from schemas import tables as t
+from schemas.ids import AD_HOC
+from services.executor.admission import Claim, Limits, Obstacle, Slots, obstacle, urgency
+from services.worker.status import WorkerStatus
+
+MOST = 1_000  # executions and backups that wait, and backups that run, in one response
+MOST_EXECUTIONS = 10_000  # executions among which the first to be admitted are looked for
+AT_ONCE = 50  # executions whose waiting backups are read together
+IN_FLIGHT = ("queued", "running")
+
+
+@consistent
+async def current(reader: Reader, workers: Sequence[WorkerStatus] | None) -> Queue:
+    """Return what waits, in the order in which it goes on, and for what; what runs; and the limits.
+
+    `workers`: those that are there; None when that cannot be seen.
+    """
+    r = t.repositories
+    limited = await reader.rows(select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None)))
+    limits = {row.id: row.max_concurrent_jobs for row in limited}
+    total_limit = (await settings.current(reader)).max_concurrent_jobs
+    for_worker = await _queued(reader, workers)
+    for_slot = await _pending(reader, MOST - len(for_worker), Limits(of_repository=limits.get, total=total_limit))
+    return Queue(
+        pending=await _turns(reader),
+        waiting=[*for_worker, *for_slot],
+        running=await _running(reader),
+        workers=None if workers is None else _summed(workers),
+        limits={"total": total_limit, "repositories": limits},
+    )
+
+
+# --- executions that wait for their turn -----------------------------------------------------------------------------
+
+
+async def _turns(reader: Reader) -> list[PendingExecution]:
+    """Return the executions that wait for their turn, the oldest first."""
+    e = t.executions
+    columns = (e.c.flow_id, e.c.flow_name, e.c.execution_type, e.c.triggered_by, e.c.occurrence, e.c.priority)
+    pending = select(e.c.id.label("execution_id"), *columns, e.c.created_at.label("since"))
+    pending = pending.where(e.c.status == "pending").order_by(e.c.created_at, e.c.id).limit(MOST)
+    rows = await reader.mappings(pending)
+    waiting_for = await executions.turns(reader, {row["flow_id"] for row in rows})
+    return [shaped(PendingExecution, {**row, "waiting_for": waiting_for[row["flow_id"]]}) for row in rows]
+
+
+# --- backups that wait for a worker ----------------------------------------------------------------------------------
+
+
+async def _queued(reader: Reader, workers: Sequence[WorkerStatus] | None) -> list[WaitingBackup]:
+    """Return the first backups that have a slot and wait for a worker, in the order in which they were requested."""
+    j, r = t.backup_jobs, t.repositories
+    queued = _open(*_about(), r.c.type.label("engine")).outerjoin(r, r.c.id == j.c.repository_id)
+    queued = queued.where(j.c.status == "queued").order_by(j.c.requested_at, j.c.execution_id, j.c.position).limit(MOST)
+    return [
+        shaped(WaitingBackup, {**row, "waiting_for": for_worker(row["engine"], row["attempt"], workers)})
+        for row in await reader.mappings(queued)
+    ]
+
+
+def for_worker(engine: str | None, attempt: int, workers: Sequence[WorkerStatus] | None) -> str:
+    """Return what a backup waits for that has a slot. `attempt`: the last one that was made, 0 when none was."""
+    if workers is None:
+        return "a worker; which are there cannot be seen, as the log does not respond"
+    if not workers:
+        return "a worker: none is there"
+    able = [one for one in workers if engine is None or engine in one.engines]
+    if not able:
+        there = "the one that is there does not have it" if len(workers) == 1 else f"none of {len(workers)} has it"
+        return f"a worker with engine {engine!r}: {there}"
+    if attempt:
+        return f"its next attempt, as attempt {attempt} failed"
+    if not any(one.free for one in able):
+        slots = sum(one.slots for one in able)
+        return f"a worker with a free slot: {slots} of {slots} {'is' if slots == 1 else 'are'} taken"
+    return "a worker: it is next"
+
+
+def _summed(workers: Sequence[WorkerStatus]) -> Workers:
+    slots, free = sum(one.slots for one in workers), sum(one.free for one in workers)
+    return Workers(number=len(workers), slots=slots, free_slots=free)
+
+
+# --- backups that wait for a slot ------------------------------------------------------------------------------------
+
+
+async def _pending(reader: Reader, most: int, limits: Limits) -> list[WaitingBackup]:
+    """Return the first backups that wait for a slot, in the order in which they are admitted, with their obstacle."""
+    waiting = await _with_waiting(reader)
+    rows = await _first(reader, [execution["id"] for execution in waiting], most)
+    slots, execution_of = await _slots(reader, {row["context_id"] for row in rows})
+    claims = {
+        execution["id"]: Claim(
+            execution_id=execution["id"],
+            flow_id=execution["flow_id"] or AD_HOC,
+            repository_id=execution["repository_id"],
+            urgency=_urgency(execution),
+            limit=execution["max_concurrent_jobs"],
+            waiting=(),
+        )
+        for execution in waiting
+    }
+    found: list[WaitingBackup] = []
+    for row in rows:
+        what = obstacle(claims[row["execution_id"]], row["context_id"], slots, limits)
+        found.append(shaped(WaitingBackup, {**row, "waiting_for": _in_words(what, execution_of)}))
+    return found
+
+
+def _open(*columns: Any) -> Select[*tuple[Any, ...]]:
+    """Select from the backups of executions that have not ended."""
+    j, e = t.backup_jobs, t.executions
+    return select(*columns).select_from(j.join(e, e.c.id == j.c.execution_id)).where(e.c.completed_at.is_(None))
+
+
+def _about() -> tuple[Any, ...]:
+    j, e = t.backup_jobs, t.executions
+    return (
+        *(j.c.id.label("backup_id"), j.c.execution_id, e.c.flow_id, j.c.context_id, e.c.priority),
+        *(j.c.created_at.label("since"), j.c.status, j.c.attempt, j.c.progress_percent),
+    )
+
+
+async def _with_waiting(reader: Reader) -> list[dict[str, Any]]:
+    """Return the executions in which something waits for a slot, in the order in which they are admitted."""
+    j, e = t.backup_jobs, t.executions
+    columns = (e.c.id, e.c.flow_id, e.c.repository_id, e.c.execution_type, e.c.started_at, e.c.priority)
+    waits = exists().where(j.c.execution_id == e.c.id, j.c.status == "pending")
+    found = select(*columns, e.c.max_concurrent_jobs).where(e.c.completed_at.is_(None), waits)
+    return sorted(await reader.mappings(found.order_by(e.c.started_at, e.c.id).limit(MOST_EXECUTIONS)), key=_urgency)
+
+
+async def _first(reader: Reader, execution_ids: Sequence[str], most: int) -> list[dict[str, Any]]:
+    """Return the first backups that wait for a slot, in the order of the executions and of their plans."""
+    j = t.backup_jobs
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(execution_ids), AT_ONCE):
+        if len(found) >= most:
+            break
+        some = execution_ids[start : start + AT_ONCE]
+        rank = case({id_: number for number, id_ in enumerate(some)}, value=j.c.execution_id)
+        mine = _open(*_about()).where(j.c.execution_id.in_(some), j.c.status == "pending")
+        found += await reader.mappings(mine.order_by(rank, j.c.position).limit(most - len(found)))
+    return found
+
+
+async def _running(reader: Reader) -> list[RunningBackup]:
+    """Return the first backups that run, in the order in which they were admitted."""
+    j, e = t.backup_jobs, t.executions
+    statement = _open(*_about(), e.c.started_at, e.c.execution_type).where(j.c.status == "running")
+    rows = await reader.mappings(statement.order_by(e.c.started_at, e.c.id, j.c.position).limit(MOST))
+    return [shaped(RunningBackup, row) for row in sorted(rows, key=_urgency)]
+
+
+async def _slots(reader: Reader, context_ids: Collection[str]) -> tuple[Slots, dict[str, str]]:
+    """Return the slots that are taken, with what keeps these VMs busy; and the execution of each such backup."""
+    j, e = t.backup_jobs, t.executions
+    in_flight = j.c.status.in_(IN_FLIGHT)
+    slots = Slots()
+    taken = _open(e.c.flow_id, e.c.repository_id, func.count().label("number")).where(in_flight)
+    for row in await reader.rows(taken.group_by(e.c.flow_id, e.c.repository_id)):
+        slots.total += row.number
+        slots.by_flow[row.flow_id or AD_HOC] += row.number
+        slots.by_repository[row.repository_id] += row.number
+    busy = _open(j.c.context_id, j.c.id, j.c.execution_id).where(in_flight, j.c.context_id.in_(sorted(context_ids)))
+    holders = await reader.rows(busy.order_by(j.c.position))
+    slots.vms.update({row.context_id: row.id for row in holders})
+    return slots, {row.id: row.execution_id for row in holders}
+
+
+def _urgency(execution: Mapping[str, Any]) -> datetime:
+    manual = execution["execution_type"] != "scheduled"
+    return urgency(execution["started_at"], manual=manual, priority=execution["priority"])
+
+
+def _in_words(found: Obstacle | None, execution_of: Mapping[str, str]) -> str:
+    match found:
+        case None:
+            return "the executor: it is next"
+        case Obstacle(kind="total"):
+            return f"a slot over all flows: {found.taken} of {found.limit} are taken"
+        case Obstacle(kind="flow"):
+            return f"a slot of its flow: {found.taken} of {found.limit} are taken"
+        case Obstacle(kind="repository"):
+            return f"a slot of its repository: {found.taken} of {found.limit} are taken"
+        case Obstacle():
+            return f"its VM, which execution {execution_of[found.holder]} is backing up"
