@@ -140,7 +140,7 @@ def print_backups(backups: Any, console: Console) -> None:
 def _backup(found: Found) -> tuple[Part, ...]:
     return (
         found["vm_name"],
-        shown.status(found["status"]),
+        shown.status(found.get("result") or found["status"]),  # `status` may be in the words of other clients
         str(found["attempt"]),
         shown.time(found["started_at"]),
         shown.size(found["bytes_transferred"]),
