@@ -39,7 +39,7 @@ COMMANDS = {
     "serve": ("cli.commands.serve:serve", "Run one or more services against FLOWS_NATS_URL and FLOWS_DATABASE_URL."),
     "log": ("cli.commands.log:log", "Print the log."),
     "why": ("cli.commands.why:why", "Say in plain words why a flow ran, or did not."),
-    "explain": ("cli.commands.why:why", "The same as `flows why`."),
+    "explain": ("cli.commands.why:why", "Say in plain words why a flow ran, or did not."),
     "doctor": ("cli.commands.doctor:doctor", "Check that what should hold true does."),
     "repair": ("cli.commands.repair:repair", "Show the safe remedies for what `flows doctor` finds, or apply them."),
     "dead": ("cli.commands.dead:dead", "Look after messages that could not be used."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
 from rich.console import Console
 
 from api.readmodel import explain as explaining
@@ -13,8 +12,7 @@ from api.responses.flows import Explanation
 from bus.clock import now
 from bus.envelope import Stored
 from cli.attach import attached
-from cli.printable import json_line
-from cli.terminal import print_line
+from cli.terminal import print_json, print_line
 from services import database
 from services.explanation.explanation import explain, surveyed
 from services.explanation.reading import BACKUPS, FIRST, beginning, question_about
@@ -52,7 +50,7 @@ def show(found: Explanation | None, what: str, console: Console, *, as_json: boo
     if found is None:
         raise ValueError(f"there is no flow {what!r}, nor an execution with this id")
     if as_json:
-        console.file.write(json_line(msgspec.json.encode(found)) + "\n")
+        print_json(console, found)
         return
     if found.execution_id is not None:
         print_line(console, (f"Execution {found.execution_id}", "dim"))

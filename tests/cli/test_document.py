@@ -100,7 +100,7 @@ def test_the_day_is_as_the_document_says(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_day_has_all_that_a_day_has_and_no_curl() -> None:
     commands = [command for command, _ in steps(DOCUMENT)]
     used = {command.split()[1] for command in commands if command.startswith("flows ")}
-    assert {"add", "run", "explain", "retry", "freeze", "thaw", "delete", "apply", "history"} <= used
+    assert {"add", "run", "why", "retry", "freeze", "thaw", "delete", "apply", "history"} <= used
     assert not any("curl" in command for command in commands)
 
 
