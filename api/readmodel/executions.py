@@ -83,8 +83,8 @@ async def one(reader: Reader, execution_id: str) -> ExecutionResponse | None:
 
 
 def _select(most: int) -> Select[Any]:
-    """Select executions, with the beginning of what they left out: it may be thousands of VMs."""
-    columns = [column for column in t.executions.c if column.name != "excluded"]
+    """Select executions, with the beginning of what they left out: it, and their jobs, may be thousands of VMs."""
+    columns = [column for column in t.executions.c if column.name not in {"excluded", "created_job_ids"}]
     return select(*columns, func.substr(cast(t.executions.c.excluded, Text), 1, _EACH * most).label("excluded"))
 
 

@@ -97,3 +97,4 @@ def _forget(changes: Changes, flow_id: str) -> None:
     changes.new_jobs = {key: row for key, row in changes.new_jobs.items() if key[0] not in gone}
     changes.flow_ends = [end for end in changes.flow_ends if end["flow_id"] != flow_id]
     changes.flow_changes.pop(flow_id, None)
+    changes.occurrences.pop(flow_id, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import structs
 
 from bus.envelope import Envelope, Stored
@@ -46,16 +48,19 @@ def project_start(changes: Changes, entry: Stored, event: FlowStarted) -> None:
         "jobs_completed": 0,
         "jobs_failed": 0,
         "jobs_skipped": 0,
+        "vms_processed": 0,
+        "execution_time_seconds": None,
         "bytes_transferred": 0,
         "error_message": None,
         "excluded": [],
+        "created_job_ids": [],
     }
     fitting(t.executions, row)
     record_outcome(changes, entry)
     changes.identify(identity)
     if not ad_hoc and event.flow_id not in known.flows:
         return  # it was deleted in the very moment in which the execution began
-    known.executions[event.execution_id] = KnownExecution(flow_id=event.flow_id, ended=False)
+    known.executions[event.execution_id] = KnownExecution(flow_id=event.flow_id, started_at=sent.time, ended=False)
     changes.new_executions[event.execution_id] = row
     changes.flow_changes[event.flow_id] = {
         "last_execution_id": event.execution_id,
@@ -65,7 +70,8 @@ def project_start(changes: Changes, entry: Stored, event: FlowStarted) -> None:
 
 
 def project_plan(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
-    if execution_of(changes, event) is None:
+    execution = execution_of(changes, event)
+    if execution is None:
         return
     identity = f"plan/{event.execution_id}/{event.part}"
     if identity in changes.known.identities:
@@ -104,6 +110,8 @@ def project_plan(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
         excluded = [structs.asdict(vm) for vm in event.excluded]
         fitting(t.executions, {"excluded": excluded})
         _change_execution(changes, event.execution_id, {"excluded": excluded})
+    execution.job_ids = [*execution.job_ids, *(row["id"] for row in rows)]
+    _change_execution(changes, event.execution_id, {"created_job_ids": execution.job_ids})
     for row in rows:
         key = event.execution_id, row["id"]
         if key not in changes.known.jobs:
@@ -117,6 +125,7 @@ def project_completion(changes: Changes, event: FlowCompleted) -> None:
         return
     if execution.ended:
         raise Unprojectable("repeated", f"execution {event.execution_id} has completed before")
+    taken = (event.completed_at - execution.started_at).total_seconds()
     change = {
         "status": event.status,
         "completed_at": event.completed_at,
@@ -124,6 +133,8 @@ def project_completion(changes: Changes, event: FlowCompleted) -> None:
         "jobs_completed": event.jobs_completed,
         "jobs_failed": event.jobs_failed,
         "jobs_skipped": event.jobs_skipped,
+        "vms_processed": event.jobs_completed + event.jobs_failed,
+        "execution_time_seconds": max(0.0, taken),
         "bytes_transferred": event.bytes_transferred,
         "error_message": event.error_message,
     }
@@ -138,6 +149,13 @@ def project_completion(changes: Changes, event: FlowCompleted) -> None:
             "failed": int(event.status == "error"),
         }
     )
+
+
+def project_occurrence(changes: Changes, flow_id: str, at: datetime) -> None:
+    """Note that an occurrence has its outcome; one of a flow that is not there has none to note."""
+    fitting(t.protection_flows, {"last_occurrence": at})
+    if flow_id in changes.known.flows:
+        changes.occurrences[flow_id] = max(at, changes.occurrences.get(flow_id, at))
 
 
 def _once(changes: Changes, event: FlowStarted | FlowSkipped) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from sqlalchemy import BigInteger, Integer, String, Table
 
 from bus.envelope import Entry, Envelope, Stored
@@ -23,6 +23,8 @@ from schemas.events import (
     FlowBackfillCancelled,
     FlowBackfilling,
     FlowCancelling,
+    FlowDue,
+    FlowMissed,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
@@ -37,10 +39,12 @@ OUTCOME_EVENTS = Rejected | FlowStarted | FlowSkipped | FlowCancelling | FlowBac
 
 
 class KnownExecution(Struct, kw_only=True):
-    """An execution that has a row."""
+    """An execution that has a row. `job_ids` are known when a part of its plan is among the entries."""
 
     flow_id: str
+    started_at: datetime
     ended: bool
+    job_ids: list[str] = field(default_factory=list[str])
 
 
 class KnownRows:
@@ -62,6 +66,7 @@ class Subjects:
         self.flows: set[str] = set()
         self.started: set[str] = set()
         self.executions: set[str] = set()
+        self.planned: set[str] = set()  # executions
         self.jobs: dict[str, str] = {}  # backup to execution
         self.commands: set[str] = set()
         for entry in entries:
@@ -79,6 +84,8 @@ class Subjects:
             self.commands.add(sent.id)
         elif isinstance(data, Defined):
             self.identities.add(identity_of(sent, data))
+        elif isinstance(data, FlowDue | FlowMissed):
+            self.flows.add(data.flow_id)
         elif isinstance(data, ExecutionEvent):
             self.executions.add(data.execution_id)
             if isinstance(data, FlowStarted):
@@ -87,6 +94,7 @@ class Subjects:
                     self.flows.add(data.flow_id)
                     self.identities.add(f"flow/{data.flow_id}")
             elif isinstance(data, FlowPlanned):
+                self.planned.add(data.execution_id)
                 self.identities.add(f"plan/{data.execution_id}/{data.part}")
                 self.jobs.update((backup.backup_id, data.execution_id) for backup in data.backups)
         if sent.causationid is not None and isinstance(data, OUTCOME_EVENTS | Defined):

@@ -20,6 +20,8 @@ from schemas.events import (
     FlowBackfilling,
     FlowCancelling,
     FlowCompleted,
+    FlowDue,
+    FlowMissed,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
@@ -29,7 +31,13 @@ from services.recorder.backups import project_backup
 from services.recorder.changes import Changes, Unprojectable
 from services.recorder.commands import project_command, record_outcome
 from services.recorder.definitions import project_definition
-from services.recorder.executions import project_completion, project_plan, project_skip, project_start
+from services.recorder.executions import (
+    project_completion,
+    project_occurrence,
+    project_plan,
+    project_skip,
+    project_start,
+)
 from services.recorder.known import KnownRows, Row, bounded, clipped
 from services.unusable import DeadLetter
 
@@ -97,6 +105,10 @@ def _project(changes: Changes, entry: Stored) -> None:
             project_start(changes, entry, started)
         case FlowSkipped() as skipped:
             project_skip(changes, entry, skipped)
+        case FlowDue() as due:
+            project_occurrence(changes, due.flow_id, due.occurrence)
+        case FlowMissed() as missed:
+            project_occurrence(changes, missed.flow_id, missed.last)
         case FlowPlanned() as planned:
             project_plan(changes, sent, planned)
         case FlowCompleted() as completed:

@@ -9,6 +9,7 @@ from typing import Any
 from bus.envelope import Stored
 from schemas.base import Message
 from schemas.commands import CancelExecution, ExecuteFlow, PruneHistory
+from schemas.definitions import Freeze
 from schemas.events import (
     BackupCompleted,
     BackupFailed,
@@ -18,8 +19,10 @@ from schemas.events import (
     BackupStarted,
     FlowDefined,
     FlowMissed,
+    FreezeDefined,
     Rejected,
 )
+from schemas.ids import ENGINE
 from tests.services.world import World
 from tests.support import T0, due, engine_settings, flow, group, policy, repository, schedule, vm
 
@@ -39,7 +42,10 @@ class _Run:
         self._chance = chance
         self._names = [f"vm-{number}" for number in range(chance.randrange(1, 12))]
         self._flows = [f"flow-{number}" for number in range(chance.randrange(1, 5))]
-        self._fields = {"overlap_policy": chance.choice(["skip", "buffer_one", "cancel_other", "allow"])}
+        self._fields: dict[str, Any] = {
+            "schedule_id": "schedule-1",
+            "overlap_policy": chance.choice(["skip", "buffer_one", "cancel_other", "allow"]),
+        }
         self._world = World(
             *map(vm, self._names),
             group(members=self._names),
@@ -98,6 +104,15 @@ class _Run:
             return change if chance.random() < 0.7 else FlowDefined(id=name, version=version, definition=None)
         if kind < 0.92:
             return vm(chance.choice(self._names), version=version, enabled=chance.random() < 0.7)
+        if kind > 0.98:
+            return schedule(version=version, enabled=chance.random() < 0.8, jitter_seconds=chance.choice([0, 300]))
+        if kind > 0.975:
+            until = T0 + timedelta(hours=chance.randrange(300))
+            return FreezeDefined(
+                id=ENGINE,
+                version=version,
+                definition=chance.choice([None, Freeze(since=T0, until=until, reason="audit", created_by="eve")]),
+            )
         limit = chance.choice([None, 2, 6])
         return engine_settings(max_concurrent_jobs=limit, keep_days=limit, version=version)
 
