@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from api.responses.calendar import OccurrenceOutcome
 from api.responses.executions import ExecutionResponse
 from schemas.base import Value
 from schemas.events import ExcludedVm, ExecutionStatus
@@ -63,13 +64,18 @@ class FlowList(Value, frozen=True, kw_only=True):
 
 
 class FlowNow(Value, frozen=True, kw_only=True):
-    """A flow now, and next: the coming ten occurrences, none when it is disabled or unscheduled."""
+    """A flow now, and next: the coming ten runs, none when it is disabled or unscheduled.
+
+    `next_occurrences`: the coming ten that its schedule matches, with those that a freeze or an exclusion keeps from
+    being run.
+    """
 
     flow: FlowResponse
     last_execution: ExecutionResponse | None
     running_executions: list[ExecutionResponse]
     next_run: datetime | None
     next_runs: list[datetime]
+    next_occurrences: list[OccurrenceOutcome]
 
 
 class Summary(Value, frozen=True, kw_only=True):
