@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from bus.log import Log
 from schemas import tables as t
 from schemas.base import Value
 from schemas.events import ExcludedVm, ExecutionEvent, FlowCompleted
-from services.recorder.known import KnownRows
+from services.recorder.known import KnownFlow, KnownRows
 from services.recorder.projection import project
 
 _COLUMN_OF = {
@@ -179,7 +179,8 @@ async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> 
         if batch.caught_up or any(isinstance(one.envelope.data, FlowCompleted) for one in found):
             break
     known = KnownRows()
-    known.flows, known.identities = {flow_id}, {f"flow/{flow_id}": 1}
+    known.flows = {flow_id: KnownFlow(armed_at=datetime.min.replace(tzinfo=UTC))}
+    known.identities = {f"flow/{flow_id}": 1}
     changes = project(about, known)
     row = changes.new_executions.get(execution_id)
     if row is None:

@@ -34,7 +34,6 @@ class Changes:
         self.execution_changes: dict[str, Row] = {}
         self.flow_changes: dict[str, Row] = {}
         self.flow_ends: list[Row] = []  # flow_id, execution_id, status, ok (0 or 1)
-        self.occurrences: dict[str, datetime] = {}  # by flow: the newest with an outcome
         self.new_commands: dict[str, Row] = {}
         self.outcomes: dict[str, Row] = {}  # by command
         self.prune_before: datetime | None = None

@@ -37,7 +37,9 @@ class Affected(Value, frozen=True, kw_only=True):
     def by(changes: Changes) -> Affected | None:
         """Return which flows some changes affect, None when they affect none."""
         defined = [(table, id_) for table, id_, row, _ in changes.definitions if row is not None or table is t.freezes]
-        flows = {id_ for table, id_ in defined if table is t.protection_flows} | changes.occurrences.keys()
+        flows = {id_ for table, id_ in defined if table is t.protection_flows} | {
+            id_ for id_, values in changes.flow_changes.items() if "last_occurrence" in values
+        }
         schedules = {id_ for table, id_ in defined if table is t.schedules}
         every = any(table is t.freezes for table, _ in defined)
         if not (flows or schedules or every):

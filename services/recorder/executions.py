@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from msgspec import structs
 
@@ -62,11 +62,9 @@ def project_start(changes: Changes, entry: Stored, event: FlowStarted) -> None:
         return  # it was deleted in the very moment in which the execution began
     known.executions[event.execution_id] = KnownExecution(flow_id=event.flow_id, started_at=sent.time, ended=False)
     changes.new_executions[event.execution_id] = row
-    changes.flow_changes[event.flow_id] = {
-        "last_execution_id": event.execution_id,
-        "last_execution_status": "running",
-        "last_execution_time": sent.time,
-    }
+    changes.flow_changes.setdefault(event.flow_id, {}).update(
+        last_execution_id=event.execution_id, last_execution_status="running", last_execution_time=sent.time
+    )
 
 
 def project_plan(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
@@ -152,10 +150,12 @@ def project_completion(changes: Changes, event: FlowCompleted) -> None:
 
 
 def project_occurrence(changes: Changes, flow_id: str, at: datetime) -> None:
-    """Note that an occurrence has its outcome; one of a flow that is not there has none to note."""
-    fitting(t.protection_flows, {"last_occurrence": at})
-    if flow_id in changes.known.flows:
-        changes.occurrences[flow_id] = max(at, changes.occurrences.get(flow_id, at))
+    """Note the newest occurrence of a flow that has its outcome. What was before the flow is said of another one."""
+    flow = changes.known.flows.get(flow_id)
+    if flow is None or at <= max(flow.armed_at, flow.last_occurrence or at.min.replace(tzinfo=UTC)):
+        return
+    changes.flow_changes.setdefault(flow_id, {}).update(fitting(t.protection_flows, {"last_occurrence": at}))
+    flow.last_occurrence = at
 
 
 def _once(changes: Changes, event: FlowStarted | FlowSkipped) -> str:

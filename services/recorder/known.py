@@ -47,12 +47,19 @@ class KnownExecution(Struct, kw_only=True):
     job_ids: list[str] = field(default_factory=list[str])
 
 
+class KnownFlow(Struct, kw_only=True):
+    """A flow that has a row. `last_occurrence` is known when an occurrence of it is among the entries."""
+
+    armed_at: datetime
+    last_occurrence: datetime | None = None
+
+
 class KnownRows:
     """What is known, by id. The projection keeps it up with what it projects."""
 
     def __init__(self) -> None:
         self.identities: dict[str, int] = {}  # a definition's: the version
-        self.flows: set[str] = set()
+        self.flows: dict[str, KnownFlow] = {}
         self.executions: dict[str, KnownExecution] = {}
         self.jobs: dict[tuple[str, str], Row] = {}  # by execution and backup: as much as decides what comes next
         self.commands: dict[str, bool] = {}  # whether it waits for its outcome

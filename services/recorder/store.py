@@ -22,7 +22,7 @@ from schemas.ids import AD_HOC
 from services import database
 from services.recorder.changes import Changes
 from services.recorder.coming import Affected
-from services.recorder.known import KnownExecution, KnownRows, Row, Subjects
+from services.recorder.known import KnownExecution, KnownFlow, KnownRows, Row, Subjects
 from services.recorder.projection import batches, project, refuse
 from services.timetable import update_flows
 from services.unusable import DeadLetter, reason_of
@@ -167,7 +167,8 @@ async def _known(connection: AsyncConnection, about: Subjects) -> KnownRows:
     known.identities = dict(await _rows(connection, identities, {*about.identities, *executions}))
     # what begins among these very entries has no rows yet
     old = {id_ for identity, id_ in executions.items() if id_ not in about.started or identity in known.identities}
-    known.flows = {id_ for (id_,) in await _rows(connection, [f.c.id], about.flows)}
+    for id_, armed_at, last in await _rows(connection, [f.c.id, f.c.armed_at, f.c.last_occurrence], about.flows):
+        known.flows[id_] = KnownFlow(armed_at=armed_at, last_occurrence=last)
     columns = [e.c.id, e.c.flow_id, e.c.started_at, e.c.completed_at]
     for id_, flow_id, started_at, completed_at in await _rows(connection, columns, old):
         ended = completed_at is not None
@@ -206,7 +207,6 @@ async def _write(connection: AsyncConnection, changes: Changes) -> None:
     await _update_all(connection, t.executions, changes.execution_changes)
     await _update_all(connection, t.protection_flows, changes.flow_changes)
     await _count(connection, changes.flow_ends)
-    await _account(connection, changes.occurrences)
     if affected := Affected.by(changes):
         await connection.run_sync(update_flows, affected)
     await _insert_all(connection, t.commands, list(changes.new_commands.values()))
@@ -301,16 +301,6 @@ async def _count(connection: AsyncConnection, ends: list[Row]) -> None:
         newest.values(last_execution_status=bindparam("status_")),
         [{"flow_id_": end["flow_id"], "execution_id_": end["execution_id"], "status_": end["status"]} for end in ends],
     )
-
-
-async def _account(connection: AsyncConnection, occurrences: dict[str, datetime]) -> None:
-    """Note the newest occurrence of flows, unless a newer one is known."""
-    if occurrences:
-        f, at = t.protection_flows, bindparam("at_", type_=t.Moment)
-        older = f.c.last_occurrence.is_(None) | (f.c.last_occurrence < at)
-        newest = update(f).where(f.c.id == bindparam("flow_id_"), older).values(last_occurrence=at)
-        rows = [{"flow_id_": flow_id, "at_": occurrence} for flow_id, occurrence in occurrences.items()]
-        await connection.execute(newest, rows)
 
 
 async def _prune(connection: AsyncConnection, before: datetime) -> None:

@@ -18,7 +18,7 @@ from schemas import tables as t
 from schemas.ids import AD_HOC, ENGINE
 from services.recorder.changes import Changes
 from services.recorder.coming import Affected, next_execution
-from services.recorder.known import KnownExecution, KnownRows, Row, Subjects
+from services.recorder.known import KnownExecution, KnownFlow, KnownRows, Row, Subjects
 from services.recorder.projection import project, refuse
 from services.recorder.store import Publish, publish_nothing
 from services.unusable import DeadLetter
@@ -88,7 +88,9 @@ class Database:
         identities, executions = tables["identities"], tables["protection_flow_executions"]
         wanted = {*about.identities, *(f"execution/{id_}" for id_ in about.executions)}
         known.identities = {id_: identities[id_,]["number"] for id_ in wanted if (id_,) in identities}
-        known.flows = {id_ for id_ in about.flows if (id_,) in tables["protection_flows"]}
+        for id_ in about.flows:
+            if row := tables["protection_flows"].get((id_,)):
+                known.flows[id_] = KnownFlow(armed_at=row["armed_at"], last_occurrence=row["last_occurrence"])
         for id_ in about.executions:
             if row := executions.get((id_,)):
                 known.executions[id_] = KnownExecution(
@@ -189,7 +191,7 @@ class Database:
                 self._update(table_, id_, values)
         for end in changes.flow_ends:
             self._count(end)
-        self._account(changes)
+        self._plan_ahead(changes)
         for row in changes.new_commands.values():
             self._insert("commands", row)
         for id_, values in changes.outcomes.items():
@@ -233,12 +235,8 @@ class Database:
             counted["last_execution_status"] = end["status"]
         self._set("protection_flows", (end["flow_id"],), {**flow, **counted})
 
-    def _account(self, changes: Changes) -> None:
+    def _plan_ahead(self, changes: Changes) -> None:
         flows, schedules = self.tables["protection_flows"], self.tables["schedules"]
-        for id_, at in changes.occurrences.items():
-            flow = flows.get((id_,))
-            if flow is not None and (flow["last_occurrence"] is None or flow["last_occurrence"] < at):
-                self._update("protection_flows", id_, {"last_occurrence": at})
         affected, freeze = Affected.by(changes), self.tables["freezes"].get((ENGINE,))
         for flow in [flow for flow in flows.values() if affected is not None and affected.includes(flow)]:
             at = next_execution(flow, schedules.get((flow["schedule_id"],)), freeze)

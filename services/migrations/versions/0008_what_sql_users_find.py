@@ -97,6 +97,7 @@ def _job_ids(connection: sa.Connection) -> Iterator[tuple[str, list[str]]]:
 def _occurrences(connection: sa.Connection) -> Iterator[tuple[str, datetime]]:
     """Yield the newest occurrence of each flow that has an outcome, since the flow was created."""
     found: dict[str, datetime] = {}
+    armed: dict[str, datetime] = {}
     types = "type IN ('flow.due', 'flow.missed', 'catalog.flow')"
     events = connection.execute(sa.text(f"SELECT type, body FROM events WHERE {types} ORDER BY sequence"))  # noqa: S608  constant
     for kind, body in events:
@@ -105,9 +106,13 @@ def _occurrences(connection: sa.Connection) -> Iterator[tuple[str, datetime]]:
             if kind == "catalog.flow":
                 if data["definition"] is None:
                     found.pop(data["id"], None)
+                    armed.pop(data["id"], None)
+                else:
+                    armed[data["id"]] = msgspec.convert(data["definition"]["armed_at"], datetime)
                 continue
             at = msgspec.convert(data["occurrence" if kind == "flow.due" else "last"], datetime)
-            found[data["flow_id"]] = max(at, found.get(data["flow_id"], at))
+            if at > armed[data["flow_id"]]:
+                found[data["flow_id"]] = max(at, found.get(data["flow_id"], at))
         except (msgspec.MsgspecError, KeyError, TypeError):
             continue  # it could not be projected either
     yield from found.items()
