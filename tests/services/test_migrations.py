@@ -99,6 +99,25 @@ async def test_data_survives(url: str) -> None:
     assert run(url, "SELECT * FROM settings") == limits
 
 
+def test_sql_users_find_columns_and_indexes(url: str) -> None:
+    upgrade(url)
+    assert columns(url) >= {
+        "protection_flows.next_execution_time",
+        *(
+            f"protection_flow_executions.{name}"
+            for name in ("created_job_ids", "execution_time_seconds", "vms_processed")
+        ),
+    }
+
+    def work(_: Config, connection: Connection) -> dict[tuple[str | None, ...], bool]:
+        found = inspect(connection).get_indexes("protection_flows")
+        return {tuple(one["column_names"]): bool(one["unique"]) for one in found}
+
+    indexes = database._migrate(url, work)
+    assert indexes["name",] is True
+    assert {("enabled",), ("last_execution_time",), ("target_id", "target_type")} <= indexes.keys()
+
+
 TIMES = "SELECT id, last_occurrence, next_execution_time FROM protection_flows"
 FOUND = "SELECT created_job_ids, execution_time_seconds, vms_processed FROM protection_flow_executions"
 
