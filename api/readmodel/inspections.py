@@ -11,26 +11,20 @@ from api.readmodel import settings
 from api.readmodel.reader import Reader, consistent
 from schemas import tables as t
 from schemas.definitions import Disk, RepositorySpec
-from services.worker.inspection import MOST_DISKS, InspectedVm, Inspection
-
-_TOGETHER = 500  # VMs in one statement
+from services.worker.inspection import MOST, InspectedVm, Inspection
 
 
 @consistent
 async def of(reader: Reader, repository: RepositorySpec, context_ids: Sequence[str] = ()) -> Inspection:
-    """Return the inspection of a repository and of VMs: of the first of them, with some hundred disks."""
+    """Return the inspection of a repository and of VMs: of the first `MOST` of them, with as many disks at most."""
     allowed = await settings.current(reader)
+    statement = select(t.vms.c.id, t.vms.c.name, t.vms.c.disks).where(t.vms.c.id.in_(context_ids[:MOST]))
     vms: list[InspectedVm] = []
-    left = MOST_DISKS
-    for start in range(0, len(context_ids), _TOGETHER):
-        if left <= 0:
-            break
-        some = t.vms.c.id.in_(context_ids[start : start + _TOGETHER])
-        statement = select(t.vms.c.id, t.vms.c.name, t.vms.c.disks).where(some).order_by(t.vms.c.id).limit(left)
-        for row in await reader.rows(statement):
-            disks = msgspec.convert(row.disks, list[Disk])[: max(0, left)]
-            left -= len(disks)
-            vms.append(InspectedVm(context_id=row.id, vm_name=row.name, disks=disks))
+    left = MOST
+    for row in await reader.rows(statement.order_by(t.vms.c.id)):
+        disks = msgspec.convert(row.disks, list[Disk])[:left]
+        left -= len(disks)
+        vms.append(InspectedVm(context_id=row.id, vm_name=row.name, disks=disks))
     return Inspection(
         engine=repository.type,
         location=repository.location,

@@ -13,7 +13,7 @@ from schemas.definitions import Disk, Setting
 from schemas.events import BackupRequested
 
 SUBJECT = "worker.inspect"  # no subject of the log
-MOST_DISKS = 500  # in one inspection
+MOST = 500  # VMs, and disks, in one inspection
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

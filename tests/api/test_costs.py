@@ -217,11 +217,18 @@ def made() -> Litestar:
 APP = made()
 
 
+class Deserted:
+    """A log beside which nobody listens."""
+
+    async def request_many(self, *_: Any, **__: Any) -> list[bytes]:
+        return []
+
+
 @asynccontextmanager
 async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
     reader = ReadModel(database.reader(url))
     nothing: Any = SimpleNamespace()
-    APP.state.resources = Resources(nothing, Commands(), reader, nothing)  # type: ignore[arg-type]
+    APP.state.resources = Resources(Deserted(), Commands(), reader, nothing)  # type: ignore[arg-type]
     transport = httpx.ASGITransport(APP, raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(

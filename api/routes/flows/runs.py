@@ -24,6 +24,7 @@ from api.routes.starting import start_execution
 from api.validation import FieldError
 from schemas import commands as c
 from services.executor import starting as executor
+from services.worker.inspection import MOST
 
 RUN_NOW = (
     "Run a flow now. 409 when it cannot run, with the reason. Sent again with its `Idempotency-Key`, it runs nothing "
@@ -59,6 +60,8 @@ async def dry_run(context: Context, flow_id: PathId) -> DryRun:
     warnings = [f"VM {name!r} has no disks: its backup will fail" for name in without_disks]
     if not preview.planned:
         warnings.append("there is nothing to back up: the execution would end as a warning at once")
+    if seen and len(preview.planned) > MOST:
+        warnings.append(f"of {len(preview.planned):,} VMs, the disks of the first {MOST:,} were looked at")
     if not next_runs:
         warnings.append(f"nothing runs this flow by itself: {flow_now.status.next_execution_reason}")
     errors = [one for one in (preview.refusal, inspecting.unusable(seen)) if one is not None]

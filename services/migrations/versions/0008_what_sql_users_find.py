@@ -63,7 +63,9 @@ def upgrade() -> None:
 
 
 def _check_names(connection: sa.Connection) -> None:
-    doubled = sa.select(flows.c.name).group_by(flows.c.name).having(sa.func.count() > 1)
+    other = flows.alias()
+    same = sa.exists().where(other.c.name == flows.c.name, other.c.id < flows.c.id)
+    doubled = sa.select(flows.c.name).where(same).distinct()
     if names := connection.execute(doubled).scalars().all():
         raise RuntimeError(
             f"several flows have the name {names[0]!r}, and names are unique from here on ({len(names)} in all): "
