@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from bus import checkpoint
+from bus import checkpoint, replies
 from bus.appending import Appender
 from bus.errors import Unavailable
 from bus.reading import LogReader
@@ -136,6 +137,24 @@ class Log(Appender, LogReader):
         with unavailable():
             reply = await self._client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=self._timeout)
             return msgspec.json.decode(reply.data, type=_Stamped).ts
+
+    async def request_many(
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        patience: float,
+        lull: float,
+        enough: Callable[[Sequence[bytes]], bool],
+    ) -> list[bytes]:
+        """Return the replies of all that listen on a subject beside the log (`replies`). Raises `Unavailable`."""
+        with unavailable():
+            return await replies.request_many(self._client, subject, body, patience=patience, lull=lull, enough=enough)
+
+    async def respond(self, subject: str, handler: replies.Handler) -> None:
+        """Reply to requests on a subject beside the log, as long as the connection lives. Raises `Unavailable`."""
+        with unavailable():
+            await replies.respond(self._client, subject, handler)
 
     async def put_status(self, key: str, value: dict[str, Any]) -> None:
         """Publish how a service is now, under a key beside the log. Raises `Unavailable`."""

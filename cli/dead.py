@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import uuid4
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from bus.envelope import Stored, Unreadable, envelope
 from bus.log import Log
 from cli.actor import actor
 from cli.attach import attached
+from cli.doctor.folded import Folded, read_on
 from cli.printable import json_line
 from cli.terminal import print_line
 from schemas.events import DeadLettered, DeadSettled
@@ -50,15 +52,30 @@ async def retry(url: str, sequence: int) -> int:
             advice = "Dismiss it, or update first"
             raise ValueError(f"message {sequence} still cannot be read: {entry.error}. {advice}")  # noqa: TRY004  data
         appended = await log.append([entry.envelope], expect={})
-        await _settle(log, dead_letter, "retried")
+        await _settle(log, sequence, "retried")
         return appended
 
 
 async def dismiss(url: str, sequence: int) -> None:
-    """Note that nothing is to be done about one."""
+    """Note that nothing is to be done about one, or about another message that `flows doctor` names.
+
+    It may be gone from the log by now. Raises `ValueError` when nothing is wrong with it.
+    """
     async with attached(url, NAME) as log:
-        dead_letter, _ = await _one(log, sequence)
-        await _settle(log, dead_letter, "dismissed")
+        letters = {one.sequence for one in await _open(log)}
+        if sequence not in letters and sequence not in await _found(log):
+            raise ValueError(
+                f"message {sequence} is none of those that `flows dead list` shows, or `flows doctor` names: "
+                "there is nothing to dismiss"
+            )
+        await _settle(log, sequence, "dismissed")
+
+
+async def _found(log: Log) -> set[int]:
+    """Return the messages that the doctor finds fault with and nobody has settled."""
+    folded = Folded()
+    await read_on(log, folded)
+    return (folded.repeats.keys() | folded.wrong.keys() | folded.unfolded.keys()) - folded.settled
 
 
 async def _open(log: Log) -> list[DeadLettered]:
@@ -83,7 +100,7 @@ async def _one(log: Log, sequence: int) -> tuple[DeadLettered, Stored | Unreadab
     return dead_letter, entries[0]
 
 
-async def _settle(log: Log, dead_letter: DeadLettered, how: str) -> None:
-    settled = DeadSettled(sequence=dead_letter.sequence, how=how)  # type: ignore[arg-type]
+async def _settle(log: Log, sequence: int, how: Literal["retried", "dismissed"]) -> None:
+    settled = DeadSettled(sequence=sequence, how=how)
     sent = envelope(settled, id=str(uuid4()), source="cli", time=now(), actor=actor())
     await log.append([sent], expect={})

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -73,13 +74,13 @@ def _id(name: str = "id", *args: Any, **kwargs: Any) -> Column[str]:
     return Column(name, String(64), *args, **kwargs)
 
 
-def _definition(name: str, *columns: Column[Any] | Index) -> Table:
-    """Return a table of definitions: what every kind has, then its own columns."""
+def _definition(name: str, *columns: Column[Any] | Index, unique: bool = False) -> Table:
+    """Return a table of definitions: what every kind has, then its own columns. `unique`: the names are."""
     return Table(
         name,
         metadata,
         _id(primary_key=True),
-        Column("name", String(255), nullable=False, index=True),
+        Column("name", String(255), nullable=False, index=True, unique=unique),
         Column("description", Text, nullable=False),
         Column("enabled", Boolean, nullable=False),
         Column("version", Integer, nullable=False),
@@ -182,7 +183,7 @@ protection_flows = _definition(
     "protection_flows",
     Column("flow_type", String(16), nullable=False),
     Column("target_type", String(16), nullable=False),
-    _id("target_id", nullable=False, index=True),
+    _id("target_id", nullable=False),
     _id("repository_id", ForeignKey("repositories.id"), index=True),
     _id("policy_id", ForeignKey("policies.id"), index=True),
     _id("schedule_id", ForeignKey("schedules.id"), index=True),
@@ -204,8 +205,14 @@ protection_flows = _definition(
     # the newest execution; no foreign key, as executions refer to flows
     _id("last_execution_id"),
     Column("last_execution_status", String(16), nullable=False, server_default="pending"),
-    Column("last_execution_time", Moment),
+    Column("last_execution_time", Moment, index=True),
+    # the newest occurrence with an outcome on the log, and when the first one after it begins (null: nothing runs it)
+    Column("last_occurrence", Moment),
+    Column("next_execution_time", Moment),
     Index("ix_protection_flows_newest", "created_at", "id"),
+    Index("ix_protection_flows_target", "target_id", "target_type"),
+    Index("ix_protection_flows_enabled", "enabled"),
+    unique=True,
 )
 
 executions = Table(
@@ -232,9 +239,12 @@ executions = Table(
     Column("jobs_completed", Integer, nullable=False, server_default="0"),
     Column("jobs_failed", Integer, nullable=False, server_default="0"),
     Column("jobs_skipped", Integer, nullable=False, server_default="0"),
+    Column("vms_processed", Integer, nullable=False, server_default="0"),
+    Column("execution_time_seconds", Float),
     Column("bytes_transferred", BigInteger, nullable=False, server_default="0"),
     Column("error_message", Text),
     Column("excluded", JSON, nullable=False),
+    Column("created_job_ids", JSON, nullable=False, server_default="[]"),  # in the order of the plan
     Index("ix_protection_flow_executions_flow", "flow_id", "created_at", "id"),
     Index("ix_protection_flow_executions_occurrence", "flow_id", "occurrence"),
     Index("ix_protection_flow_executions_completed", "completed_at"),

@@ -17,11 +17,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, inspect
+from sqlalchemy import Connection, Text, cast, create_engine, event, func, inspect, select
+from sqlalchemy import column as sql_column
+from sqlalchemy import table as sql_table
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+
+from schemas.base import Value
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _migrating = threading.Lock()  # Alembic keeps what it works on in the process, not in the thread
@@ -114,6 +118,7 @@ def _migrate(url: str, work: Callable[[Config, Connection], T]) -> T:
         with _migrating, engine.begin() as connection:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA busy_timeout=10000")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # else each change of a table is on its own
             else:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
             config.attributes["connection"] = connection
@@ -131,6 +136,53 @@ def upgrade(url: str, revision: str = "head") -> None:
         (command.downgrade if revision in {"base", *older[1:]} else command.upgrade)(config, revision)
 
     _migrate(url, work)
+
+
+class Downgrade(Value, frozen=True, kw_only=True):
+    """A way back to an earlier `revision`. `lost`: the tables and columns that hold something and would be gone."""
+
+    revision: str
+    lost: list[str]
+
+
+def downgrade_to(url: str, revision: str | None = None) -> Downgrade:
+    """Return what going back to a revision, or to the one before, would take away. It changes nothing.
+
+    Raises `WrongRevision` when the tables are not beyond it.
+    """
+
+    def work(config: Config, connection: Connection) -> Downgrade:
+        current = MigrationContext.configure(connection).get_current_revision()
+        known = [one.revision for one in ScriptDirectory.from_config(config).walk_revisions()]
+        if current is None:
+            raise WrongRevision("the database is empty: there is nothing to go back from")
+        if current not in known:
+            raise WrongRevision(_ADVICE["newer"])
+        scripts = [*ScriptDirectory.from_config(config).iterate_revisions(current, "base")]
+        earlier = [*(one.revision for one in scripts[1:]), "base"]
+        target = revision or earlier[0]
+        if target not in earlier:
+            raise WrongRevision(f"the tables are at revision {current}: {target!r} is none of {', '.join(earlier)}")
+        undone = scripts[: earlier.index(target) + 1]
+        lost = [name.partition(".") for one in undone for name in one.module.LOSES]
+        tables = {table for table, _, column in lost if not column}
+        held = {
+            f"{'column' if column else 'table'} {table}{dot}{column}": _held(connection, table, column)
+            for table, dot, column in sorted(lost)
+            if not column or table not in tables
+        }
+        return Downgrade(revision=target, lost=[f"{name}: {n:,} row{'s' * (n != 1)}" for name, n in held.items() if n])
+
+    return _migrate(url, work)
+
+
+def _held(connection: Connection, table: str, column: str) -> int:
+    """Return how many rows a table has, or in how many a column says more than nothing, zero or an empty list."""
+    statement = select(func.count()).select_from(sql_table(table))
+    if column:
+        value = cast(sql_column(column), Text)
+        statement = statement.where(value.is_not(None), value.not_in(("0", "[]", "false", "null")))
+    return int(connection.execute(statement).scalar_one())
 
 
 def state(url: str) -> Literal["empty", "current", "older", "newer", "foreign"]:

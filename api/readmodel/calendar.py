@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 from heapq import heapify, heappop, heapreplace
 from typing import Any
 
+from msgspec import structs
 from sqlalchemy import ColumnElement, func, select
 
+from api.readmodel import past
 from api.readmodel.reader import Reader, TooMuch, consistent, shaped, size_of
-from api.responses.calendar import CalendarEntry, CalendarResponse, FreezeResponse
+from api.responses.calendar import CalendarEntry, CalendarResponse, FreezeResponse, OccurrenceOutcome
 from schemas import tables as t
 from schemas.definitions import Schedule
-from schemas.ids import ENGINE
+from schemas.ids import ENGINE, instant
 from services.scheduler import calendar
 
 MOST = 5_000  # entries in one response
@@ -64,6 +66,37 @@ def upcoming(
             yield at, at + jitter
 
 
+def coming(
+    flow: Mapping[str, Any], schedule: Schedule | None, now: datetime, freeze: Freeze | None, budget: calendar.Budget
+) -> Iterator[OccurrenceOutcome]:
+    """Yield the occurrences of a flow after `now`: what fires, and what does not as it is frozen or excluded.
+
+    `flow`: as for `upcoming`. It ends when the budget is spent.
+    """
+    if schedule is None or why_not(flow, schedule):
+        return
+    jitter = calendar.jitter(schedule, flow["id"])
+    after = max(now - jitter, flow["armed_at"], schedule.armed_at)
+    for one in calendar.of(schedule).annotated(after, budget=budget):
+        yield _outcome(one, jitter, freeze)
+
+
+def turn(one: OccurrenceOutcome, flow: Mapping[str, Any], schedule: Schedule | None) -> datetime:
+    """Return when a flow's turn is for an occurrence, whether it begins then or not."""
+    jitter = timedelta() if schedule is None else calendar.jitter(schedule, flow["id"])
+    return one.occurrence + jitter
+
+
+def _outcome(one: calendar.Occurrence, jitter: timedelta, freeze: Freeze | None) -> OccurrenceOutcome:
+    """Return what will become of an occurrence to come."""
+    if not one.fires:
+        return OccurrenceOutcome(occurrence=one.at, outcome="excluded", reason=one.note)
+    if freeze is not None and freeze.end_for(one.at, jitter) is not None:
+        reason = f"no scheduled start until {instant(freeze.until)}: {freeze.reason}"
+        return OccurrenceOutcome(occurrence=one.at, outcome="frozen", reason=reason)
+    return OccurrenceOutcome(occurrence=one.at, outcome="expected", fires_at=one.at + jitter)
+
+
 async def freeze(reader: Reader) -> Freeze | None:
     """Return the freeze, None when there is none or it was lifted."""
     row = await reader.row(select(t.freezes).where(t.freezes.c.id == ENGINE))
@@ -84,24 +117,37 @@ async def schedules(reader: Reader, ids: Iterable[str | None]) -> dict[str, Sche
 
 @consistent
 async def over_all(reader: Reader, since: datetime, until: datetime, now: datetime) -> CalendarResponse:
-    """Return what will run from `since` (or now, if that is later) to `until`, over all flows. Raises `TooMuch`."""
+    """Return what became of occurrences from `since` on, and what will run up to `until`, over all flows.
+
+    Raises `TooMuch`.
+    """
     frozen = await freeze(reader)
-    flows = await _scheduled(reader)
-    known = await schedules(reader, (flow["schedule_id"] for flow in flows))
-    runs, complete = _first_runs(flows, known, frozen, max(since, now), until)
-    durations = await _durations(reader, {flow["id"] for _, _, flow in runs})
-    entries = [
+    read = past.NOTHING
+    if since < now:
+        read = await past.outcomes(reader, None, since, min(until, now), most=MOST)
+    entries = [(flow_id, one) for (_, flow_id), one in sorted(read.found.items())]
+    complete = read.complete
+    if complete and until > now:
+        flows = await _scheduled(reader)
+        known = await schedules(reader, (flow["schedule_id"] for flow in flows))
+        ahead, complete = _first(flows, known, frozen, max(since, now), until)
+        # one that is due has its message already, and its turn may be to come
+        entries += [(flow_id, one) for flow_id, one in ahead if (one.occurrence, flow_id) not in read.found]
+    complete = complete and len(entries) <= MOST
+    named = await _named(reader, {flow_id for flow_id, _ in entries[:MOST]})
+    durations = await _durations(reader, named)
+    shown = [
         CalendarEntry(
-            flow_id=flow["id"],
-            flow_name=flow["name"],
-            schedule_id=flow["schedule_id"],
-            occurrence=at,
-            fires_at=fires_at,
-            expected_seconds=durations.get(flow["id"]),
+            **structs.asdict(one),
+            flow_id=flow_id,
+            flow_name=named[flow_id]["name"],
+            schedule_id=named[flow_id]["schedule_id"],
+            expected_seconds=durations.get(flow_id),
         )
-        for fires_at, at, flow in runs
+        for flow_id, one in entries[:MOST]
+        if flow_id in named  # else it has been deleted, and only messages are left
     ]
-    return CalendarResponse(entries=entries, complete=complete, freeze=_open(frozen, now))
+    return CalendarResponse(entries=shown, complete=complete, freeze=_open(frozen, now))
 
 
 async def _scheduled(reader: Reader) -> list[dict[str, Any]]:
@@ -113,74 +159,70 @@ async def _scheduled(reader: Reader) -> list[dict[str, Any]]:
     return flows
 
 
-Run = tuple[datetime, datetime, Mapping[str, Any]]  # when it fires, its occurrence, its flow
+async def _named(reader: Reader, flow_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the names and schedules of those of some flows that are there."""
+    f = t.protection_flows
+    statement = select(f.c.id, f.c.name, f.c.schedule_id).where(f.c.id.in_(sorted(flow_ids)))
+    return {row["id"]: row for row in await reader.mappings(statement)}
 
 
-def _first_runs(
+def _first(
     flows: Sequence[Mapping[str, Any]],
     known: Mapping[str, Schedule],
     frozen: Freeze | None,
     since: datetime,
     until: datetime,
-) -> tuple[list[Run], bool]:
-    """Return the first runs in a range, in order, and whether these are all."""
+) -> tuple[list[tuple[str, OccurrenceOutcome]], bool]:
+    """Return the first occurrences to come in a range, by their flows' turns, and whether these are all."""
     budget = calendar.Budget(LOOKS)
-    shared = {id_: _Shared(schedule, frozen, since, until, budget) for id_, schedule in known.items()}
-    queue: list[tuple[datetime, int, datetime]] = []
+    shared = {id_: _Shared(schedule, since, until, budget) for id_, schedule in known.items()}
+    queue: list[tuple[datetime, datetime, int]] = []  # turn, occurrence, flow
     for number, flow in enumerate(flows):
-        if (run := shared[flow["schedule_id"]].next(flow, None)) is not None:
-            queue.append((run[0], number, run[1]))
+        if (one := shared[flow["schedule_id"]].next(flow, None)) is not None:
+            queue.append((*one, number))
     heapify(queue)
-    runs: list[Run] = []
-    while queue and len(runs) < MOST:
-        fires_at, number, at = queue[0]
+    found: list[tuple[str, OccurrenceOutcome]] = []
+    while queue and len(found) < MOST:
+        turn_, at, number = queue[0]
         flow = flows[number]
-        runs.append((fires_at, at, flow))
-        following = shared[flow["schedule_id"]].next(flow, at)
+        schedule = shared[flow["schedule_id"]]
+        found.append((flow["id"], _outcome(schedule.at(at), turn_ - at, frozen)))
+        following = schedule.next(flow, at)
         if following is None:
             heappop(queue)
         else:
-            heapreplace(queue, (following[0], number, following[1]))
-    return runs, not queue and budget.left > 0
+            heapreplace(queue, (*following, number))
+    return found, not queue and budget.left > 0
 
 
 class _Shared:
     """The occurrences of a schedule in a range, found once for all of its flows, and only as far as needed."""
 
-    def __init__(
-        self, schedule: Schedule, frozen: Freeze | None, since: datetime, until: datetime, budget: calendar.Budget
-    ) -> None:
-        self._schedule, self._frozen, self._since, self._until = schedule, frozen, since, until
-        self._budget = budget
-        self._found: list[datetime] = []
-        self._rest = self._thawed(since - timedelta(seconds=schedule.jitter_seconds))
-
-    def _thawed(self, after: datetime | None) -> Iterator[datetime]:
-        while after is not None:
-            begin, after = after, None
-            for at in calendar.of(self._schedule).occurrences(begin, self._until, self._budget):
-                if self._frozen is not None and (end := self._frozen.end_for(at, timedelta())) is not None:
-                    after = end - _INSTANT
-                    break
-                yield at
+    def __init__(self, schedule: Schedule, since: datetime, until: datetime, budget: calendar.Budget) -> None:
+        self._schedule, self._since, self._until = schedule, since, until
+        self._found: list[calendar.Occurrence] = []
+        first = since - timedelta(seconds=schedule.jitter_seconds)
+        self._rest = calendar.of(schedule).annotated(first, until, budget)
 
     def next(self, flow: Mapping[str, Any], after: datetime | None) -> tuple[datetime, datetime] | None:
-        """Return when a flow fires next, and for which occurrence, after an occurrence or as the first."""
+        """Return a flow's next turn, and its occurrence, after an occurrence or as the first; None: none in range."""
         jitter = calendar.jitter(self._schedule, flow["id"])
         if after is None:
             after = max(self._since - jitter, flow["armed_at"], self._schedule.armed_at)
-        at = self._following(after)
-        if at is not None and self._frozen is not None and (end := self._frozen.end_for(at, jitter)) is not None:
-            at = self._following(end - _INSTANT)  # it would begin in the freeze, late as it begins
-        return None if at is None or at + jitter > self._until else (at + jitter, at)
-
-    def _following(self, after: datetime) -> datetime | None:
-        while not self._found or self._found[-1] <= after:
-            at = next(self._rest, None)
-            if at is None:
+        while not self._found or self._found[-1].at <= after:
+            one = next(self._rest, None)
+            if one is None:
                 return None
-            self._found.append(at)
-        return self._found[bisect_right(self._found, after)]
+            self._found.append(one)
+        at = self._found[self._place(after)].at
+        return None if at + jitter > self._until else (at + jitter, at)
+
+    def at(self, at: datetime) -> calendar.Occurrence:
+        """Return an occurrence that was found."""
+        return self._found[self._place(at) - 1]
+
+    def _place(self, at: datetime) -> int:
+        return bisect_right(self._found, at, key=lambda one: one.at)
 
 
 def _open(frozen: Freeze | None, now: datetime) -> FreezeResponse | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from schemas import tables as t
 from schemas.base import Value
 from schemas.events import ExcludedVm, ExecutionEvent, FlowCompleted, FlowSkipped
 from schemas.ids import instant
-from services.recorder.known import KnownRows
+from services.recorder.known import KnownFlow, KnownRows
 from services.recorder.projection import project
 
 _COLUMN_OF = {
@@ -90,8 +90,8 @@ async def one(reader: Reader, execution_id: str) -> ExecutionResponse | None:
 
 
 def _select(most: int) -> Select[Any]:
-    """Select executions, with the beginning of what they left out: it may be thousands of VMs."""
-    columns = [column for column in t.executions.c if column.name != "excluded"]
+    """Select executions, with the beginning of what they left out: it, and their jobs, may be thousands of VMs."""
+    columns = [column for column in t.executions.c if column.name not in {"excluded", "created_job_ids"}]
     return select(*columns, func.substr(cast(t.executions.c.excluded, Text), 1, _EACH * most).label("excluded"))
 
 
@@ -212,7 +212,8 @@ async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> 
         if batch.caught_up or any(isinstance(one.envelope.data, FlowSkipped | FlowCompleted) for one in found):
             break
     known = KnownRows()
-    known.flows, known.identities = {flow_id}, {f"flow/{flow_id}": 1}
+    known.flows = {flow_id: KnownFlow(armed_at=datetime.min.replace(tzinfo=UTC))}
+    known.identities = {f"flow/{flow_id}": 1}
     changes = project(about, known)
     row = changes.new_executions.get(execution_id)
     if row is None:

@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from api.readmodel import calendar, executions, occurrences
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.reader import Page, Reader, consistent, containing, labelled, order, shaped
+from api.responses.calendar import OccurrenceOutcome
 from api.responses.flows import FlowList, FlowNow, FlowResponse, FlowStatus, Summary
 from schemas import tables as t
 from schemas.base import Value
-from schemas.definitions import Flow
+from schemas.definitions import Flow, Schedule
 from services.scheduler.calendar import Budget
 
 RUNNING = Page(limit=100)
@@ -113,19 +114,32 @@ async def at_present(reader: Reader, flow_id: str, now: datetime, count: int) ->
         pending_executions=pending.executions,
         next_run=coming[0] if coming else None,
         next_runs=coming,
+        next_occurrences=await _next_occurrences(reader, flow_id, now, count),
     )
 
 
 @consistent
 async def next_runs(reader: Reader, flow_id: str, now: datetime, count: int) -> list[datetime]:
     """Return when a flow will run next, by the scheduler's own calendar."""
-    flow = await reader.row(occurrences.flows().where(t.protection_flows.c.id == flow_id))
-    if flow is None:
-        return []
-    known = await calendar.schedules(reader, [flow["schedule_id"]])
-    frozen, schedule = await calendar.freeze(reader), known.get(flow["schedule_id"] or "")
+    flow, schedule = await _scheduled(reader, flow_id)
+    frozen = await calendar.freeze(reader)
     coming = calendar.upcoming(flow, schedule, now, frozen, Budget(calendar.LOOKS))
     return [fires_at for _, fires_at in islice(coming, count)]
+
+
+async def _next_occurrences(reader: Reader, flow_id: str, now: datetime, count: int) -> list[OccurrenceOutcome]:
+    flow, schedule = await _scheduled(reader, flow_id)
+    frozen = await calendar.freeze(reader)
+    return list(islice(calendar.coming(flow, schedule, now, frozen, Budget(calendar.LOOKS)), count))
+
+
+async def _scheduled(reader: Reader, flow_id: str) -> tuple[Mapping[str, Any], Schedule | None]:
+    """Return a flow's row, as its occurrences need it, and its schedule."""
+    flow = await reader.row(occurrences.flows().where(t.protection_flows.c.id == flow_id))
+    if flow is None:
+        return {"id": flow_id, "enabled": False}, None
+    known = await calendar.schedules(reader, [flow["schedule_id"]])
+    return flow, known.get(flow["schedule_id"] or "")
 
 
 @consistent

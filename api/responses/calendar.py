@@ -8,6 +8,8 @@ from typing import Literal
 from schemas.base import Value
 from schemas.events import ExecutionStatus
 
+Outcome = Literal["executed", "skipped", "missed", "due", "expected", "frozen", "excluded"]
+
 
 class NextRun(Value, frozen=True, kw_only=True):
     """An instant in UTC and in the schedule's zone.
@@ -25,15 +27,16 @@ class SchedulePreview(Value, frozen=True, kw_only=True):
 
 
 class OccurrenceOutcome(Value, frozen=True, kw_only=True):
-    """An occurrence, the nominal instant, and what became of it.
+    """An occurrence, the nominal instant, and what became of it, or will.
 
-    `outcome`: `executed` (then `status` is the execution's), `skipped` or `missed` with the reason, `due` (on the log,
-    without an outcome yet), or `expected`, at `fires_at`. A range that was missed is one entry, from `occurrence` to
-    `last`.
+    `outcome` of one that passed: `executed` (then `status` is the execution's), `skipped` or `missed` with the reason,
+    or `due` (on the log, without an outcome yet). Of one to come: `expected`, at `fires_at`; or `frozen` or `excluded`
+    with the reason, as it falls into a freeze or an exclusion of its schedule: it does not begin. A range that was
+    missed is one entry, from `occurrence` to `last`.
     """
 
     occurrence: datetime
-    outcome: Literal["executed", "skipped", "missed", "due", "expected"]
+    outcome: Outcome
     fires_at: datetime | None = None
     execution_id: str | None = None
     status: ExecutionStatus | None = None
@@ -59,19 +62,17 @@ class FreezeResponse(Value, frozen=True, kw_only=True):
     created_by: str
 
 
-class CalendarEntry(Value, frozen=True, kw_only=True):
-    """A run to come. `expected_seconds`: how long those before it took on average; null when there were none."""
+class CalendarEntry(OccurrenceOutcome, frozen=True, kw_only=True):
+    """An occurrence of a flow. `expected_seconds`: how long its executions took on average; null when none did."""
 
     flow_id: str
     flow_name: str
-    schedule_id: str
-    occurrence: datetime
-    fires_at: datetime
+    schedule_id: str | None
     expected_seconds: float | None
 
 
 class CalendarResponse(Value, frozen=True, kw_only=True):
-    """What will run, in order. `complete`: the range holds no more than is shown."""
+    """What became of occurrences, and what will, in order. `complete`: the range holds no more than is shown."""
 
     entries: list[CalendarEntry]
     complete: bool

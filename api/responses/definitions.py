@@ -6,6 +6,7 @@ from datetime import datetime
 
 from schemas.base import Value
 from schemas.definitions import Disk, Member, Policy, Repository, Schedule
+from services.worker.inspection import WorkerSeen
 
 
 class VmResponse(Value, frozen=True, kw_only=True):
@@ -76,6 +77,16 @@ class MemberList(Value, frozen=True, kw_only=True):
 class ScheduleList(Value, frozen=True, kw_only=True):
     schedules: list[Schedule]
     total: int
+
+
+class CreatedRepository(Repository, frozen=True, kw_only=True):
+    """A repository that was just created. `warnings`: what would keep backups from it, as far as workers can see.
+
+    `inspections`: what those workers saw that could look; empty when none could.
+    """
+
+    warnings: list[str]
+    inspections: list[WorkerSeen]
 
 
 class RepositoryList(Value, frozen=True, kw_only=True):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from api.responses.calendar import OccurrenceOutcome
 from api.responses.executions import ExecutionResponse
 from schemas.base import Value
 from schemas.events import ExcludedVm, ExecutionStatus
 from services.explanation.sentences import Sentence
+from services.worker.inspection import WorkerSeen
 
 
 class FlowStatus(Value, frozen=True, kw_only=True):
@@ -58,15 +60,26 @@ class FlowResponse(Value, frozen=True, kw_only=True):
     status: FlowStatus
 
 
+class CreatedFlow(FlowResponse, frozen=True, kw_only=True):
+    """A flow that was just created. `warnings`: what would keep it from making backups, as far as workers can see.
+
+    `inspections`: what those workers saw that could look; empty when none could.
+    """
+
+    warnings: list[str]
+    inspections: list[WorkerSeen]
+
+
 class FlowList(Value, frozen=True, kw_only=True):
     flows: list[FlowResponse]
     total: int
 
 
 class FlowNow(Value, frozen=True, kw_only=True):
-    """A flow now, and next: the coming ten occurrences, none when it is disabled or unscheduled.
+    """A flow now, and next: the coming ten runs, none when it is disabled or unscheduled.
 
-    `pending_executions` wait for those that run to end.
+    `pending_executions` wait for those that run to end. `next_occurrences`: the coming ten that its schedule matches,
+    with those that a freeze or an exclusion keeps from being run.
     """
 
     flow: FlowResponse
@@ -75,6 +88,7 @@ class FlowNow(Value, frozen=True, kw_only=True):
     pending_executions: list[ExecutionResponse]
     next_run: datetime | None
     next_runs: list[datetime]
+    next_occurrences: list[OccurrenceOutcome]
 
 
 class Summary(Value, frozen=True, kw_only=True):
@@ -98,15 +112,32 @@ class BulkResponse(Value, frozen=True, kw_only=True):
     errors: dict[str, str]
 
 
+class ResolvedVm(Value, frozen=True, kw_only=True):
+    """A VM that would be backed up."""
+
+    context_id: str
+    vm_name: str
+
+
+class ExcludedByName(ExcludedVm, frozen=True, kw_only=True):
+    """A VM that would be left out; its name is null when there is no such VM."""
+
+    vm_name: str | None
+
+
 class DryRun(Value, frozen=True, kw_only=True):
-    """What running a flow now would do. Nothing was appended."""
+    """What running a flow now would do, and what the workers see of its repository and disks. Nothing was appended.
+
+    `inspections`: what each worker that could look saw; empty when none could.
+    """
 
     valid: bool
     errors: list[str]
     warnings: list[str]
-    resolved_vms: list[str]
-    excluded: list[ExcludedVm]
+    resolved_vms: list[ResolvedVm]
+    excluded: list[ExcludedByName]
     next_runs: list[datetime]
+    inspections: list[WorkerSeen]
 
 
 class BackfillResponse(Value, frozen=True, kw_only=True):

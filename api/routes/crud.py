@@ -20,6 +20,13 @@ from schemas.base import Value
 from schemas.commands import Create, Delete, Disable, Enable, Update
 
 
+class Created(Value, frozen=True, kw_only=True):
+    """What is said of a definition that was just created, beyond what it is: how to find it, and in which shape."""
+
+    shape: type[Any]
+    of: Callable[[Any, Any], Awaitable[Any]]  # of the request's context, and the definition
+
+
 class CrudResource(Value, frozen=True, kw_only=True):
     """One kind of definition over HTTP: its path, shapes and commands, and the query that reads one."""
 
@@ -36,6 +43,7 @@ class CrudResource(Value, frozen=True, kw_only=True):
     disable: type[Disable]
     read: Callable[[Reader, str], Awaitable[Any]]
     new_id: Callable[[Context, Any], str] | None = None
+    created: Created | None = None
 
 
 def router(
@@ -91,13 +99,17 @@ def getting(resource: CrudResource) -> BaseRouteHandler:
 
 
 def creating(resource: CrudResource) -> BaseRouteHandler:
-    kind = resource.kind
+    kind, created = resource.kind, resource.created
+    shape = resource.response if created is None else created.shape
 
     @post("/", responses=WRITE, operation_id=f"create_{kind}", summary=f"Create a {kind}")
-    async def handler(context: Context, data: JSONBody[resource.request]) -> Response[resource.response]:
+    async def handler(context: Context, data: JSONBody[resource.request]) -> Response[shape]:
         id_ = resource.new_id(context, data) if resource.new_id else context.new_id(kind)
         await context.submit(resource.create(id=id_, spec=data))  # type: ignore[call-arg]
-        return await changed(resource, context, id_, 201)
+        response = await changed(resource, context, id_, 201)
+        if created is not None:
+            response.content = await created.of(context, response.content)
+        return response
 
     return handler
 

@@ -8,15 +8,16 @@ from contextlib import suppress
 
 from litestar import get
 
-from api.context import Context
+from api import inspecting
+from api.context import Context, RequestContext
 from api.problems import not_found
-from api.readmodel import backups, definitions
+from api.readmodel import backups, definitions, inspections
 from api.readmodel.definitions import DefinitionFilter
 from api.readmodel.reader import Reader
 from api.requests import RepositoryPatchRequest, RepositoryRequest
 from api.responses.backups import Storage
-from api.responses.definitions import RepositoryList
-from api.routes.crud import CrudResource, router
+from api.responses.definitions import CreatedRepository, RepositoryList
+from api.routes.crud import Created, CrudResource, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
 from schemas import tables as t
@@ -28,6 +29,13 @@ async def _read(reader: Reader, id_: str) -> Repository | None:
     return await definitions.one(reader, t.repositories, Repository, id_)
 
 
+async def _created(context: RequestContext, made: Repository) -> CreatedRepository:
+    """Return a new repository with what workers see of it."""
+    seen = await inspecting.inspect(context.log, await inspections.of(context.reader, made))
+    fields = {name: getattr(made, name) for name in Repository.__struct_fields__}
+    return CreatedRepository(**fields, warnings=inspecting.warnings(seen), inspections=seen)
+
+
 REPOSITORY = CrudResource(
     kind="repository",
     path="/repositories",
@@ -35,6 +43,7 @@ REPOSITORY = CrudResource(
     request=RepositoryRequest,
     patch=RepositoryPatchRequest,
     response=Repository,
+    created=Created(shape=CreatedRepository, of=_created),
     create=c.CreateRepository,
     update=c.UpdateRepository,
     delete=c.DeleteRepository,

@@ -19,7 +19,8 @@ from cli import options, places
 def why(what: str, at: datetime | None, data: Path | None, *, by_log: bool, as_json: bool) -> None:
     """Say in plain words why a flow ran, or did not.
 
-    Of an execution: what became of it. FLOW is a name or an id. Without TIME: what happened last. The numbers are places on the log (`flows log`).
+    Of an execution: what became of it. FLOW is a name or an id. Without TIME: what happened last. The numbers are
+    places on the log (`flows log`).
     """
     from cli import terminal
     from cli import why as asking

@@ -51,7 +51,7 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
         (
             f"no service can take in message {sequence:,}: {error}"
             for sequence, error in folded.unfolded.items()
-            if sequence not in folded.dead  # else it is set aside
+            if sequence not in folded.dead.keys() | folded.settled  # else it is set aside
         ),
         "every message can be taken in",
     )

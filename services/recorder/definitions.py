@@ -7,12 +7,12 @@ from sqlalchemy import Table
 
 from bus.envelope import Stored
 from schemas import tables as t
-from schemas.definitions import Definition, Group, Kind, ScheduleSpec, VmSpec
+from schemas.definitions import Definition, Flow, Group, Kind, ScheduleSpec, VmSpec
 from schemas.events import Defined, FreezeDefined, OfEngine
 from services.catalogue import defined_kind
 from services.recorder.changes import Changes, Unprojectable, fitting
 from services.recorder.commands import record_outcome
-from services.recorder.known import Row, identity_of
+from services.recorder.known import KnownFlow, Row, identity_of
 
 TABLE_OF: dict[Kind, Table] = {
     "vm": t.vms,
@@ -65,10 +65,12 @@ def _definition(changes: Changes, event: Defined) -> None:
     changes.definitions.append((table, event.id, row, members))
     if kind != "flow":
         return
-    if definition is None:
+    if not isinstance(definition, Flow):
         _forget(changes, event.id)
     else:
-        changes.known.flows.add(event.id)
+        there = changes.known.flows.get(event.id)
+        last = there.last_occurrence if there is not None else None
+        changes.known.flows[event.id] = KnownFlow(armed_at=definition.armed_at, last_occurrence=last)
         changes.identify(f"flow/{event.id}")
 
 
@@ -87,7 +89,7 @@ def _definition_row(definition: Definition) -> Row:
 def _forget(changes: Changes, flow_id: str) -> None:
     """Drop what is known of a flow that is deleted now, and the changes of this batch to its history."""
     known = changes.known
-    known.flows.discard(flow_id)
+    known.flows.pop(flow_id, None)
     gone = {id_ for id_, execution in known.executions.items() if execution.flow_id == flow_id}
     for id_ in gone:
         del known.executions[id_]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from msgspec import structs
 
 from bus.envelope import Envelope, Stored
@@ -60,15 +62,15 @@ def project_start(changes: Changes, entry: Stored, event: FlowStarted) -> None:
     changes.identify(identity)
     if event.flow_id != AD_HOC and event.flow_id not in known.flows:
         return  # it was deleted in the very moment in which the execution began
-    if event.execution_id in known.executions:
+    waiting = known.executions.get(event.execution_id)
+    if waiting is not None:
+        waiting.started_at = sent.time
         _change_execution(changes, event.execution_id, {"flow_name": event.flow_name, **values})
     else:
         _insert(changes, event, row)
-    changes.flow_changes[event.flow_id] = {
-        "last_execution_id": event.execution_id,
-        "last_execution_status": "running",
-        "last_execution_time": sent.time,
-    }
+    changes.flow_changes.setdefault(event.flow_id, {}).update(
+        last_execution_id=event.execution_id, last_execution_status="running", last_execution_time=sent.time
+    )
 
 
 def _row(entry: Stored, event: FlowBuffered | FlowStarted) -> Row:
@@ -94,14 +96,19 @@ def _row(entry: Stored, event: FlowBuffered | FlowStarted) -> Row:
         "jobs_completed": 0,
         "jobs_failed": 0,
         "jobs_skipped": 0,
+        "vms_processed": 0,
+        "execution_time_seconds": None,
         "bytes_transferred": 0,
         "error_message": None,
         "excluded": [],
+        "created_job_ids": [],
     }
 
 
 def _insert(changes: Changes, event: FlowBuffered | FlowStarted, row: Row) -> None:
-    changes.known.executions[event.execution_id] = KnownExecution(flow_id=event.flow_id, ended=False)
+    changes.known.executions[event.execution_id] = KnownExecution(
+        flow_id=event.flow_id, started_at=row["started_at"], ended=False
+    )
     changes.new_executions[event.execution_id] = row
 
 
@@ -112,7 +119,8 @@ def _check_flow(changes: Changes, event: FlowBuffered | FlowStarted) -> None:
 
 
 def project_plan(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
-    if execution_of(changes, event) is None:
+    execution = execution_of(changes, event)
+    if execution is None:
         return
     identity = f"plan/{event.execution_id}/{event.part}"
     if identity in changes.known.identities:
@@ -151,6 +159,8 @@ def project_plan(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
         excluded = [structs.asdict(vm) for vm in event.excluded]
         fitting(t.executions, {"excluded": excluded})
         _change_execution(changes, event.execution_id, {"excluded": excluded})
+    execution.job_ids = [*execution.job_ids, *(row["id"] for row in rows)]
+    _change_execution(changes, event.execution_id, {"created_job_ids": execution.job_ids})
     for row in rows:
         key = event.execution_id, row["id"]
         if key not in changes.known.jobs:
@@ -164,6 +174,8 @@ def project_completion(changes: Changes, event: FlowCompleted) -> None:
         return
     if execution.ended:
         raise Unprojectable("repeated", f"execution {event.execution_id} has completed before")
+    began = execution.started_at
+    taken = None if began is None else max(0.0, (event.completed_at - began).total_seconds())
     change = {
         "status": event.status,
         "completed_at": event.completed_at,
@@ -171,6 +183,8 @@ def project_completion(changes: Changes, event: FlowCompleted) -> None:
         "jobs_completed": event.jobs_completed,
         "jobs_failed": event.jobs_failed,
         "jobs_skipped": event.jobs_skipped,
+        "vms_processed": event.jobs_completed + event.jobs_failed,
+        "execution_time_seconds": taken,
         "bytes_transferred": event.bytes_transferred,
         "error_message": event.error_message,
     }
@@ -185,6 +199,15 @@ def project_completion(changes: Changes, event: FlowCompleted) -> None:
             "failed": int(event.status == "error"),
         }
     )
+
+
+def project_occurrence(changes: Changes, flow_id: str, at: datetime) -> None:
+    """Note the newest occurrence of a flow that has its outcome. What was before the flow is said of another one."""
+    flow = changes.known.flows.get(flow_id)
+    if flow is None or at <= max(flow.armed_at, flow.last_occurrence or at.min.replace(tzinfo=UTC)):
+        return
+    changes.flow_changes.setdefault(flow_id, {}).update(fitting(t.protection_flows, {"last_occurrence": at}))
+    flow.last_occurrence = at
 
 
 def _once(changes: Changes, event: FlowBuffered | FlowStarted | FlowSkipped) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from sqlalchemy import BigInteger, Integer, String, Table
 
 from bus.envelope import Entry, Envelope, Stored
@@ -24,6 +24,8 @@ from schemas.events import (
     FlowBackfilling,
     FlowBuffered,
     FlowCancelling,
+    FlowDue,
+    FlowMissed,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
@@ -38,10 +40,19 @@ Outcome = Rejected | FlowBuffered | FlowStarted | FlowSkipped | FlowCancelling |
 
 
 class KnownExecution(Struct, kw_only=True):
-    """An execution that has a row."""
+    """An execution that has a row. `job_ids` are known when a part of its plan is among the entries."""
 
     flow_id: str
+    started_at: datetime | None  # None: it waits for its turn
     ended: bool
+    job_ids: list[str] = field(default_factory=list[str])
+
+
+class KnownFlow(Struct, kw_only=True):
+    """A flow that has a row. `last_occurrence` is known when an occurrence of it is among the entries."""
+
+    armed_at: datetime
+    last_occurrence: datetime | None = None
 
 
 class KnownRows:
@@ -49,7 +60,7 @@ class KnownRows:
 
     def __init__(self) -> None:
         self.identities: dict[str, int] = {}  # a definition's: the version
-        self.flows: set[str] = set()
+        self.flows: dict[str, KnownFlow] = {}
         self.executions: dict[str, KnownExecution] = {}
         self.jobs: dict[tuple[str, str], Row] = {}  # by execution and backup: as much as decides what comes next
         self.commands: dict[str, bool] = {}  # whether it waits for its outcome
@@ -63,6 +74,7 @@ class Subjects:
         self.flows: set[str] = set()
         self.begun: set[str] = set()
         self.executions: set[str] = set()
+        self.planned: set[str] = set()  # executions
         self.jobs: dict[str, str] = {}  # backup to execution
         self.commands: set[str] = set()
         for entry in entries:
@@ -80,6 +92,8 @@ class Subjects:
             self.commands.add(sent.id)
         elif isinstance(data, Defined):
             self.identities.add(identity_of(sent, data))
+        elif isinstance(data, FlowDue | FlowMissed):
+            self.flows.add(data.flow_id)
         elif isinstance(data, ExecutionEvent):
             self.executions.add(data.execution_id)
             if isinstance(data, FlowBuffered | FlowStarted):
@@ -89,6 +103,7 @@ class Subjects:
                     self.flows.add(data.flow_id)
                     self.identities.add(f"flow/{data.flow_id}")
             elif isinstance(data, FlowPlanned):
+                self.planned.add(data.execution_id)
                 self.identities.add(f"plan/{data.execution_id}/{data.part}")
                 self.jobs.update((backup.backup_id, data.execution_id) for backup in data.backups)
         if sent.causationid is not None and isinstance(data, Outcome | Defined):

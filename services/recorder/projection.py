@@ -21,6 +21,8 @@ from schemas.events import (
     FlowBuffered,
     FlowCancelling,
     FlowCompleted,
+    FlowDue,
+    FlowMissed,
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
@@ -33,6 +35,7 @@ from services.recorder.definitions import project_definition
 from services.recorder.executions import (
     project_buffering,
     project_completion,
+    project_occurrence,
     project_plan,
     project_skip,
     project_start,
@@ -106,6 +109,10 @@ def _project(changes: Changes, entry: Stored) -> None:
             project_start(changes, entry, started)
         case FlowSkipped() as skipped:
             project_skip(changes, entry, skipped)
+        case FlowDue() as due:
+            project_occurrence(changes, due.flow_id, due.occurrence)
+        case FlowMissed() as missed:
+            project_occurrence(changes, missed.flow_id, missed.last)
         case FlowPlanned() as planned:
             project_plan(changes, sent, planned)
         case FlowCompleted() as completed:

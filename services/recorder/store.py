@@ -21,8 +21,10 @@ from schemas import tables as t
 from schemas.ids import AD_HOC
 from services import database
 from services.recorder.changes import Changes
-from services.recorder.known import KnownExecution, KnownRows, Row, Subjects
+from services.recorder.coming import Affected
+from services.recorder.known import KnownExecution, KnownFlow, KnownRows, Row, Subjects
 from services.recorder.projection import batches, project, refuse
+from services.timetable import update_flows
 from services.unusable import DeadLetter, reason_of
 
 MOST_KEYS = 500  # ids in one IN (…)
@@ -167,9 +169,14 @@ async def _known(connection: AsyncConnection, about: Subjects) -> KnownRows:
     there = {id_ for identity, id_ in executions.items() if identity in known.identities}
     there |= {id_ for id_ in about.begun if f"buffered/{id_}" in known.identities}
     old = {id_ for id_ in about.executions if id_ not in about.begun or id_ in there}
-    known.flows = {id_ for (id_,) in await _rows(connection, [f.c.id], about.flows)}
-    for id_, flow_id, completed_at in await _rows(connection, [e.c.id, e.c.flow_id, e.c.completed_at], old):
-        known.executions[id_] = KnownExecution(flow_id=flow_id or AD_HOC, ended=completed_at is not None)
+    for id_, armed_at, last in await _rows(connection, [f.c.id, f.c.armed_at, f.c.last_occurrence], about.flows):
+        known.flows[id_] = KnownFlow(armed_at=armed_at, last_occurrence=last)
+    columns = [e.c.id, e.c.flow_id, e.c.started_at, e.c.completed_at]
+    for id_, flow_id, started_at, completed_at in await _rows(connection, columns, old):
+        ended = completed_at is not None
+        known.executions[id_] = KnownExecution(flow_id=flow_id or AD_HOC, started_at=started_at, ended=ended)
+    for id_, job_ids in await _rows(connection, [e.c.id, e.c.created_job_ids], old & about.planned):
+        known.executions[id_].job_ids = job_ids
     columns = [j.c.id, j.c.execution_id, j.c.status, j.c.attempt, j.c.round]
     columns += [j.c.progress_percent, j.c.first_error, j.c.completed_at]
     jobs = {id_ for id_, execution_id in about.jobs.items() if execution_id in old}
@@ -202,6 +209,8 @@ async def _write(connection: AsyncConnection, changes: Changes) -> None:
     await _update_all(connection, t.executions, changes.execution_changes)
     await _update_all(connection, t.protection_flows, changes.flow_changes)
     await _count(connection, changes.flow_ends)
+    if affected := Affected.by(changes):
+        await connection.run_sync(update_flows, affected)
     await _insert_all(connection, t.commands, list(changes.new_commands.values()))
     await _update_all(connection, t.commands, changes.outcomes)
     await _insert_all(connection, t.events, changes.events)

@@ -25,7 +25,7 @@ from services.scheduler import clocks
 from services.scheduler.clocks import DAY, MINUTE, Month
 from services.scheduler.exclusions import Exclusions
 from services.scheduler.expression import UNREADABLE, Expression, expression
-from services.scheduler.pieces import Piece, firing, first_of, instants, number_of
+from services.scheduler.pieces import Piece, firing, first_of, instants, number_of, one_by_one
 
 LOOKS = 2_400  # at months and days without a find: five years of days, or two centuries of months
 FIRST, LAST = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)  # the days that are looked at
@@ -112,6 +112,10 @@ class Calendar:
     ) -> Iterator[Occurrence]:
         """Yield what matches strictly after `after`, up to `until`, with the effect of the clocks or an exclusion."""
         for _, pieces in self._looks(after, until, budget):
+            if len(pieces) == 1:
+                for at, is_excluded in one_by_one(pieces[0]):
+                    yield Occurrence(at, self._excluded_by(at) if is_excluded else pieces[0].note)
+                continue
             found: dict[datetime, str | None] = {}
             for piece in pieces:
                 for at in instants(piece.base, piece.fires | piece.excluded):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -38,6 +38,15 @@ def _minutes_of(bits: int) -> tuple[timedelta, ...]:
 
 def instants(base: datetime, bits: int) -> list[datetime]:
     return [base + offset for offset in _minutes_of(bits)] if bits else []
+
+
+def one_by_one(piece: Piece) -> Iterator[tuple[datetime, bool]]:
+    """Yield the instants of a piece, and whether each is excluded; no more are worked out than are taken."""
+    left = piece.fires | piece.excluded
+    while left:
+        lowest = left & -left
+        yield piece.base + _OFFSETS[lowest.bit_length() - 1], bool(lowest & piece.excluded)
+        left ^= lowest
 
 
 def firing(pieces: Sequence[Piece]) -> list[datetime]:

@@ -28,6 +28,7 @@ from services.hosting import Subscribe
 from services.worker.engines.engine import Engine
 from services.worker.engines.loading import load
 from services.worker.history import READS, History
+from services.worker.inspector import Inspector
 from services.worker.presence import Presence
 from services.worker.reports import Reports
 from services.worker.run import Run, Stopping
@@ -80,6 +81,8 @@ class Worker:
             reports=self._reports,
             stopping=self._stopping,
         )
+        self._inspector = Inspector(self._id, self._engines)
+        await self._inspector.open(log)
         subscribe(WORKER_QUEUE, self.handle, slots=self._slots)
 
     @property
@@ -99,6 +102,7 @@ class Worker:
             self._history.wake()
             for run in self._held.values():
                 run.stop()
+            await self._inspector.close()
             await cancel_and_wait(*tasks)
             with suppress(Unavailable):
                 await self._presence.leave()

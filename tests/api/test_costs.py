@@ -210,17 +210,6 @@ class Commands:
         del command_id
 
 
-class NoWorkers:
-    """A log beside which nobody has published a status."""
-
-    async def statuses(self, prefix: str) -> dict[str, Any]:
-        del prefix
-        return {}
-
-    async def time(self) -> datetime:
-        return T0
-
-
 def made() -> Litestar:
     app = create_app(nats_url="nats://nowhere", database_url="sqlite+aiosqlite://", tokens=Tokens("t"))
     app._lifespan_managers.clear()
@@ -231,11 +220,25 @@ def made() -> Litestar:
 APP = made()
 
 
+class Deserted:
+    """A log beside which nobody listens, and nobody has published a status."""
+
+    async def request_many(self, *_: Any, **__: Any) -> list[bytes]:
+        return []
+
+    async def statuses(self, prefix: str) -> dict[str, Any]:
+        del prefix
+        return {}
+
+    async def time(self) -> datetime:
+        return T0
+
+
 @asynccontextmanager
 async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
     reader = ReadModel(database.reader(url))
     nothing: Any = SimpleNamespace()
-    APP.state.resources = Resources(NoWorkers(), Commands(), reader, nothing)  # type: ignore[arg-type]
+    APP.state.resources = Resources(Deserted(), Commands(), reader, nothing)  # type: ignore[arg-type]
     transport = httpx.ASGITransport(APP, raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(

@@ -9,6 +9,7 @@ from typing import Any
 from bus.envelope import Stored
 from schemas.base import Message
 from schemas.commands import CancelExecution, ExecuteFlow, PruneHistory
+from schemas.definitions import Freeze
 from schemas.events import (
     BackupCompleted,
     BackupFailed,
@@ -18,8 +19,10 @@ from schemas.events import (
     BackupStarted,
     FlowDefined,
     FlowMissed,
+    FreezeDefined,
     Rejected,
 )
+from schemas.ids import ENGINE
 from tests.services.world import World
 from tests.support import T0, due, engine_settings, flow, group, policy, repository, schedule, vm
 
@@ -39,7 +42,10 @@ class _Run:
         self._chance = chance
         self._names = [f"vm-{number}" for number in range(chance.randrange(1, 12))]
         self._flows = [f"flow-{number}" for number in range(chance.randrange(1, 5))]
-        self._fields = {"overlap_policy": chance.choice(["skip", "buffer_one", "cancel_other", "allow"])}
+        self._fields: dict[str, Any] = {
+            "schedule_id": "schedule-1",
+            "overlap_policy": chance.choice(["skip", "buffer_one", "cancel_other", "allow"]),
+        }
         self._world = World(
             *map(vm, self._names),
             group(members=self._names),
@@ -49,6 +55,8 @@ class _Run:
             *(flow(name, policy_id="policy-1", **self._fields) for name in self._flows),
         )
         self._version = 1
+        self._armed = dict.fromkeys(self._flows, T0)
+        self._gone: set[str] = set()
         self._queue: list[BackupRequested] = []
         self._seen = 0
 
@@ -78,26 +86,41 @@ class _Run:
         if kind < 0.84 and world.state.executions:
             return [CancelExecution(id=chance.choice(sorted(world.state.executions)))]
         if kind < 0.92:
-            return [self._change(kind)]
+            return [self._change(kind, number)]
         if kind < 0.95:
-            first = T0 + timedelta(hours=number)
+            first = T0 + timedelta(minutes=number)
             missed = FlowMissed(flow_id=self._flows[0], schedule_id="schedule-1", first=first, last=first, count=1)
             return [missed, Rejected(entity="vm", verb="create", id="x", code="conflict", reason="taken")]
         if prune and kind < 0.97:
             return [PruneHistory(id="history", before=T0 + timedelta(seconds=len(world.entries) - 40))]
-        return [self._change(kind)]
+        return [self._change(kind, number)]
 
-    def _change(self, kind: float) -> Message:
+    def _change(self, kind: float, number: int) -> Message:
         """Return the next version of a flow, of a VM, or of the settings."""
         chance = self._chance
         self._version += 1
         version = self._version
         if kind < 0.88:
             name = chance.choice(self._flows)
-            change = flow(name, policy_id="policy-1", version=version, priority=version, **self._fields)
-            return change if chance.random() < 0.7 else FlowDefined(id=name, version=version, definition=None)
+            if chance.random() < 0.7:
+                if name in self._gone:  # it is made anew, and has no past
+                    self._gone.remove(name)
+                    self._armed[name] = T0 + timedelta(minutes=number)
+                fields = {**self._fields, "armed_at": self._armed[name]}
+                return flow(name, policy_id="policy-1", version=version, priority=version, **fields)
+            self._gone.add(name)
+            return FlowDefined(id=name, version=version, definition=None)
         if kind < 0.92:
             return vm(chance.choice(self._names), version=version, enabled=chance.random() < 0.7)
+        if kind > 0.98:
+            return schedule(version=version, enabled=chance.random() < 0.8, jitter_seconds=chance.choice([0, 300]))
+        if kind > 0.975:
+            until = T0 + timedelta(hours=chance.randrange(300))
+            return FreezeDefined(
+                id=ENGINE,
+                version=version,
+                definition=chance.choice([None, Freeze(since=T0, until=until, reason="audit", created_by="eve")]),
+            )
         limit = chance.choice([None, 2, 6])
         return engine_settings(max_concurrent_jobs=limit, keep_days=limit, version=version)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,32 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from click.testing import CliRunner
 from msgspec.structs import replace
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
+from cli.main import cli as flows
 from schemas import tables as t
 from schemas.events import VmDefined
 from services import database
-from services.database import WrongRevision, bring_up_to_date, prepare, state, upgrade
+from services.database import (
+    MIGRATIONS,
+    Downgrade,
+    WrongRevision,
+    bring_up_to_date,
+    downgrade_to,
+    prepare,
+    state,
+    upgrade,
+)
 from services.recorder.store import Tables
 from tests.services.execution import BUFFERED, COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
-from tests.support import engine_settings, history, schedule, vm
+from tests.support import T0, due, engine_settings, flow, history, schedule, vm
 
 pytestmark = pytest.mark.slow
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -87,6 +100,133 @@ async def test_data_survives(url: str) -> None:
     assert run(url, "SELECT id, number FROM identities ORDER BY id") == identities
     assert run(url, "SELECT id, round FROM backup_jobs") == rounds
     assert run(url, "SELECT * FROM settings") == limits
+
+
+def test_sql_users_find_columns_and_indexes(url: str) -> None:
+    upgrade(url)
+    assert columns(url) >= {
+        "protection_flows.next_execution_time",
+        *(
+            f"protection_flow_executions.{name}"
+            for name in ("created_job_ids", "execution_time_seconds", "vms_processed")
+        ),
+    }
+
+    def work(_: Config, connection: Connection) -> dict[tuple[str | None, ...], bool]:
+        found = inspect(connection).get_indexes("protection_flows")
+        return {tuple(one["column_names"]): bool(one["unique"]) for one in found}
+
+    indexes = database._migrate(url, work)
+    assert indexes["name",] is True
+    assert {("enabled",), ("last_execution_time",), ("target_id", "target_type")} <= indexes.keys()
+
+
+TIMES = "SELECT id, last_occurrence, next_execution_time FROM protection_flows"
+FOUND = "SELECT created_job_ids, execution_time_seconds, vms_processed FROM protection_flow_executions"
+
+
+async def test_what_sql_users_find_is_filled_when_the_tables_are_upgraded(url: str) -> None:
+    upgrade(url)
+    store = Tables(url)
+    scheduled = flow(schedule_id="schedule-1", version=2)
+    passed = due(at=T0 + timedelta(hours=1))
+    await store.apply(
+        history(*HOUSE, schedule(), scheduled, passed, STARTED, PLANNED, REQUESTED, FAILED, COMPLETED), STREAM
+    )
+    await store.close()
+    times, found = run(url, TIMES), run(url, FOUND)
+    ((_, last, following),) = times
+    assert str(last).startswith(f"{T0 + timedelta(hours=1):%Y-%m-%d %H:00:00}")
+    assert str(following).startswith(f"{T0 + timedelta(hours=2):%Y-%m-%d %H:00:00}")
+    assert [*found[0][1:]] == [1.0, 1]
+    assert "b" in str(found[0][0])
+    upgrade(url, "0008")
+    upgrade(url)
+    assert (run(url, TIMES), run(url, FOUND)) == (times, found)
+
+
+async def test_the_names_of_flows_must_be_unique_for_an_upgrade(url: str) -> None:
+    upgrade(url)
+    store = Tables(url)
+    await store.apply(history(*HOUSE, flow("flow-2")), STREAM)
+    await store.close()
+    upgrade(url, "0008")
+    run(url, "UPDATE protection_flows SET name = 'one'")
+    with pytest.raises(RuntimeError, match="several flows have the name 'one'"):
+        upgrade(url)
+    assert run(url, "SELECT version_num FROM alembic_version") == [("0008",)]
+    run(url, "UPDATE protection_flows SET name = id")
+    upgrade(url)
+    assert differences(url) == []
+
+
+def columns(url: str) -> set[str]:
+    def work(_: Config, connection: Connection) -> set[str]:
+        there = inspect(connection)
+        tables = [name for name in there.get_table_names() if name != "alembic_version"]
+        return {*tables, *(f"{table}.{one['name']}" for table in tables for one in there.get_columns(table))}
+
+    return database._migrate(url, work)
+
+
+def test_each_migration_names_what_its_downgrade_loses(url: str) -> None:
+    """All but what has another name afterwards."""
+    upgrade(url)
+    renamed = {"schedules.jitter_seconds"}
+    scripts = {script.revision: script.module for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+    for revision, below in zip(reversed(REVISIONS), reversed(["base", *REVISIONS[:-1]]), strict=True):
+        before = columns(url)
+        upgrade(url, below)
+        gone = before - columns(url) - renamed
+        named = {*scripts[revision].LOSES}
+        assert named <= gone
+        assert {one for one in gone - named if one.partition(".")[0] not in named} == set()
+
+
+async def test_going_back_says_what_is_lost(url: str) -> None:
+    with pytest.raises(WrongRevision, match="nothing to go back from"):
+        downgrade_to(url)
+    upgrade(url)
+    assert downgrade_to(url) == Downgrade(revision="0008", lost=[]), "an empty table loses nothing"
+    store = Tables(url)
+    await store.apply(history(*HOUSE, engine_settings(disk_roots=["/srv"]), STARTED, PLANNED, COMPLETED), STREAM)
+    await store.close()
+    executions = "column protection_flow_executions"
+    assert downgrade_to(url).lost == [
+        f"{executions}.created_job_ids: 1 row",
+        f"{executions}.execution_time_seconds: 1 row",
+        f"{executions}.vms_processed: 1 row",
+    ]
+    assert "column settings.disk_roots: 1 row" in downgrade_to(url, "0006").lost
+    assert "column settings.disk_roots: 1 row" not in downgrade_to(url, "0003").lost, "the whole table goes"
+    assert "table settings: 1 row" in downgrade_to(url, "0003").lost
+    assert "table events: 8 rows" in downgrade_to(url, "base").lost
+    with pytest.raises(WrongRevision, match="'0042' is none of 0008, 0007"):
+        downgrade_to(url, "0042")
+    with pytest.raises(WrongRevision, match="at revision 0009: '0009' is none of"):
+        downgrade_to(url, REVISIONS[-1])
+    run(url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(WrongRevision, match="newer version"):
+        downgrade_to(url)
+
+
+async def test_flows_db_downgrade(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be lost is named, and goes only when that is wanted."""
+    upgrade(url)
+    store = Tables(url)
+    await store.apply(history(*HOUSE, STARTED, PLANNED, COMPLETED), STREAM)
+    await store.close()
+    monkeypatch.setenv("FLOWS_DATABASE_URL", url)
+    refused = CliRunner().invoke(flows, ["db", "downgrade"], standalone_mode=False)
+    assert refused.return_value == 1
+    assert "takes away:\n  column protection_flow_executions.created_job_ids: 1 row" in refused.output
+    assert "Nothing has been changed. To do it: flows db downgrade 0008 --yes" in refused.output
+    assert state(url) == "current"
+    done = CliRunner().invoke(flows, ["db", "downgrade", "0006", "--yes"], standalone_mode=False)
+    assert (done.return_value, done.output.splitlines()[-1]) == (0, "The tables are at revision 0006 now.")
+    assert run(url, "SELECT version_num FROM alembic_version") == [("0006",)]
+    assert CliRunner().invoke(flows, ["db", "upgrade"]).exit_code == 0
+    assert differences(url) == []
 
 
 async def test_a_schedules_jitter_keeps_its_value_under_each_name(url: str) -> None:

@@ -245,6 +245,9 @@ class SimulatedLog(real.Log):
     async def time(self) -> datetime:
         return await self._question(self._server.now)
 
+    async def respond(self, subject: str, handler: Any) -> None:
+        """Let nobody ask: there is no API here."""
+
     async def put_status(self, key: str, value: dict[str, Any]) -> None:
         def put() -> None:
             self._server.statuses[key] = Status(value=value, at=self._server.now())

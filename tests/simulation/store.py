@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
-from sqlalchemy import Column, Table
+from sqlalchemy import JSON, Column, Table
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bus.envelope import Entry
 from bus.errors import ForeignStream
 from bus.log import Identity
 from schemas import tables as t
-from schemas.ids import AD_HOC
+from schemas.ids import AD_HOC, ENGINE
 from services.recorder.changes import Changes
-from services.recorder.known import KnownExecution, KnownRows, Row, Subjects
+from services.recorder.coming import Affected, next_execution
+from services.recorder.known import KnownExecution, KnownFlow, KnownRows, Row, Subjects
 from services.recorder.projection import project, refuse
 from services.recorder.store import Publish, publish_nothing
 from services.unusable import DeadLetter
@@ -30,6 +32,8 @@ def default(column: Column[Any]) -> Any:
         return None
     text = str(column.server_default.arg)  # type: ignore[attr-defined]
     kind = column.type.python_type
+    if isinstance(column.type, JSON):
+        return json.loads(text)
     return text == "true" if kind is bool else kind(text)
 
 
@@ -84,11 +88,16 @@ class Database:
         identities, executions = tables["identities"], tables["protection_flow_executions"]
         wanted = {*about.identities, *(f"execution/{id_}" for id_ in about.executions)}
         known.identities = {id_: identities[id_,]["number"] for id_ in wanted if (id_,) in identities}
-        known.flows = {id_ for id_ in about.flows if (id_,) in tables["protection_flows"]}
+        for id_ in about.flows:
+            if row := tables["protection_flows"].get((id_,)):
+                known.flows[id_] = KnownFlow(armed_at=row["armed_at"], last_occurrence=row["last_occurrence"])
         for id_ in about.executions:
             if row := executions.get((id_,)):
                 known.executions[id_] = KnownExecution(
-                    flow_id=row["flow_id"] or AD_HOC, ended=row["completed_at"] is not None
+                    flow_id=row["flow_id"] or AD_HOC,
+                    started_at=row["started_at"],
+                    ended=row["completed_at"] is not None,
+                    job_ids=row["created_job_ids"],
                 )
         for id_ in about.jobs:
             if row := tables["backup_jobs"].get((id_,)):
@@ -182,6 +191,7 @@ class Database:
                 self._update(table_, id_, values)
         for end in changes.flow_ends:
             self._count(end)
+        self._plan_ahead(changes)
         for row in changes.new_commands.values():
             self._insert("commands", row)
         for id_, values in changes.outcomes.items():
@@ -197,6 +207,8 @@ class Database:
                 self._delete(name, (id_,))
             return
         if table is t.protection_flows:
+            if any(one["name"] == row["name"] and one["id"] != id_ for one in self.tables[name].values()):
+                raise _violated(f"UNIQUE constraint failed: the name of flow {id_!r}")
             for column, parent in (
                 ("repository_id", "repositories"),
                 ("policy_id", "policies"),
@@ -222,6 +234,13 @@ class Database:
         if flow["last_execution_id"] == end["execution_id"]:
             counted["last_execution_status"] = end["status"]
         self._set("protection_flows", (end["flow_id"],), {**flow, **counted})
+
+    def _plan_ahead(self, changes: Changes) -> None:
+        flows, schedules = self.tables["protection_flows"], self.tables["schedules"]
+        affected, freeze = Affected.by(changes), self.tables["freezes"].get((ENGINE,))
+        for flow in [flow for flow in flows.values() if affected is not None and affected.includes(flow)]:
+            at = next_execution(flow, schedules.get((flow["schedule_id"],)), freeze)
+            self._update("protection_flows", flow["id"], {"next_execution_time": at})
 
 
 class MemoryStore:

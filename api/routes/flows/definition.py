@@ -7,18 +7,23 @@ from contextlib import suppress
 
 from litestar import Response, delete, patch, post
 from litestar.params import FromQuery, JSONBody
+from msgspec import structs
 
-from api.context import Context
+from api import inspecting
+from api.context import Context, RequestContext
 from api.problems import ApiError, not_found
-from api.readmodel import executions, flows
+from api.readmodel import executions, flows, inspections, references
 from api.readmodel.reader import Reader
 from api.requests import CloneRequest, FlowPatchRequest, FlowRequest
-from api.responses.flows import FlowResponse
-from api.routes.crud import CrudResource, changed, known, required
+from api.responses.flows import CreatedFlow, FlowResponse
+from api.routes.crud import Created, CrudResource, changed, known, required
 from api.routes.parameters import WRITE, PathId
 from bus.clock import now
 from schemas import commands as c
-from schemas.definitions import FlowSpec
+from schemas.definitions import Flow, FlowSpec
+from services.catalogue import Catalogue
+from services.executor import starting as executor
+from services.worker.inspection import WorkerSeen
 
 CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
 CANCEL_POLL = 0.1  # seconds
@@ -28,6 +33,31 @@ async def _read(reader: Reader, flow_id: str) -> FlowResponse | None:
     return await flows.one(reader, flow_id, now())
 
 
+async def inspect_flow(
+    context: RequestContext, catalogue: Catalogue, flow: Flow, preview: executor.Preview, *, everyone: bool = False
+) -> list[WorkerSeen] | None:
+    """Return what workers see of a flow's repository, and of the disks of those VMs that it would back up.
+
+    None when it has no repository.
+    """
+    repository = catalogue.repositories.get(flow.repository_id or "")
+    if repository is None:
+        return None
+    planned = [one.context_id for one in preview.planned]
+    inspection = await inspections.of(context.reader, repository, planned)
+    return await inspecting.inspect(context.log, inspection, everyone=everyone)
+
+
+async def _created(context: RequestContext, made: FlowResponse) -> CreatedFlow:
+    """Return a new flow with what workers see of what it needs."""
+    found = await references.of_flow(context.reader, made.id)
+    seen = None
+    if found is not None:
+        catalogue, flow, _ = found
+        seen = await inspect_flow(context, catalogue, flow, executor.preview(catalogue, flow))
+    return CreatedFlow(**structs.asdict(made), warnings=inspecting.warnings(seen), inspections=seen or [])
+
+
 FLOW = CrudResource(
     kind="flow",
     path="/protection-flows",
@@ -35,6 +65,7 @@ FLOW = CrudResource(
     request=FlowRequest,
     patch=FlowPatchRequest,
     response=FlowResponse,
+    created=Created(shape=CreatedFlow, of=_created),
     create=c.CreateFlow,
     update=c.UpdateFlow,
     delete=c.DeleteFlow,

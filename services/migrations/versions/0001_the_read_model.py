@@ -10,6 +10,11 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+LOSES = (
+    *("commands", "events", "projection", "freezes", "protection_flows", "protection_flow_executions", "backup_jobs"),
+    *("vms", "machine_groups", "machine_group_members", "schedules", "repositories", "policies"),
+)
+
 
 def upgrade() -> None:
     op.create_table(

@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 COUNTS = ("pruned_executions", "pruned_successful", "pruned_failed")
+LOSES = tuple(f"protection_flows.{name}" for name in COUNTS)
 
 
 def upgrade() -> None:

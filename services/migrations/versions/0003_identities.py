@@ -15,6 +15,8 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+LOSES = ("identities", "backup_jobs.round")
+
 
 def upgrade() -> None:
     """Add a table, filled from the events, and a column."""

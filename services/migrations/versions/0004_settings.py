@@ -14,6 +14,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+LOSES = ("settings",)
+
 
 def upgrade() -> None:
     """Add a table, filled from the last word of the events on it."""

@@ -9,6 +9,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+LOSES = ()
+
 
 def upgrade() -> None:
     """Rename the column."""

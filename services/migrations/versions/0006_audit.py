@@ -10,6 +10,8 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+LOSES = ()
+
 DEFINITIONS = sa.text("subject LIKE 'catalog.%'")
 
 

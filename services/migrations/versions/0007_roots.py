@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 NAMES = ("disk_roots", "repository_roots", "block_devices")
+LOSES = tuple(f"settings.{name}" for name in NAMES)
 
 
 def upgrade() -> None:

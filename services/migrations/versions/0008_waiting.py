@@ -10,6 +10,8 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+LOSES = ()  # rows of what has not begun: they come again with its beginning
+
 TABLE = "protection_flow_executions"
 FLOW, NEWEST, STARTED = (f"ix_{TABLE}_{name}" for name in ("flow", "newest", "started"))
 

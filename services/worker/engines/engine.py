@@ -7,6 +7,7 @@ from typing import Protocol
 
 from schemas.base import Value
 from schemas.events import BackupRequested
+from services.worker.inspection import Inspection, Seen
 
 
 class Progress(Value, frozen=True, kw_only=True):
@@ -47,6 +48,10 @@ class Engine(Protocol):
     """
 
     async def backup(self, request: BackupRequested, attempt: int, report: Report) -> Result: ...
+
+    async def inspect(self, inspection: Inspection) -> Seen:
+        """Look whether a repository and disks are there, and could be used. Nothing is read from them, or written."""
+        ...
 
     async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
         """Remove all that attempts at this backup have left, except the snapshot `keep`.

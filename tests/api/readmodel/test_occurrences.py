@@ -108,14 +108,6 @@ async def test_one_occurrence_with_more_messages_than_are_read(
     assert not found.complete
 
 
-@pytest.mark.parametrize("minute", [1, 2, 3, 50, NUMBER - 1])
-async def test_the_last_one(reader: Reader, minute: int) -> None:
-    found = await occurrences.last(reader, "flow-1", T0, at(minute + 1))
-    assert found is not None
-    assert (found.occurrence, found.outcome) == (at(minute), expected(minute))
-    assert await occurrences.last(reader, "flow-1", T0 - MINUTE, T0) is None
-
-
 async def test_what_a_backfill_fills(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = await occurrences.to_fill(reader, "flow-1", T0, at(30), "missing")
     assert missing == [at(minute) for minute in range(30) if minute % 3]

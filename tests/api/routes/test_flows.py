@@ -63,8 +63,9 @@ def test_a_dry_run_says_what_would_happen_and_appends_nothing(api: Client, uniqu
     before = api.get("/audit")["total"]
     path = f"/protection-flows/{made['id']}"
     found = api.call("POST", f"{path}/test")
-    assert (found["valid"], found["errors"], len(found["resolved_vms"])) == (True, [], 2)
-    assert found["excluded"] == [{"context_id": off, "reason": "the VM is disabled"}]
+    assert (found["valid"], found["errors"]) == (True, [])
+    assert [one["vm_name"] for one in found["resolved_vms"]] == [f"{unique}-0", f"{unique}-1"]
+    assert found["excluded"] == [{"context_id": off, "reason": "the VM is disabled", "vm_name": f"{unique}-off"}]
     assert sum("has no disks" in warning for warning in found["warnings"]) == 2
     assert api.get("/audit")["total"] == before
     api.call("PATCH", f"/repositories/{made['repository_id']}/disable")
@@ -72,6 +73,56 @@ def test_a_dry_run_says_what_would_happen_and_appends_nothing(api: Client, uniqu
     assert found["valid"] is False
     assert "is disabled" in found["errors"][0]
     api.call("POST", "/protection-flows/nothing/test", status=404)
+
+
+def test_a_dry_run_tells_disabled_from_unscheduled(api: Client, unique: str) -> None:
+    """It had said: "it is disabled, or has no enabled schedule"."""
+
+    def why(flow_id: str) -> str:
+        warnings = api.call("POST", f"/protection-flows/{flow_id}/test")["warnings"]
+        (found,) = [one for one in warnings if one.startswith("nothing runs this flow by itself: ")]
+        return str(found.partition(": ")[2])
+
+    made = flow(api, unique, vms=0)
+    assert why(made["id"]) == "the flow has no schedule"
+    schedule = api.create("/schedules", name=unique, cron_expression="0 2 * * *", enabled=False)
+    api.call("PUT", f"/protection-flows/{made['id']}", {"schedule_id": schedule["id"]})
+    assert why(made["id"]) == f"schedule {unique!r} is disabled"
+    api.call("PATCH", f"/protection-flows/{made['id']}/disable")
+    assert why(made["id"]) == "the flow is disabled"
+
+
+def test_workers_look_at_the_repository_and_the_disks(api: Client, unique: str, tmp_path: Path) -> None:
+    """When it is tested, and when it is created: a warning there, no refusal."""
+    disk, store = tmp_path / "disk.raw", tmp_path / "store"
+    there = vm(api, f"{unique}-1", disks=[{"disk_id": "a", "path": str(disk)}])
+    repository = api.create("/repositories", name=unique, type="directory", location=str(store))
+    missing = f"the repository folder {store} does not exist: create or mount it"
+    (warning,) = repository["warnings"]
+    (seen,) = repository["inspections"]
+    assert warning == f"{missing} (so says worker {seen['worker']})"
+    assert seen["repository"] == {
+        **dict.fromkeys(("there", "writable"), False),
+        **dict.fromkeys(("total_bytes", "free_bytes")),
+        "problem": missing,
+    }
+    fields = {"flow_type": "backup", "target_type": "vm", "target_id": there, "repository_id": repository["id"]}
+    made = api.create("/protection-flows", name=unique, **fields)
+    no_disk = f"disk 'a' of VM '{unique}-1': {disk} does not exist"
+    assert made["warnings"] == [f"{one} (so says worker {seen['worker']})" for one in (missing, no_disk)]
+    found = api.call("POST", f"/protection-flows/{made['id']}/test")
+    assert (found["valid"], found["errors"]) == (False, [missing])
+    store.mkdir()
+    found = api.call("POST", f"/protection-flows/{made['id']}/test")
+    assert (found["valid"], found["errors"]) == (True, [])
+    assert found["warnings"][-1] == made["warnings"][-1]
+    disk.touch()
+    found = api.call("POST", f"/protection-flows/{made['id']}/test")
+    assert [one for one in found["warnings"] if "worker" in one] == []
+    (seen,) = found["inspections"]
+    assert (seen["repository"]["there"], seen["repository"]["writable"]) == (True, True)
+    assert 0 < seen["repository"]["free_bytes"] <= seen["repository"]["total_bytes"]
+    assert [*store.iterdir()] == [], "a look writes nothing"
 
 
 def test_a_clone_is_born_disabled(api: Client, unique: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from datetime import date, timedelta
 
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
 
 from bus.clock import now
 from bus.envelope import Stored
@@ -24,7 +26,7 @@ from services.worker.app import Worker
 from tests.cli.doctor.support import problems, ran, repaired
 from tests.services.conftest import Engine
 from tests.services.house import built, house
-from tests.support import eventually, schedule, sent
+from tests.support import due, eventually, schedule, sent
 
 
 async def test_a_healthy_system_at_work_and_at_rest(engine: Engine) -> None:
@@ -147,6 +149,46 @@ async def test_dead_letters_are_a_problem_until_they_are_settled(engine: Engine)
         assert f"message {letter.sequence:,} on flow.due.flow could not be used by the recorder (malformed)" in found
         await dead.dismiss(engine.server.url, letter.sequence)
         assert await problems(engine) == []
+
+
+async def test_dismissing_a_message_that_is_gone_satisfies_the_doctor(engine: Engine) -> None:
+    """A dead letter outlives the message that it is about: the log keeps progress for a day alone."""
+    async with engine.running(Registry(), Executor(), Worker(), engine.recorder()):
+        await ran(engine)
+        sequence = (await engine.log._js.publish("backup.progressed.flow", b"{ nothing")).seq
+        await engine.until("dead.recorder.malformed")
+        await engine.log._js.delete_msg(STREAM, sequence)
+        await engine.recorded()
+        (found,) = await problems(engine)
+        assert found.startswith(f"message {sequence:,} on backup.progressed.flow could not be used")
+        await dead.dismiss(engine.server.url, sequence)
+        assert await problems(engine) == []
+
+
+async def _listed(engine: Engine) -> str:
+    printed = io.StringIO()
+    await dead.show(engine.server.url, Console(file=printed, width=300))
+    return printed.getvalue()
+
+
+async def test_dismissing_whatever_message_the_doctor_names_satisfies_him(engine: Engine) -> None:
+    """What repeats an occurrence changes no row, so it is no dead letter; it had been found, and not dismissed."""
+    async with engine.running(Registry(), Executor(), Worker(), engine.recorder()):
+        await ran(engine)
+        at = now()
+        for _ in range(2):
+            await engine.log.append([sent(due("flow", at), id=f"due:flow:{at}", time=at)], expect={})
+        await engine.until("flow.due.flow", 2)
+        await engine.until("flow.completed.flow", 2)
+        await engine.recorded()
+        (found,) = await problems(engine)
+        sequence = await engine.log.last_sequence("flow.due.flow")
+        assert found.startswith(f"message {sequence:,} says again that decision due:flow:")
+        assert "every message could be used" in await _listed(engine)
+        await dead.dismiss(engine.server.url, sequence)
+        assert await problems(engine) == []
+        with pytest.raises(ValueError, match="there is nothing to dismiss"):
+            await dead.dismiss(engine.server.url, sequence)
 
 
 async def test_a_lost_backup_is_requested_anew(engine: Engine) -> None:

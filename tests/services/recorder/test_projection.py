@@ -416,3 +416,13 @@ async def test_an_execution_that_says_twice_that_it_waits_or_after_its_start_is_
     first = len(HOUSE) + 1
     assert tables.aside == [(first + 1, "repeated"), (first + 3, "repeated")]
     assert [one["status"] for one in await tables.rows(t.executions)] == ["running"]
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_the_name_of_a_flow_is_unique(tables: Tables, size: int) -> None:
+    """A second flow of the same name is nobody's decision: it is a dead letter. A name that was let go is free."""
+    entries = history(*HOUSE, flow("flow-2", name="flow-1"), flow(name="old", version=2), flow("flow-3", name="flow-1"))
+    await tables.take(entries, size)
+    rows = await tables.rows(t.protection_flows)
+    assert sorted((row["id"], row["name"]) for row in rows) == [("flow-1", "old"), ("flow-3", "flow-1")]
+    assert tables.aside == [(len(HOUSE) + 1, "unusable")]

@@ -69,6 +69,17 @@ def opened(request: BackupRequested, own: Sequence[str]) -> Iterator[list[Source
         yield [Source(disk, stack.enter_context(_open(disk, request, own))) for disk in request.disks]
 
 
+def problems(request: BackupRequested, own: Sequence[str]) -> Iterator[str]:
+    """Yield a line for each disk of a request that could not be read now."""
+    for disk in request.disks:
+        try:
+            _open(disk, request, own).close()
+        except BackupError as error:
+            yield str(error)
+        except OSError as error:
+            yield files.explain(error, request)
+
+
 def _open(disk: Disk, request: BackupRequested, own: Sequence[str]) -> io.FileIO:
     about = f"disk {disk.disk_id!r} of VM {request.vm_name!r}: {disk.path}"
     real = _real(disk.path, request)

@@ -46,6 +46,7 @@ from services.worker.engines.directory.disks import Source, chunks
 from services.worker.engines.directory.manifest import DiskManifest, Manifest, Unfinished
 from services.worker.engines.directory.repository import Repository
 from services.worker.engines.engine import BackupError, Progress, Report, Result
+from services.worker.inspection import Inspection, Seen
 
 REPORT_EVERY = 0.5  # seconds
 LEVEL = 3  # zstd's own default
@@ -74,9 +75,7 @@ class DirectoryEngine:
             try:
                 with repository.opened(request, self._own, self._umask) as place:
                     if place is None:
-                        # not made here: a missing folder is most often a file system that is not mounted
-                        missing = f"the repository folder {request.location} does not exist: create or mount it"
-                        raise BackupError(missing)
+                        raise BackupError(repository.missing(request))
                     return _Backup(request, attempt, place, self._own, report_from_thread, cancelled).run()
             except OSError as error:
                 raise BackupError(files.explain(error, request)) from error
@@ -91,6 +90,13 @@ class DirectoryEngine:
                     await asyncio.wait([work])
             work.exception() if not work.cancelled() else None
             raise
+
+    async def inspect(self, inspection: Inspection) -> Seen:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._seen, inspection)
+
+    def _seen(self, inspection: Inspection) -> Seen:
+        problems = [one for vm in inspection.vms for one in disks.problems(inspection.request(vm), self._own)]
+        return Seen(repository=repository.seen(inspection.request(), self._own, self._umask), disk_problems=problems)
 
     async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
         def remove() -> None:

@@ -16,6 +16,7 @@ from schemas.events import BackupRequested
 from services import roots
 from services.worker.engines.directory import files
 from services.worker.engines.engine import BackupError
+from services.worker.inspection import RepositoryState
 
 DEEPEST = 16  # folders in each other that are removed; a backup has one
 
@@ -31,6 +32,19 @@ class Repository:
         self.path = Path(request.location, request.context_id)
         stamp = request.requested_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         self.final = f"{stamp}-{request.backup_id}"
+
+    def state(self) -> RepositoryState:
+        """Return how the repository's folder is."""
+        space = os.fstatvfs(self._location)
+        total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
+        effective = os.access in os.supports_effective_ids
+        writable = os.access(".", os.W_OK | os.X_OK, dir_fd=self._location, effective_ids=effective)
+        problem = None
+        if not writable:
+            problem = f"the worker may not write in the repository folder {self.path.parent}"
+        elif not free:
+            problem = f"the repository folder {self.path.parent} is full: free space, or choose another repository"
+        return RepositoryState(there=True, writable=writable, total_bytes=total, free_bytes=free, problem=problem)
 
     def make_partial(self, name: str) -> int:
         """Make a folder for an attempt, and the VM's when there is none; return it open."""
@@ -172,3 +186,19 @@ def opened(request: BackupRequested, own: Sequence[str], umask: int) -> Iterator
         yield Repository(request, location, umask)
     finally:
         os.close(location)
+
+
+def seen(request: BackupRequested, own: Sequence[str], umask: int) -> RepositoryState:
+    """Return how a request's repository is, for a look that writes nothing."""
+    try:
+        with opened(request, own, umask) as place:
+            return RepositoryState(problem=missing(request)) if place is None else place.state()
+    except BackupError as error:
+        return RepositoryState(problem=str(error))
+    except OSError as error:
+        return RepositoryState(problem=files.explain(error, request))
+
+
+def missing(request: BackupRequested) -> str:
+    """Return what is said of a repository that is not there. None is made: most often it is not mounted."""
+    return f"the repository folder {request.location} does not exist: create or mount it"

@@ -12,6 +12,7 @@ from hashlib import sha256
 from schemas.definitions import Setting
 from schemas.events import BackupRequested
 from services.worker.engines.engine import BackupError, Progress, Report, Result
+from services.worker.inspection import Inspection, RepositoryState, Seen
 
 STEP = 0.5  # seconds between reports
 
@@ -30,6 +31,11 @@ class SimulatedEngine:
         if _chance(str(request.config.get("seed", "")), request.backup_id, str(attempt)) < rate:
             raise BackupError(f"simulated failure of attempt {attempt}")
         return Result(bytes_read=size, bytes_transferred=size, snapshot_ref=f"simulated:{request.backup_id}")
+
+    async def inspect(self, inspection: Inspection) -> Seen:
+        """Return that all is well: there is nothing to look at."""
+        del inspection
+        return Seen(repository=RepositoryState(there=True, writable=True))
 
     async def discard(self, request: BackupRequested, *, keep: str | None) -> None:
         """Do nothing: there is never anything to remove."""
