@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.resources import files
@@ -73,14 +73,15 @@ def create_app(
     process: Process = UNSUPERVISED,
     on_lost: Callable[[], Awaitable[None]] | None = None,
     stopping: asyncio.Event | None = None,
+    own: Sequence[str] = (),
     most_streams: int = MOST_STREAMS,
 ) -> Litestar:
     """Return the application.
 
     `process`: what a supervisor says of this process. `on_lost` is awaited when the connection to the log is closed for
     good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
-    wait after `GRACE` seconds are told where their command's outcome will be. `most_streams` may be open at
-    once, half of them from one address.
+    wait after `GRACE` seconds are told where their command's outcome will be. `own`: the folders and files of the
+    engine, which are nobody's repository. `most_streams` may be open at once, half of them from one address.
     """
 
     @asynccontextmanager
@@ -91,7 +92,7 @@ def create_app(
         end = (await flows_log.identity()).last_sequence
         commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
-        app.state.resources = Resources(flows_log, commands, read_model, broadcaster)
+        app.state.resources = Resources(flows_log, commands, read_model, broadcaster, own=own)
         app.state.tokens = tokens
         app.state.metrics = metrics.cached(app.state.resources)
         listener = Listener(flows_log, [commands.hear, broadcaster.hear], after=end)
@@ -108,6 +109,7 @@ def create_app(
             await app.state.metrics.close()
             with suppress(LogError):
                 await heartbeats.leave()
+            app.state.resources.files.close()
             await read_model.close()
             await client.close()
 
@@ -196,6 +198,8 @@ def _api() -> Router:
             settings.get_settings,
             settings.update_settings,
             vms.ROUTER,
+            vms.GROUPS_ROUTER,
+            vms.DISCOVERY_ROUTER,
             groups.ROUTER,
             schedules.ROUTER,
             repositories.ROUTER,

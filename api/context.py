@@ -32,6 +32,8 @@ class RequestContext:
     def __init__(self, resources: Resources, request: Request[Any, Any, Any]) -> None:
         self.reader = resources.reader
         self.log = resources.log
+        self.files = resources.files
+        self.own = resources.own
         self._commands = resources.commands
         self._request = request
         self.actor: str = request.scope.get("user") or "unknown"

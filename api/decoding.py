@@ -17,11 +17,10 @@ from litestar.params import QueryParameter
 from litestar.types import Scope
 from litestar.typing import FieldDefinition
 
+from api.accepted import in_our_words
 from api.problems import ApiError, invalid
 from api.validation import NO_NUL, FieldError, errors_in, unfit_in
 from schemas import secrets
-from schemas.definitions import SchedulePatch, ScheduleSpec
-from schemas.renamed import renamed
 
 MOST_IN_QUERY = 8_192  # bytes
 MOST_IN_PARAMETER = 1_024  # characters
@@ -59,8 +58,8 @@ def decode(body: bytes, shape: Any) -> Any:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"the body is no JSON that can be read: {error}") from None
-    if isinstance(value, dict) and isinstance(shape, type) and issubclass(shape, ScheduleSpec | SchedulePatch):
-        value = renamed(value)
+    if isinstance(value, dict):
+        value = in_our_words(value, shape)
     try:
         decoded = msgspec.convert(value, shape)
     except msgspec.ValidationError:

@@ -87,7 +87,7 @@ async def _finished(response: Response[Any]) -> Response[Any]:
 def name_engines(document: OpenAPI) -> None:
     """Name the engines that there are in the response too, whose shape is that of the log: any name, for ever."""
     schemas = document.components.schemas if document.components else None
-    repository = (schemas or {})["Repository"]
+    repository = (schemas or {})["RepositoryResponse"]
     assert repository.properties is not None
     engine = repository.properties["type"]
     assert isinstance(engine, Schema)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from schemas.base import Id, Name, Priority, Prose, Value
+from schemas.base import FilePath, Id, Name, Priority, Prose, Value, Word
 from schemas.definitions import (
     MOST_MEMBERS,
     Disk,
@@ -23,22 +23,35 @@ from schemas.definitions import (
     RepositorySpec,
     SchedulePatch,
     ScheduleSpec,
+    Setting,
     SettingsPatch,
     VmPatch,
     VmSpec,
 )
 from services.worker.engines.registration import ENGINES
 
+LOCAL = "local"  # what existing clients call the engine `directory`
+
 if TYPE_CHECKING:
     EngineType = str
 else:
-    EngineType = Literal[tuple(ENGINES)]
+    EngineType = Literal[(*ENGINES, LOCAL)]
 
 
 class StrictDisk(Disk, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
 class MemberRequest(Member, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class AddMembersRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A VM to put into a group: its `context_id`, which existing clients call `vm_context_id`, or many at once."""
+
+    context_id: Id | None = None
+    vm_context_id: Id | None = None
+    vm_context_ids: Annotated[list[Id], Meta(min_length=1, max_length=MOST_MEMBERS)] | None = None
+    enabled: bool = True
+    priority: Priority = 0
 
 
 class MemberPatchRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,10 +71,12 @@ class VmPatchRequest(VmPatch, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class GroupRequest(GroupSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    description: Prose | None = ""  # type: ignore[assignment]  # null is an empty one (api/accepted.py)
     members: Annotated[list[MemberRequest], Meta(max_length=MOST_MEMBERS)] = []  # type: ignore[assignment]
 
 
-class GroupPatchRequest(GroupPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class GroupPatchRequest(GroupPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    description: Prose | UnsetType | None = UNSET  # type: ignore[assignment]  # null is an empty one
 
 
 class StrictExclusion(Exclusion, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
@@ -76,7 +91,17 @@ class SchedulePatchRequest(SchedulePatch, frozen=True, kw_only=True, forbid_unkn
 
 
 class RepositoryRequest(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`local` with `config.path` is `directory` with `location`, in the words of existing clients."""
+
     type: EngineType
+
+
+class RepositoryTestRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A repository to be tried before it is saved."""
+
+    type: EngineType
+    location: FilePath | None = None
+    config: Annotated[dict[Word, Setting], Meta(max_length=64)] = {}
 
 
 class RepositoryPatchRequest(RepositoryPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...

@@ -49,8 +49,8 @@ class Section(Value, frozen=True, kw_only=True):
 # in the order in which they can be created: what refers to something comes after it
 SECTIONS = (
     Section(name="vms", path="/vm-contexts", key="vm_contexts", spec=VmSpec, identity="context_id", id="context_id"),
-    Section(name="groups", path="/machine-groups", key="groups", spec=GroupSpec),
     Section(name="schedules", path="/schedules", key="schedules", spec=ScheduleSpec),
+    Section(name="groups", path="/machine-groups", key="groups", spec=GroupSpec),
     Section(name="repositories", path="/repositories", key="repositories", spec=RepositorySpec),
     Section(name="policies", path="/policies", key="policies", spec=PolicySpec),
     Section(name="flows", path="/protection-flows", key="flows", spec=FlowSpec),
@@ -88,6 +88,8 @@ class System:
         if section.name == "groups":
             members = self.api.all(f"{section.path}/{found['id']}/vms", "vms") if found["total_vms"] else ()
             entry["members"] = [{name: one[name] for name in ("context_id", "enabled", "priority")} for one in members]
+            del entry["schedule_id"]
+            entry["schedule"] = found["schedule_name"]
         if section.name == "flows":
             for what in _REFERENCES:
                 del entry[f"{what}_id"]
@@ -100,6 +102,9 @@ class System:
     def body(self, section: Section, entry: dict[str, Any]) -> dict[str, Any]:
         """Return an entry as the API wants it: references by id. Raises `ValueError` for a name that is not known."""
         body = dict(entry)
+        if section.name == "groups" and "schedule" in body:
+            name = body.pop("schedule")
+            body["schedule_id"] = None if name is None else self._id(section, entry, "schedule", "schedules", name)
         if section.name == "flows":
             for what, where in _REFERENCES.items():
                 name = body.pop(what, None)

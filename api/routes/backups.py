@@ -7,10 +7,10 @@ from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
 from api.problems import ApiError, not_found
-from api.readmodel import backups, definitions
+from api.readmodel import backups, definitions, vms
 from api.readmodel.backups import BackupFilter
 from api.requests import BackupRequest
-from api.responses.backups import BackupList, BackupResponse, BackupStats, Queue
+from api.responses.backups import BackupList, BackupResponse, BackupStats, ListedStatus, Queue
 from api.responses.executions import StartedExecution
 from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, page
 from api.routes.starting import start_execution
@@ -30,9 +30,13 @@ async def list_backups(
     context_id: FromQuery[str | None] = None,
     vm_name: FromQuery[str | None] = None,
     repository_id: FromQuery[str | None] = None,
-    status: FromQuery[BackupStatus | None] = None,
+    status: FromQuery[BackupStatus | ListedStatus | None] = None,
 ) -> BackupList:
-    """List backups, newest first."""
+    """List backups, newest first.
+
+    `status` is in the words of existing clients, `completed`, `failed` or `running` (what waits, too); `result` says it
+    exactly. Both kinds of words can be asked for.
+    """
     wanted = BackupFilter(context_id=context_id, vm_name=vm_name, repository_id=repository_id, status=status)
     return await backups.find(context.reader, wanted, page(limit, offset))
 
@@ -59,7 +63,7 @@ async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[S
     """Back up one VM at once, outside any flow, with the same engine and on the same log."""
     reader = context.reader
     if not await context.repeats():
-        if await definitions.vm(reader, data.context_id) is None:
+        if await vms.vm(reader, data.context_id) is None:
             raise _unknown("context_id", "vm", data.context_id)
         if await definitions.one(reader, t.repositories, Repository, data.repository_id) is None:
             raise _unknown("repository_id", "repository", data.repository_id)

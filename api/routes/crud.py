@@ -14,14 +14,13 @@ from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
 from api.problems import ApiError, not_found
-from api.readmodel.reader import Reader
 from api.routes.parameters import READ, WRITE, PathId, tagged
 from schemas.base import Value
 from schemas.commands import Create, Delete, Disable, Enable, Update
 
 
 class CrudResource(Value, frozen=True, kw_only=True):
-    """One kind of definition over HTTP: its path, shapes and commands, and the query that reads one."""
+    """One kind of definition over HTTP: its path, shapes and commands. `read` returns one, None when there is none."""
 
     kind: str
     path: str
@@ -34,7 +33,7 @@ class CrudResource(Value, frozen=True, kw_only=True):
     delete: type[Delete]
     enable: type[Enable]
     disable: type[Disable]
-    read: Callable[[Reader, str], Awaitable[Any]]
+    read: Callable[[Context, str], Awaitable[Any]]
     new_id: Callable[[Context, Any], str] | None = None
 
 
@@ -59,7 +58,7 @@ def router(
 
 async def known(resource: CrudResource, context: Context, id_: str) -> Any:
     """Return a definition. Raises 404."""
-    found = await resource.read(context.reader, id_)
+    found = await resource.read(context, id_)
     if found is None:
         raise not_found(resource.kind, id_)
     return found
@@ -73,7 +72,7 @@ async def required(resource: CrudResource, context: Context, id_: str, *, part: 
 
 async def changed(resource: CrudResource, context: Context, id_: str, status_code: int = 200) -> Response[Any]:
     """Return a definition after an accepted change."""
-    found = await resource.read(context.reader, id_)
+    found = await resource.read(context, id_)
     if found is None:
         raise ApiError(404, f"the change was made, and {resource.kind} {id_!r} has been deleted since")
     return tagged(found, found.version, status_code)

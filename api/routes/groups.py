@@ -6,14 +6,21 @@ from litestar import delete, get, patch, post
 from litestar.params import JSONBody
 
 from api.context import Context
-from api.problems import ApiError, not_found
+from api.problems import ApiError, invalid, not_found
 from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
-from api.requests import GroupPatchRequest, GroupRequest, MemberPatchRequest, MemberRequest
+from api.requests import AddMembersRequest, GroupPatchRequest, GroupRequest, MemberPatchRequest
 from api.responses.definitions import GroupList, GroupResponse, MemberList, MemberResponse
 from api.routes.crud import CrudResource, known, required, router
 from api.routes.parameters import READ, WRITE, Enabled, Limit, Offset, PathId, Q, Sort, page
+from api.validation import FieldError
 from schemas import commands as c
+from schemas.definitions import Member
+
+
+async def _read(context: Context, group_id: str) -> GroupResponse | None:
+    return await definitions.group(context.reader, group_id)
+
 
 GROUP = CrudResource(
     kind="group",
@@ -27,7 +34,7 @@ GROUP = CrudResource(
     delete=c.DeleteGroup,
     enable=c.EnableGroup,
     disable=c.DisableGroup,
-    read=definitions.group,
+    read=_read,
 )
 
 
@@ -49,11 +56,26 @@ async def list_members(context: Context, group_id: PathId, limit: Limit = 50, of
 
 
 @post("/{group_id:str}/vms", responses=WRITE)
-async def add_member(context: Context, group_id: PathId, data: JSONBody[MemberRequest]) -> MemberResponse:
-    """Put a VM into a group."""
+async def add_member(
+    context: Context, group_id: PathId, data: JSONBody[AddMembersRequest]
+) -> MemberResponse | MemberList:
+    """Put a VM into a group, or with `vm_context_ids` several: all of them, or none. They come back as a list."""
     await required(GROUP, context, group_id)
-    await context.submit(c.AddMember(id=group_id, member=data, if_version=context.if_version))
-    return await _member(context, group_id, data.context_id)
+    match data:
+        case AddMembersRequest(context_id=None, vm_context_id=None, vm_context_ids=list(ids)):
+            members = [Member(context_id=id_, enabled=data.enabled, priority=data.priority) for id_ in ids]
+            await context.submit(c.AddMembers(id=group_id, members=members, if_version=context.if_version))
+            return await definitions.members_of(context.reader, group_id, ids)
+        case AddMembersRequest(context_id=str(id_), vm_context_id=None, vm_context_ids=None):
+            pass
+        case AddMembersRequest(context_id=None, vm_context_id=str(id_), vm_context_ids=None):
+            pass
+        case _:
+            message = "exactly one of context_id, vm_context_id and vm_context_ids is required"
+            raise invalid(422, [FieldError(field="context_id", message=message)])
+    member = Member(context_id=id_, enabled=data.enabled, priority=data.priority)
+    await context.submit(c.AddMember(id=group_id, member=member, if_version=context.if_version))
+    return await _member(context, group_id, id_)
 
 
 @patch("/{group_id:str}/vms/{context_id:str}", responses=WRITE)

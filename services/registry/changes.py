@@ -205,7 +205,7 @@ def _change(
             changed = structs.replace(current, enabled=True)
         case c.Disable():
             changed = structs.replace(current, enabled=False)
-        case c.AddMember() | c.UpdateMember() | c.RemoveMember():
+        case c.AddMember() | c.AddMembers() | c.UpdateMember() | c.RemoveMember():
             assert isinstance(current, Group)
             changed = _regrouped(current, command)
         case (
@@ -243,23 +243,29 @@ def _revised(current: D, changed: D, time: datetime) -> D:
     return structs.replace(revised, armed_at=time) if rearmed else revised
 
 
-def _regrouped(group: Group, command: c.AddMember | c.UpdateMember | c.RemoveMember) -> Group:
-    context_id = command.member.context_id if isinstance(command, c.AddMember) else command.context_id
+def _regrouped(group: Group, command: c.AddMember | c.AddMembers | c.UpdateMember | c.RemoveMember) -> Group:
     members = {member.context_id: member for member in group.members}
     match command:
         case c.AddMember():
-            if context_id in members:
-                raise _Refusal("conflict", f"VM {context_id!r} is in group {group.name!r} already", "context_id")
-            members[context_id] = command.member
+            _add(group, members, [command.member])
+        case c.AddMembers():
+            _add(group, members, command.members)
         case c.UpdateMember():
-            member = _member(group, members, context_id)
-            members[context_id] = structs.replace(
+            member = _member(group, members, command.context_id)
+            members[command.context_id] = structs.replace(
                 member, enabled=_or(command.enabled, member.enabled), priority=_or(command.priority, member.priority)
             )
         case c.RemoveMember():
-            _member(group, members, context_id)
-            del members[context_id]
+            _member(group, members, command.context_id)
+            del members[command.context_id]
     return structs.replace(group, members=list(members.values()))
+
+
+def _add(group: Group, members: dict[str, Member], added: Sequence[Member]) -> None:
+    for member in added:
+        if member.context_id in members:
+            raise _Refusal("conflict", f"VM {member.context_id!r} is in group {group.name!r} already", "context_id")
+        members[member.context_id] = member
 
 
 T = TypeVar("T")
@@ -281,10 +287,9 @@ def _delete(
     users = list(catalogue.users(kind, current.id))
     events: list[Defined] = []
     if command.detach and kind in {"schedule", "policy"}:
-        for _, flow in users:
-            assert isinstance(flow, Flow)
-            freed = structs.replace(flow, **{f"{kind}_id": None})
-            events.append(defined(_revised(flow, freed, time)))
+        for _, user in users:
+            freed = structs.replace(user, **{f"{kind}_id": None})
+            events.append(defined(_revised(user, freed, time)))
     elif users:
         shown = ", ".join(f"{kind_} {name_of(user)!r}" for kind_, user in users[:5])
         more = f" and {len(users) - 5} more" if len(users) > 5 else ""
@@ -330,6 +335,8 @@ def _check_group(catalogue: Catalogue, group: Group, current: Definition | None)
     _unique([member.context_id for member in group.members], "members", "VM")
     for member in group.members:
         _known(catalogue, "vm", member.context_id, "context_id")
+    if group.schedule_id is not None:
+        _known(catalogue, "schedule", group.schedule_id, "schedule_id")
 
 
 def _check_schedule(schedule: Schedule, current: Definition | None, time: datetime) -> None:

@@ -13,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
 
+from api.accepted import IGNORED
 from api.decoding import decode
 from api.problems import ApiError
 from api.requests import (
@@ -105,6 +106,18 @@ def test_every_body_is_read_strictly_and_all_that_is_wrong_is_named(client: Test
     missing = {field.encode_name for field in msgspec.structs.fields(BODIES[name]) if field.required} - set(body)
     found = refused(client, name, 422, json=body)
     assert sorted(found) == sorted({*body, *missing})
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_what_is_ignored_in_one_body_is_refused_in_every_other(client: TestClient[Litestar], name: str) -> None:
+    everything = {field for fields in IGNORED.values() for field in fields}
+    found = refused(client, name, 422, json=dict.fromkeys([*everything, "nonsense"]))
+    assert everything - set(found) == set(IGNORED.get(BODIES[name], ()))
+
+
+def test_each_ignored_field_has_its_reason() -> None:
+    assert [shape.__name__ for shape in IGNORED] == ["FlowPatchRequest", "GroupRequest", "GroupPatchRequest"]
+    assert all(len(reason) > 20 for fields in IGNORED.values() for reason in fields.values())
 
 
 @pytest.mark.parametrize("name", BODIES)

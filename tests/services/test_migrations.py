@@ -9,9 +9,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
 from schemas import tables as t
+from schemas.definitions import Disk
 from schemas.events import VmDefined
 from services import database
 from services.database import WrongRevision, bring_up_to_date, prepare, state, upgrade
@@ -19,7 +21,7 @@ from services.recorder.store import Tables
 from tests.services.execution import COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
 from tests.support import engine_settings, history, schedule, vm
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -71,7 +73,7 @@ async def test_data_survives(url: str) -> None:
     await store.close()
     before = run(url, "SELECT id, status, started_at FROM protection_flow_executions")
     identities = run(url, "SELECT id, number FROM identities ORDER BY id")
-    rounds = run(url, "SELECT id, round FROM backup_jobs")
+    rounds = run(url, "SELECT id, round, disks_count FROM backup_jobs ORDER BY id")
     limits = run(url, "SELECT * FROM settings")
     assert [row[:4] for row in limits] == [("engine", 4, None, 2)]
     assert ("settings/engine", 2) in identities
@@ -82,7 +84,7 @@ async def test_data_survives(url: str) -> None:
     assert run(url, "SELECT id, status, started_at FROM protection_flow_executions") == before
     assert run(url, "SELECT total_executions, pruned_executions FROM protection_flows") == [(1, 0)]
     assert run(url, "SELECT id, number FROM identities ORDER BY id") == identities
-    assert run(url, "SELECT id, round FROM backup_jobs") == rounds
+    assert run(url, "SELECT id, round, disks_count FROM backup_jobs ORDER BY id") == rounds
     assert run(url, "SELECT * FROM settings") == limits
 
 
@@ -95,6 +97,20 @@ async def test_a_schedules_jitter_keeps_its_value_under_each_name(url: str) -> N
     assert run(url, "SELECT spread_seconds FROM schedules") == [(300,)]
     upgrade(url)
     assert run(url, "SELECT jitter_seconds FROM schedules") == [(300,)]
+
+
+async def test_how_many_disks_a_backup_was_asked_for_is_found_in_its_request(url: str) -> None:
+    upgrade(url)
+    store = Tables(url)
+    disks = [Disk(disk_id="d0", path="/a"), Disk(disk_id="d1", path="/b")]
+    await store.apply(history(*HOUSE, STARTED, PLANNED, replace(REQUESTED, disks=disks)), STREAM)
+    await store.close()
+    counts = "SELECT id, disks_count FROM backup_jobs"
+    assert run(url, counts) == [("b", 2)]
+    upgrade(url, "0007")
+    run(url, "UPDATE events SET body = 'x' WHERE sequence = 1")
+    upgrade(url)
+    assert run(url, counts) == [("b", 2)]
 
 
 async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:

@@ -11,12 +11,10 @@ from litestar.params import FromQuery, JSONBody
 from api.context import Context
 from api.problems import ApiError, not_found
 from api.readmodel import executions, flows
-from api.readmodel.reader import Reader
 from api.requests import CloneRequest, FlowPatchRequest, FlowRequest
 from api.responses.flows import FlowResponse
 from api.routes.crud import CrudResource, changed, known, required
 from api.routes.parameters import WRITE, PathId
-from bus.clock import now
 from schemas import commands as c
 from schemas.definitions import FlowSpec
 
@@ -24,8 +22,8 @@ CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
 CANCEL_POLL = 0.1  # seconds
 
 
-async def _read(reader: Reader, flow_id: str) -> FlowResponse | None:
-    return await flows.one(reader, flow_id, now())
+async def _read(context: Context, flow_id: str) -> FlowResponse | None:
+    return await flows.one(context.reader, flow_id, context.now)
 
 
 FLOW = CrudResource(

@@ -134,6 +134,27 @@ def test_refusals(command: c.Command, code: str, field: str | None) -> None:
     assert (no.code, no.field, no.entity, no.id) == (code, field, c.definition_kind(command), command.id)
 
 
+def test_many_members_are_added_together() -> None:
+    (changed,) = when(house(), c.AddMembers(id="group-1", members=[Member(context_id="vm-2")]))
+    assert [member.context_id for member in changed.members] == ["vm-1", "vm-2"]
+    both = [Member(context_id="vm-2"), Member(context_id="vm-1")]
+    no = when(house(), c.AddMembers(id="group-1", members=both))
+    assert (no.code, no.field) == ("conflict", "context_id")
+    no = when(house(), c.AddMembers(id="group-1", members=[Member(context_id="vm-2")] * 2))
+    assert (no.code, no.field) == ("conflict", "context_id")
+
+
+def test_a_groups_schedule_is_one_and_is_let_go_of() -> None:
+    catalogue = given(vm(), schedule(), group(members=["vm-1"], schedule_id="schedule-1"))
+    no = when(catalogue, c.UpdateGroup(id="group-1", patch=GroupPatch(schedule_id="nothing")))
+    assert (no.code, no.field) == ("invalid", "schedule_id")
+    no = when(catalogue, c.DeleteSchedule(id="schedule-1"))
+    assert no.code == "in_use"
+    assert "group 'group-1'" in no.reason
+    (freed, _) = when(catalogue, c.DeleteSchedule(id="schedule-1", detach=True))
+    assert (freed.schedule_id, freed.version) == (None, 2)
+
+
 def test_a_refusal_to_delete_names_the_users() -> None:
     no = when(house(), c.DeleteRepository(id="repo-1"))
     assert "flow 'flow-1'" in no.reason
