@@ -16,7 +16,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.routes import HTTPRoute
 from litestar.static_files import create_static_files_router
-from litestar.types import ControllerRouterHandler, Message, Scope
+from litestar.types import Message, Scope
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import auth, decoding, headers, openapi, problems
@@ -114,7 +114,7 @@ def create_app(
             await client.close()
 
     app = Litestar(
-        route_handlers=[root.root, _api(), health.live, health.ready, metrics.metrics, *_documentation()],
+        route_handlers=[_public(), _api(), _assets()],
         guards=[decoding.well_formed],  # guards are coroutines: the framework would call a function in a thread
         lifespan=[resources],
         middleware=[respond_when_cancelled],
@@ -185,6 +185,7 @@ def _api() -> Router:
         route_handlers=[
             flows.ROUTER,
             executions.ROUTER,
+            live.live_ticket,
             live.live_events,
             live.log_events,
             audit.list_audit,
@@ -221,11 +222,17 @@ def _context(resources: AppResources, request: Request[Any, Any, Any]) -> Reques
     return RequestContext(resources, request)
 
 
-def _documentation() -> list[ControllerRouterHandler]:
-    assets = create_static_files_router(
+def _public() -> Router:
+    """Return what needs no token."""
+    handlers = [root.root, health.live, health.ready, metrics.metrics, asyncapi, openapi.script]
+    return Router(path="/", route_handlers=handlers, guards=[decoding.known_parameters])
+
+
+def _assets() -> Router:
+    return create_static_files_router(
         path=openapi.ASSETS,
         directories=[str(files("swagger_ui") / "static")],
         cache_control=CacheControlHeader(no_cache=True),  # kept, and asked about
         include_in_schema=False,
+        guards=[decoding.known_parameters],
     )
-    return [asyncapi, openapi.script, assets]

@@ -169,6 +169,7 @@ CHEAP: dict[str, str] = {
     "HEAD /schema/assets/{file_path}": FIXED,
     "GET /metrics": "counted once for all who ask, and again only after a while that grows with the tables",
     "GET /api/v1/events": "a live stream: what it holds is bounded where it is tested, in test_live",
+    "POST /api/v1/live/ticket": "a signature",
     "GET /api/v1/commands/{command_id}": ONE,
     "GET /api/v1/backups/{backup_id}": ONE,
     "POST /api/v1/backups": COMMAND,

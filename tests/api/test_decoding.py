@@ -137,6 +137,21 @@ def test_unknown_query_parameters_are_named_with_the_known_ones(client: TestClie
     assert refused(client, name, 400, params={"limt": 5, "since": "x"}) == ["limt", "since"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/health/live", "/health/ready", "/metrics", "/schema", "/schema/openapi.json", "/schema/asyncapi.json"),
+        *("/schema/page.js", "/schema/assets/swagger-ui.css", "/schema/nothing"),
+    ],
+)
+def test_so_they_are_where_no_token_is_needed(client: TestClient[Litestar], path: str) -> None:
+    found = client.get(path, params={"nonsense": "1"})
+    assert found.status_code == 400, found.text
+    assert found.json()["errors"] == [
+        {"field": "nonsense", "message": "this query parameter is unknown; this route knows none"}
+    ]
+
+
 def test_the_known_parameters_are_named_as_in_a_request(client: TestClient[Litestar]) -> None:
     found = client.get("/api/v1/calendar", params={"since": "x"}, headers=AUTHORIZED).json()
     assert found["errors"][0]["message"] == "this query parameter is unknown; known are from, to"
