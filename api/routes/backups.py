@@ -6,8 +6,9 @@ from litestar import Response, Router, get, post
 from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
-from api.problems import ApiError, not_found
-from api.readmodel import backups, definitions, vms
+from api.naming import referring
+from api.problems import invalid, not_found
+from api.readmodel import backups, names
 from api.readmodel.backups import BackupFilter
 from api.requests import BackupRequest
 from api.responses.backups import BackupList, BackupResponse, BackupStats, ListedStatus, Queue
@@ -16,10 +17,11 @@ from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, page
 from api.routes.starting import start_execution
 from api.validation import FieldError
 from schemas import commands as c
-from schemas import tables as t
-from schemas.definitions import Policy, Repository
+from schemas.definitions import Kind
 from schemas.events import BackupStatus
 from schemas.ids import AD_HOC
+
+REFERENCES: dict[str, Kind] = {"context_id": "vm", "repository_id": "repository", "policy_id": "policy"}
 
 
 @get("/", responses=READ)
@@ -61,14 +63,9 @@ async def get_backup(context: Context, backup_id: PathId) -> BackupResponse:
 @post("/", status_code=202, responses=WRITE)
 async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[StartedExecution]:
     """Back up one VM at once, outside any flow, with the same engine and on the same log."""
-    reader = context.reader
+    data = await referring(context, data, REFERENCES)
     if not await context.repeats():
-        if await vms.vm(reader, data.context_id) is None:
-            raise _unknown("context_id", "vm", data.context_id)
-        if await definitions.one(reader, t.repositories, Repository, data.repository_id) is None:
-            raise _unknown("repository_id", "repository", data.repository_id)
-        if data.policy_id and await definitions.one(reader, t.policies, Policy, data.policy_id) is None:
-            raise _unknown("policy_id", "policy", data.policy_id)
+        await _check_known(context, data)
     command = c.BackupVm(
         id=context.new_id("backup"),
         context_id=data.context_id,
@@ -84,9 +81,15 @@ async def get_queue(context: Context) -> Queue:
     return await backups.queue(context.reader)
 
 
-def _unknown(field: str, what: str, id_: str) -> ApiError:
-    message = f"there is no {what} {id_!r}"
-    return ApiError(422, message, errors=[FieldError(field=field, message=message)])
+async def _check_known(context: Context, data: BackupRequest) -> None:
+    """Raise 422 that names every field which refers to nothing."""
+    wrong: list[FieldError] = []
+    for field, kind in REFERENCES.items():
+        id_ = getattr(data, field)
+        if id_ is not None and id_ not in await names.existing(context.reader, kind, [id_]):
+            wrong.append(FieldError(field=field, message=f"there is no {kind} with the id or name {id_!r}"))
+    if wrong:
+        raise invalid(422, wrong)
 
 
 ROUTER = Router(path="/backups", route_handlers=[list_backups, stats, get_backup, back_up], tags=["Backups"])

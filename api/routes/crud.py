@@ -20,7 +20,11 @@ from schemas.commands import Create, Delete, Disable, Enable, Update
 
 
 class CrudResource(Value, frozen=True, kw_only=True):
-    """One kind of definition over HTTP: its path, shapes and commands. `read` returns one, None when there is none."""
+    """One kind of definition over HTTP: its path, shapes and commands.
+
+    `read` returns one, None when there is none. `refer` returns a request, or a patch of the one with this id, with ids
+    where it refers to something by name.
+    """
 
     kind: str
     path: str
@@ -35,6 +39,7 @@ class CrudResource(Value, frozen=True, kw_only=True):
     disable: type[Disable]
     read: Callable[[Context, str], Awaitable[Any]]
     new_id: Callable[[Context, Any], str] | None = None
+    refer: Callable[[Context, Any, str | None], Awaitable[Any]] | None = None
 
 
 def router(
@@ -95,6 +100,8 @@ def creating(resource: CrudResource) -> BaseRouteHandler:
     @post("/", responses=WRITE, operation_id=f"create_{kind}", summary=f"Create a {kind}")
     async def handler(context: Context, data: JSONBody[resource.request]) -> Response[resource.response]:
         id_ = resource.new_id(context, data) if resource.new_id else context.new_id(kind)
+        if resource.refer:
+            data = await resource.refer(context, data, None)
         await context.submit(resource.create(id=id_, spec=data))  # type: ignore[call-arg]
         return await changed(resource, context, id_, 201)
 
@@ -111,6 +118,8 @@ def updating(resource: CrudResource) -> BaseRouteHandler:
         data: JSONBody[resource.patch],
     ) -> Response[resource.response]:
         await required(resource, context, id)
+        if resource.refer:
+            data = await resource.refer(context, data, id)
         await context.submit(resource.update(id=id, patch=data, if_version=context.if_version))  # type: ignore[call-arg]
         return await changed(resource, context, id)
 

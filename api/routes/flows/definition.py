@@ -7,8 +7,10 @@ from contextlib import suppress
 
 from litestar import Response, delete, patch, post
 from litestar.params import FromQuery, JSONBody
+from msgspec import UNSET, UnsetType
 
 from api.context import Context
+from api.naming import referring
 from api.problems import ApiError, not_found
 from api.readmodel import executions, flows
 from api.requests import CloneRequest, FlowPatchRequest, FlowRequest
@@ -16,7 +18,8 @@ from api.responses.flows import FlowResponse
 from api.routes.crud import CrudResource, changed, known, required
 from api.routes.parameters import WRITE, PathId
 from schemas import commands as c
-from schemas.definitions import FlowSpec
+from schemas.base import Value
+from schemas.definitions import FlowSpec, Kind
 
 CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
 CANCEL_POLL = 0.1  # seconds
@@ -24,6 +27,17 @@ CANCEL_POLL = 0.1  # seconds
 
 async def _read(context: Context, flow_id: str) -> FlowResponse | None:
     return await flows.one(context.reader, flow_id, context.now)
+
+
+async def _refer(context: Context, data: FlowRequest | FlowPatchRequest, flow_id: str | None) -> Value:
+    kinds: dict[str, Kind] = {"repository_id": "repository", "policy_id": "policy", "schedule_id": "schedule"}
+    target = data.target_type
+    if flow_id is not None and isinstance(target, UnsetType) and not isinstance(data.target_id, UnsetType):
+        current = await flows.definition(context.reader, flow_id)
+        target = current.target_type if current else UNSET
+    if not isinstance(target, UnsetType):
+        kinds["target_id"] = target
+    return await referring(context, data, kinds)
 
 
 FLOW = CrudResource(
@@ -39,6 +53,7 @@ FLOW = CrudResource(
     enable=c.EnableFlow,
     disable=c.DisableFlow,
     read=_read,
+    refer=_refer,
 )
 
 
