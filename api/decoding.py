@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -63,12 +65,16 @@ def decode(body: bytes, shape: Any) -> Any:
     try:
         decoded = msgspec.convert(value, shape)
     except msgspec.ValidationError:
-        raise invalid(422, errors_in(value, shape)) from None
-    if unfit := list(unfit_in(decoded)):
-        raise invalid(422, unfit)
-    if found := list(secrets.found(decoded)):
-        raise invalid(422, (FieldError(field=path, message=advice) for path, advice in found))
+        raise invalid(422, chain(errors_in(value, shape), _secrets_in(value))) from None
+    if wrong := [*unfit_in(decoded), *_secrets_in(decoded)]:
+        raise invalid(422, wrong)
     return decoded
+
+
+def _secrets_in(value: Any) -> Iterator[FieldError]:
+    with suppress(RecursionError):  # nested deeper than any shape, which is wrong already
+        for path, advice in secrets.found(value):
+            yield FieldError(field=path or "body", message=advice)
 
 
 async def well_formed(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:

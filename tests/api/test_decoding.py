@@ -221,6 +221,14 @@ def test_enumerations_name_what_is_allowed() -> None:
     assert allowed_values(int) == []
 
 
+@pytest.mark.parametrize("depth", [10, 300, 700])
+def test_what_is_nested_deeply_is_no_error_of_the_engine(depth: int) -> None:
+    body = f'{{"name": {"[" * depth}1{"]" * depth}}}'.encode()
+    with pytest.raises(ApiError) as caught:
+        decode(body, FlowRequest)
+    assert caught.value.status in {400, 422}
+
+
 def test_every_secret_is_named() -> None:
     body = {"name": "r", "type": "directory", "location": "/x", "config": {"password": "p", "token": "t", "a": "b"}}
     found = errors(RepositoryRequest, body)
