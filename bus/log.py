@@ -23,11 +23,20 @@ from schemas.base import Value
 REPLY_TIMEOUT = 5.0  # seconds to wait for the server's reply
 
 
+class Replica(Value, frozen=True, kw_only=True):
+    """One server's copy of the stream, other than the leader's. `lag`: how many operations it lacks."""
+
+    server: str
+    current: bool
+    lag: int
+
+
 class Identity(Value, frozen=True, kw_only=True):
     """Which stream this is, and how far it goes: a position means something only together with `created`."""
 
     created: str
     last_sequence: int
+    replicas: tuple[Replica, ...] = ()
 
 
 class QueueState(Value, frozen=True, kw_only=True):
@@ -74,11 +83,19 @@ class Log(Appender, LogReader):
         return self._client.is_connected
 
     async def identity(self) -> Identity:
-        """Return the stream's creation time and last sequence."""
+        """Return the stream's creation time, its last sequence, and how its replicas are."""
         with unavailable():
             info = await self._js.stream_info(STREAM)
         assert info.created is not None
-        return Identity(created=info.created.astimezone(UTC).isoformat(), last_sequence=info.state.last_seq)
+        others = (info.cluster.replicas if info.cluster else None) or ()
+        return Identity(
+            created=info.created.astimezone(UTC).isoformat(),
+            last_sequence=info.state.last_seq,
+            replicas=tuple(
+                Replica(server=one.name or "?", current=bool(one.current and not one.offline), lag=one.lag or 0)
+                for one in others
+            ),
+        )
 
     async def last_sequence(self, subject: str) -> int:
         """Return the sequence of the last message on a subject filter, 0 when there is none (any more)."""

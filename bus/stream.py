@@ -36,8 +36,9 @@ class Placement(Value, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
 
     def of(self, config: api.StreamConfig) -> api.StreamConfig:
-        """Return a stream's settings with this placement."""
-        changes: dict[str, Any] = {}
+        """Return a stream's settings with this placement. Replicas are not compressed (docs/adr/0019)."""
+        replicated = (self.replicas or config.num_replicas or 1) > 1
+        changes: dict[str, Any] = {"compression": api.StoreCompression.NONE} if replicated else {}
         if self.replicas is not None:
             changes["num_replicas"] = self.replicas
         if self.tags:

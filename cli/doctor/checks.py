@@ -32,6 +32,7 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     work, statuses = await log.queue(WORKER_QUEUE), await log.statuses("worker.")
     await read_on(log, folded)
     yield Finding(level="ok", text=f"the log responds, and holds messages up to {folded.position:,}")
+    yield finding(await _not_current(log), "every replica of the log is current")
     present = await log.time()
     workers = Workers(statuses, present)
     yield finding(
@@ -73,6 +74,20 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     yield finding(_never_fire(folded, present), "every schedule in use will fire")
     yield await compared(log, tables, folded, patience=PATIENCE)
     yield finding(_dead_letters(folded), "every message could be used, or is settled")
+
+
+async def _not_current(log: Log) -> list[str]:
+    """Return the replicas that lack messages, and still do when a living server had the time to fetch them."""
+    before = {one.server for one in (await log.identity()).replicas if not one.current}
+    if not before:
+        return []
+    await asyncio.sleep(PATIENCE)
+    return [
+        f"the replica of the log on server {one.server} is not current, and lacks {one.lag:,} operations: look into "
+        f"that server's log; while it is stopped and its stream's folder moved away, it fetches all anew"
+        for one in (await log.identity()).replicas
+        if one.server in before and not one.current
+    ]
 
 
 def _never_fire(folded: Folded, present: datetime) -> Iterator[str]:

@@ -103,7 +103,13 @@ def test_versions_are_honoured(api: Client, unique: str, path: str) -> None:
         ),
         (
             "/protection-flows",
-            {"name": "f", "flow_type": "replication", "target_type": "vm", "target_id": "no-vm", "destination_type": "x"},
+            {
+                "name": "f",
+                "flow_type": "replication",
+                "target_type": "vm",
+                "target_id": "no-vm",
+                "destination_type": "x",
+            },
             "target_id",
         ),
     ],

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from nats.js.api import StoreCompression
 
 from bus.checkpoint import BUCKET
 from bus.errors import Unavailable
@@ -27,14 +28,21 @@ async def replicas(cluster: Cluster) -> dict[str, int | None]:
     return {one: (await cluster.js.stream_info(one)).config.num_replicas for one in (STREAM, f"KV_{BUCKET}")}
 
 
+async def compression(cluster: Cluster) -> StoreCompression | None:
+    return (await cluster.js.stream_info(STREAM)).config.compression
+
+
 async def test_replicas_are_brought_to_what_is_said_and_else_left(cluster: Cluster) -> None:
     await place(cluster.urls, Placement(replicas=1))
     assert set((await replicas(cluster)).values()) == {1}
+    assert await compression(cluster) == StoreCompression.S2
     await place(cluster.urls, Placement(replicas=3))
     assert set((await replicas(cluster)).values()) == {3}
+    assert await compression(cluster) == StoreCompression.NONE  # docs/adr/0019
     await place(cluster.urls, Placement())
     await Log.open(cluster.client)
     assert set((await replicas(cluster)).values()) == {3}
+    assert await compression(cluster) == StoreCompression.NONE
     with pytest.raises(Unavailable, match=r"cannot be kept on any servers with the tags nowhere.*FLOWS_PLACEMENT_TAGS"):
         await place(cluster.urls, Placement(tags=("nowhere",)))
 
