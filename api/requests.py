@@ -40,7 +40,13 @@ else:
 
 Reference = Annotated[
     str,
-    Meta(min_length=1, max_length=255, pattern=PRINTABLE, description="an id, or a name that one alone has"),
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=PRINTABLE,
+        description="an id, or a name that one alone has",
+        examples=["nightly"],
+    ),
 ]
 
 
