@@ -53,8 +53,7 @@ Reference = Annotated[
 class StrictDisk(Disk, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
-class MemberRequest(Member, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    context_id: Reference
+class MemberRequest(Member, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
 class AddMembersRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
