@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.resources import files
@@ -16,7 +16,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.routes import HTTPRoute
 from litestar.static_files import create_static_files_router
-from litestar.types import ControllerRouterHandler, Message, Scope
+from litestar.types import Message, Scope
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import auth, decoding, headers, openapi, problems
@@ -73,14 +73,15 @@ def create_app(
     process: Process = UNSUPERVISED,
     on_lost: Callable[[], Awaitable[None]] | None = None,
     stopping: asyncio.Event | None = None,
+    own: Sequence[str] = (),
     most_streams: int = MOST_STREAMS,
 ) -> Litestar:
     """Return the application.
 
     `process`: what a supervisor says of this process. `on_lost` is awaited when the connection to the log is closed for
     good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
-    wait after `GRACE` seconds are told where their command's outcome will be. `most_streams` may be open at
-    once, half of them from one address.
+    wait after `GRACE` seconds are told where their command's outcome will be. `own`: the folders and files of the
+    engine, which are nobody's repository. `most_streams` may be open at once, half of them from one address.
     """
 
     @asynccontextmanager
@@ -91,7 +92,7 @@ def create_app(
         end = (await flows_log.identity()).last_sequence
         commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
-        app.state.resources = Resources(flows_log, commands, read_model, broadcaster)
+        app.state.resources = Resources(flows_log, commands, read_model, broadcaster, own=own)
         app.state.tokens = tokens
         app.state.metrics = metrics.cached(app.state.resources)
         listener = Listener(flows_log, [commands.hear, broadcaster.hear], after=end)
@@ -108,11 +109,12 @@ def create_app(
             await app.state.metrics.close()
             with suppress(LogError):
                 await heartbeats.leave()
+            app.state.resources.files.close()
             await read_model.close()
             await client.close()
 
     app = Litestar(
-        route_handlers=[root.root, _api(), health.live, health.ready, metrics.metrics, *_documentation()],
+        route_handlers=[_public(), _api(), _assets()],
         guards=[decoding.well_formed],  # guards are coroutines: the framework would call a function in a thread
         lifespan=[resources],
         middleware=[respond_when_cancelled],
@@ -183,6 +185,7 @@ def _api() -> Router:
         route_handlers=[
             flows.ROUTER,
             executions.ROUTER,
+            live.live_ticket,
             live.live_events,
             live.log_events,
             audit.list_audit,
@@ -196,6 +199,8 @@ def _api() -> Router:
             settings.get_settings,
             settings.update_settings,
             vms.ROUTER,
+            vms.GROUPS_ROUTER,
+            vms.DISCOVERY_ROUTER,
             groups.ROUTER,
             schedules.ROUTER,
             repositories.ROUTER,
@@ -217,11 +222,17 @@ def _context(resources: AppResources, request: Request[Any, Any, Any]) -> Reques
     return RequestContext(resources, request)
 
 
-def _documentation() -> list[ControllerRouterHandler]:
-    assets = create_static_files_router(
+def _public() -> Router:
+    """Return what needs no token."""
+    handlers = [root.root, health.live, health.ready, metrics.metrics, asyncapi, openapi.script]
+    return Router(path="/", route_handlers=handlers, guards=[decoding.known_parameters])
+
+
+def _assets() -> Router:
+    return create_static_files_router(
         path=openapi.ASSETS,
         directories=[str(files("swagger_ui") / "static")],
         cache_control=CacheControlHeader(no_cache=True),  # kept, and asked about
         include_in_schema=False,
+        guards=[decoding.known_parameters],
     )
-    return [asyncapi, openapi.script, assets]

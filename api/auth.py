@@ -1,4 +1,4 @@
-"""Who is asking: a bearer token on every route of the API."""
+"""Who is asking: a bearer token on every route of the API, or for live events a ticket that one has paid for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from api.problems import ApiError
+from api.tickets import Tickets
+from bus.clock import now
 
 ADMIN = "admin"
+TICKETED = "ticketed"  # the option of a route that takes tickets
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="flows"'}
+WRONG_TICKET = "the ticket is not valid, was used before, or has ended: POST /api/v1/live/ticket gives another one"
 HINT = "send the header `Authorization: Bearer <token>`; the engine's start says which file holds the token"
 
 
@@ -22,6 +27,7 @@ class Tokens:
         if not admin_token:
             raise ValueError("the admin token is empty")
         self._admin_token = admin_token.encode()
+        self.tickets = Tickets(self._admin_token)
 
     @classmethod
     def from_file(cls, file: Path) -> Tokens:
@@ -39,14 +45,21 @@ class Tokens:
         return ADMIN if hmac.compare_digest(token.encode(), self._admin_token) else None
 
 
-async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
-    """Let only those in who hold a token, and note who it is. Raises 401."""
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Let only those in who hold a token, or a ticket where the route takes one; note who it is. Raises 401."""
     tokens: Tokens = connection.app.state.tokens
     header = connection.headers.get("authorization")
+    ticket = connection.query_params.get("ticket") if handler.opt.get(TICKETED) else None
+    if ticket is not None and header is None:
+        actor = tokens.tickets.take(ticket, now())
+        if actor is None:
+            raise ApiError(401, WRONG_TICKET, headers=CHALLENGE)
+        connection.scope["user"] = actor
+        return
     scheme, _, token = (header or "").partition(" ")
     bearer = scheme.lower() == "bearer"
     actor = tokens.holder(token.strip()) if bearer else None
     if actor is None:
         wrong = "there is no token" if header is None else "the token is wrong" if bearer else "this is no Bearer token"
-        raise ApiError(401, f"{wrong}: {HINT}", headers={"WWW-Authenticate": 'Bearer realm="flows"'})
+        raise ApiError(401, f"{wrong}: {HINT}", headers=CHALLENGE)
     connection.scope["user"] = actor

@@ -15,6 +15,7 @@ from api.problems import STATUS_OF, ApiError, Pending, address, stopping
 from api.readmodel import audit, executions
 from api.resources import Resources
 from api.responses.executions import ExecutionResponse
+from api.tail import CommandOutcome
 from api.validation import FieldError
 from bus.clock import now
 from bus.errors import Unknown
@@ -32,6 +33,8 @@ class RequestContext:
     def __init__(self, resources: Resources, request: Request[Any, Any, Any]) -> None:
         self.reader = resources.reader
         self.log = resources.log
+        self.files = resources.files
+        self.own = resources.own
         self._commands = resources.commands
         self._request = request
         self.actor: str = request.scope.get("user") or "unknown"
@@ -80,7 +83,7 @@ class RequestContext:
             raise Unknown(f"{error}. If the command is on the log, its outcome is at {address(command_id)}") from error
         there = outcome is not None and await self.reader.reached(outcome.sequence, patience=PATIENCE)
         if outcome is not None and not outcome.accepted:
-            raise _refusal(outcome.code, outcome.reason, outcome.field)
+            raise _refusal(outcome)
         if not there:
             self.check_open(command_id)
             raise Pending(command_id)
@@ -123,9 +126,11 @@ class RequestContext:
         return derived("command", self.actor, self._request.method, self._request.scope["path"], key)
 
 
-def _refusal(code: str | None, reason: str, field: str | None) -> ApiError:
-    errors = [FieldError(field=field, message=reason)] if field else []
-    return ApiError(STATUS_OF.get(code or "", 409), reason, errors=errors)
+def _refusal(outcome: CommandOutcome) -> ApiError:
+    errors = [FieldError(field=one.field, message=one.reason) for one in outcome.fields]
+    if not errors and outcome.field:
+        errors = [FieldError(field=outcome.field, message=outcome.reason)]
+    return ApiError(STATUS_OF.get(outcome.code or "", 409), outcome.reason, errors=errors)
 
 
 Context = NamedDependency[RequestContext]

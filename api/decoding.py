@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,11 +19,10 @@ from litestar.params import QueryParameter
 from litestar.types import Scope
 from litestar.typing import FieldDefinition
 
+from api.accepted import in_our_words
 from api.problems import ApiError, invalid
 from api.validation import NO_NUL, FieldError, errors_in, unfit_in
 from schemas import secrets
-from schemas.definitions import SchedulePatch, ScheduleSpec
-from schemas.renamed import renamed
 
 MOST_IN_QUERY = 8_192  # bytes
 MOST_IN_PARAMETER = 1_024  # characters
@@ -59,17 +60,21 @@ def decode(body: bytes, shape: Any) -> Any:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"the body is no JSON that can be read: {error}") from None
-    if isinstance(value, dict) and isinstance(shape, type) and issubclass(shape, ScheduleSpec | SchedulePatch):
-        value = renamed(value)
+    if isinstance(value, dict):
+        value = in_our_words(value, shape)
     try:
         decoded = msgspec.convert(value, shape)
     except msgspec.ValidationError:
-        raise invalid(422, errors_in(value, shape)) from None
-    if unfit := list(unfit_in(decoded)):
-        raise invalid(422, unfit)
-    if found := list(secrets.found(decoded)):
-        raise invalid(422, (FieldError(field=path, message=advice) for path, advice in found))
+        raise invalid(422, chain(errors_in(value, shape), _secrets_in(value))) from None
+    if wrong := [*unfit_in(decoded), *_secrets_in(decoded)]:
+        raise invalid(422, wrong)
     return decoded
+
+
+def _secrets_in(value: Any) -> Iterator[FieldError]:
+    with suppress(RecursionError):  # nested deeper than any shape, which is wrong already
+        for path, advice in secrets.found(value):
+            yield FieldError(field=path or "body", message=advice)
 
 
 async def well_formed(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:

@@ -13,6 +13,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, OpenAPI, Schema, SecurityScheme
 
+from api.decoding import known_parameters
 from api.headers import OWN_SCRIPTS
 from api.problems import ApiError, response_of
 from services.worker.engines.registration import ENGINES
@@ -66,8 +67,19 @@ def config() -> OpenAPIConfig:
         title="Protection Flows Engine",
         version="1",
         description="What to back up, when, where to and how: protection flows on one event log.",
-        openapi_router=Router(DOCUMENTATION, route_handlers=[], include_in_schema=False, after_request=_finished),
-        components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
+        openapi_router=Router(
+            DOCUMENTATION,
+            route_handlers=[],
+            include_in_schema=False,
+            after_request=_finished,
+            guards=[known_parameters],
+        ),
+        components=Components(
+            security_schemes={
+                "bearer": SecurityScheme(type="http", scheme="bearer"),
+                "ticket": SecurityScheme(type="apiKey", security_scheme_in="query", name="ticket"),
+            }
+        ),
         render_plugins=[
             Page(path="/"),
             JsonRenderPlugin(path="/openapi.json"),
@@ -87,7 +99,7 @@ async def _finished(response: Response[Any]) -> Response[Any]:
 def name_engines(document: OpenAPI) -> None:
     """Name the engines that there are in the response too, whose shape is that of the log: any name, for ever."""
     schemas = document.components.schemas if document.components else None
-    repository = (schemas or {})["Repository"]
+    repository = (schemas or {})["RepositoryResponse"]
     assert repository.properties is not None
     engine = repository.properties["type"]
     assert isinstance(engine, Schema)

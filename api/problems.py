@@ -45,12 +45,16 @@ STATUS_OF: dict[str, int] = {"not_found": 404, "conflict": 409, "in_use": 409, "
 
 
 class Problem(Value, frozen=True, kw_only=True):
-    """What went wrong, for a program (`type`, `status`) and for a person (`title`, `detail`)."""
+    """What went wrong, for a program (`type`, `status`) and for a person (`title`, `detail`).
+
+    `error`: the same as `detail`, where existing clients look for it.
+    """
 
     type: Annotated[str, Meta(examples=["urn:problem:invalid-field"])]
     title: Annotated[str, Meta(examples=["Invalid field"])]
     status: Annotated[int, Meta(examples=[422])]
     detail: Annotated[str, Meta(examples=["'0 0 31 2 *' is not a cron expression that ever matches"])]
+    error: Annotated[str, Meta(examples=["'0 0 31 2 *' is not a cron expression that ever matches"])]
     errors: list[FieldError] = []
 
 
@@ -129,6 +133,7 @@ def problem_of(error: ApiError) -> Problem:
         title=title,
         status=error.status,
         detail=error.detail,
+        error=error.detail,
         errors=error.errors,
     )
 

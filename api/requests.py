@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from schemas.base import Id, Name, Priority, Prose, Value
+from schemas.base import PRINTABLE, FilePath, Id, Name, Priority, Prose, Value, Word
 from schemas.definitions import (
     MOST_MEMBERS,
     Disk,
@@ -23,22 +23,47 @@ from schemas.definitions import (
     RepositorySpec,
     SchedulePatch,
     ScheduleSpec,
+    Setting,
     SettingsPatch,
     VmPatch,
     VmSpec,
 )
 from services.worker.engines.registration import ENGINES
 
+LOCAL = "local"  # what existing clients call the engine `directory`
+
 if TYPE_CHECKING:
     EngineType = str
 else:
-    EngineType = Literal[tuple(ENGINES)]
+    EngineType = Literal[(*ENGINES, LOCAL)]
+
+
+Reference = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=PRINTABLE,
+        description="an id, or a name that one alone has",
+        examples=["nightly"],
+    ),
+]
 
 
 class StrictDisk(Disk, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
 class MemberRequest(Member, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class AddMembersRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A VM to put into a group: its `context_id`, which existing clients call `vm_context_id`, or many at once."""
+
+    context_id: Reference | None = None
+    vm_context_id: Reference | None = None
+    vm_context_ids: Annotated[list[Reference], Meta(min_length=1, max_length=MOST_MEMBERS)] | None = None
+    enabled: bool = True
+    priority: Priority = 0
 
 
 class MemberPatchRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,10 +83,14 @@ class VmPatchRequest(VmPatch, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class GroupRequest(GroupSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    description: Prose | None = ""  # type: ignore[assignment]  # null is an empty one (api/accepted.py)
+    schedule_id: Reference | None = None
     members: Annotated[list[MemberRequest], Meta(max_length=MOST_MEMBERS)] = []  # type: ignore[assignment]
 
 
-class GroupPatchRequest(GroupPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class GroupPatchRequest(GroupPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    description: Prose | UnsetType | None = UNSET  # type: ignore[assignment]  # null is an empty one
+    schedule_id: Reference | UnsetType | None = UNSET
 
 
 class StrictExclusion(Exclusion, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
@@ -76,7 +105,17 @@ class SchedulePatchRequest(SchedulePatch, frozen=True, kw_only=True, forbid_unkn
 
 
 class RepositoryRequest(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`local` with `config.path` is `directory` with `location`, in the words of existing clients."""
+
     type: EngineType
+
+
+class RepositoryTestRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A repository to be tried before it is saved."""
+
+    type: EngineType
+    location: FilePath | None = None
+    config: Annotated[dict[Word, Setting], Meta(max_length=64)] = {}
 
 
 class RepositoryPatchRequest(RepositoryPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
@@ -88,10 +127,18 @@ class PolicyRequest(PolicySpec, frozen=True, kw_only=True, forbid_unknown_fields
 class PolicyPatchRequest(PolicyPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
-class FlowRequest(FlowSpec, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class FlowRequest(FlowSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    target_id: Reference
+    repository_id: Reference | None = None
+    policy_id: Reference | None = None
+    schedule_id: Reference | None = None
 
 
-class FlowPatchRequest(FlowPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+class FlowPatchRequest(FlowPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    target_id: Reference | UnsetType = UNSET
+    repository_id: Reference | UnsetType | None = UNSET
+    policy_id: Reference | UnsetType | None = UNSET
+    schedule_id: Reference | UnsetType | None = UNSET
 
 
 class CloneRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +148,7 @@ class CloneRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class BulkRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The flows to change, at most 500."""
+    """The flows to change, at most 500: their ids, or names."""
 
     flow_ids: Annotated[list[str], Meta(min_length=1, max_length=500)]
 
@@ -109,7 +156,7 @@ class BulkRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class CancelRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which VM to cancel; left out, all of them."""
 
-    context_id: Id | None = None
+    context_id: Reference | None = None
 
 
 class FreezeRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,6 +185,6 @@ class BackfillRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class BackupRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One VM to back up at once, outside any flow: by its id, or by a name that no other VM has."""
 
-    context_id: Name
-    repository_id: Id
-    policy_id: Id | None = None
+    context_id: Reference
+    repository_id: Reference
+    policy_id: Reference | None = None

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from bus.envelope import Entry, Stored
-from schemas.base import Value
+from schemas.base import Message, Value
 from schemas.commands import Command
-from schemas.events import FlowStarted
+from schemas.events import FlowStarted, Rejected, WrongField
 from services.recorder.commands import outcome_of
 
 REMEMBERED = 20_000  # commands and outcomes
@@ -31,6 +31,7 @@ class CommandOutcome(Value, frozen=True, kw_only=True):
     code: str | None = None
     reason: str = ""
     field: str | None = None
+    fields: list[WrongField] = []
 
 
 class Tail:
@@ -61,7 +62,7 @@ class Tail:
                 if command_id in new:  # one command may change several things, together on the log
                     new[command_id] = self._outcomes[command_id] = replace(new[command_id], sequence=_end(entry))
                 elif command_id not in self._outcomes:  # the first outcome counts, here as in the tables
-                    new[command_id] = _outcome(row, _end(entry))
+                    new[command_id] = _outcome(sent.data, row, _end(entry))
                     self._keep(self._outcomes, command_id, new[command_id], entry.sequence)
         self.position = position
         self._let_go()
@@ -96,11 +97,12 @@ def _end(entry: Stored) -> int:
     return entry.sequence + (data.parts if isinstance(data, FlowStarted) else 0)
 
 
-def _outcome(row: dict[str, object], end: int) -> CommandOutcome:
+def _outcome(message: Message, row: dict[str, object], end: int) -> CommandOutcome:
     return CommandOutcome(
         sequence=end,
         accepted=row["outcome"] == "accepted",
         code=row["code"],  # type: ignore[arg-type]
         reason=row["reason"] or "",  # type: ignore[arg-type]
         field=row["field"],  # type: ignore[arg-type]
+        fields=message.fields if isinstance(message, Rejected) else [],
     )

@@ -33,7 +33,7 @@ def seed(url: str, token: str, folder: Path) -> str:
         vm = {
             "context_id": context_id,
             "vm_name": f"Demo VM {number}",
-            "power_state": "on",
+            "power_state": "poweredOn",
             "os_type": "linux",
             "cpu_count": 2,
             "memory_mb": 4096,

@@ -87,6 +87,7 @@ def api(
     if settings.admin_token_file is None:
         raise ValueError("FLOWS_ADMIN_TOKEN_FILE is not set: the file that holds the administrator's token")
     return create_app(
+        own=own_files(settings),
         nats_url=settings.nats_url,
         database_url=_database(settings),
         tokens=Tokens.from_file(settings.admin_token_file),

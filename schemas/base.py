@@ -10,7 +10,7 @@ from msgspec import Meta
 
 # `(?!\n)`: in Python `$` also matches before a final newline.
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"
-_PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
 _PROSE = r"^[^\x00]*$"
 
 Id = Annotated[
@@ -21,10 +21,10 @@ Id = Annotated[
         examples=["0b6f2f4e-2d0e-5f3c-9d0a-6f1f0c8d7a11"],
     ),
 ]
-Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE, examples=["nightly"])]
-Word = Annotated[str, Meta(max_length=64, pattern=_PRINTABLE)]
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE, examples=["nightly"])]
+Word = Annotated[str, Meta(max_length=64, pattern=PRINTABLE)]
 Prose = Annotated[str, Meta(max_length=4096, pattern=_PROSE)]
-FilePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=_PRINTABLE, examples=["/srv/backups"])]
+FilePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=PRINTABLE, examples=["/srv/backups"])]
 LABEL_KEY = r"^[A-Za-z0-9_./-]{1,63}$(?!\n)"
 Labels = Annotated[dict[Annotated[str, Meta(pattern=LABEL_KEY)], Word], Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=65_536)]  # what services and engines write; `brief` makes it fit

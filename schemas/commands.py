@@ -101,6 +101,12 @@ class AddMember(Change, frozen=True, kw_only=True, tag="command.group.add_member
     member: Member
 
 
+class AddMembers(Change, frozen=True, kw_only=True, tag="command.group.add_members"):
+    """Put several VMs into a group: all of them, or none."""
+
+    members: Annotated[list[Member], Meta(min_length=1, max_length=MOST)]
+
+
 class UpdateMember(Change, frozen=True, kw_only=True, tag="command.group.update_member"):
     """Change a VM's place in a group."""
 
@@ -251,7 +257,8 @@ class CancelBackfill(Command, frozen=True, kw_only=True, tag="command.backfill.c
 
 DEFINITION_COMMANDS: tuple[type[Command], ...] = (
     *(CreateVm, UpdateVm, DeleteVm, EnableVm, DisableVm),
-    *(CreateGroup, UpdateGroup, DeleteGroup, EnableGroup, DisableGroup, AddMember, UpdateMember, RemoveMember),
+    *(CreateGroup, UpdateGroup, DeleteGroup, EnableGroup, DisableGroup, AddMember, AddMembers),
+    *(UpdateMember, RemoveMember),
     *(CreateSchedule, UpdateSchedule, DeleteSchedule, EnableSchedule, DisableSchedule),
     *(CreateRepository, UpdateRepository, DeleteRepository, EnableRepository, DisableRepository),
     *(CreatePolicy, UpdatePolicy, DeletePolicy, EnablePolicy, DisablePolicy),

@@ -82,12 +82,18 @@ class Member(Value, frozen=True, kw_only=True):
     priority: Priority = 0
 
 
+PowerState = Annotated[
+    Word,
+    Meta(description="as the hypervisor says: poweredOn, poweredOff or suspended, as a rule", examples=["poweredOn"]),
+]
+
+
 class VmSpec(Value, frozen=True, kw_only=True):
     """A virtual machine."""
 
     vm_name: Name
     description: Prose = ""
-    power_state: Word = "unknown"
+    power_state: PowerState = "unknown"
     os_type: Word = "unknown"
     cpu_count: Count = 0
     memory_mb: Count = 0
@@ -102,7 +108,7 @@ class VmPatch(Value, frozen=True, kw_only=True):
 
     vm_name: Name | UnsetType = UNSET
     description: Prose | UnsetType = UNSET
-    power_state: Word | UnsetType = UNSET
+    power_state: PowerState | UnsetType = UNSET
     os_type: Word | UnsetType = UNSET
     cpu_count: Count | UnsetType = UNSET
     memory_mb: Count | UnsetType = UNSET
@@ -113,11 +119,18 @@ class VmPatch(Value, frozen=True, kw_only=True):
 
 
 class GroupSpec(Value, frozen=True, kw_only=True):
-    """A protection group: VMs that are protected together."""
+    """A protection group: VMs that are protected together.
+
+    Its schedule, `max_concurrent_vms` and priority are kept for clients that show them, and start, limit and order
+    nothing: those of its flows do.
+    """
 
     name: Name
     description: Prose = ""
     enabled: bool = True
+    schedule_id: Id | None = None
+    max_concurrent_vms: Positive | None = None
+    priority: Priority = 0
     members: Annotated[list[Member], Meta(max_length=MOST)] = []
 
 
@@ -127,6 +140,9 @@ class GroupPatch(Value, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     description: Prose | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
+    schedule_id: Id | UnsetType | None = UNSET
+    max_concurrent_vms: Positive | UnsetType | None = UNSET
+    priority: Priority | UnsetType = UNSET
 
 
 class Exclusion(Value, frozen=True, kw_only=True):

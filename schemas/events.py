@@ -108,8 +108,18 @@ OfEngine = FreezeDefined | SettingsDefined  # of which there is one
 Defined = OfKind | OfEngine
 
 
+class WrongField(Value, frozen=True, kw_only=True):
+    """A field that is wrong, and why."""
+
+    field: Text
+    reason: Text
+
+
 class Rejected(Event, frozen=True, kw_only=True, tag="rejected"):
-    """A command was rejected: why, and the field that is wrong where there is one."""
+    """A command was rejected: why, and the field that is wrong where there is one.
+
+    `fields`: all that are wrong, when there are several; then `field` is the first of them, and `reason` names each.
+    """
 
     entity: Entity
     verb: Word
@@ -117,6 +127,7 @@ class Rejected(Event, frozen=True, kw_only=True, tag="rejected"):
     code: RejectionCode
     reason: Text
     field: Text | None = None
+    fields: Annotated[list[WrongField], Meta(max_length=MOST)] = []
 
 
 # --- flow.<event>.<flow>: time (scheduler) and executions (executor) -------------------------------------------------

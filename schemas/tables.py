@@ -126,7 +126,12 @@ settings = Table(
     Column("block_devices", Boolean, nullable=False, server_default=false()),
 )
 
-machine_groups = _definition("machine_groups")
+machine_groups = _definition(
+    "machine_groups",
+    _id("schedule_id"),  # no foreign key: SQLite could never drop the column again
+    Column("max_concurrent_vms", Integer),
+    Column("priority", Integer, nullable=False, server_default="0"),
+)
 
 machine_group_members = Table(
     "machine_group_members",
@@ -260,7 +265,7 @@ backup_jobs = Table(
     Column("position", Integer, nullable=False),
     _id("context_id", nullable=False, index=True),
     Column("vm_name", String(255), nullable=False),
-    _id("repository_id", index=True),  # null until it is requested
+    _id("repository_id"),  # null until it is requested
     Column("status", String(16), nullable=False),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("round", Integer, nullable=False, server_default="0"),  # how many times it was requested
@@ -275,6 +280,8 @@ backup_jobs = Table(
     Column("error_message", Text),
     Column("first_error", Text),  # of the first attempt that failed, whatever came of it
     Column("snapshot_ref", Text),
+    Column("disks_count", Integer, nullable=False, server_default="0"),  # of its request
+    Index("ix_backup_jobs_repository", "repository_id", "status"),
     Index("ix_backup_jobs_execution", "execution_id", "position"),
     Index("ix_backup_jobs_last_good", "context_id", "status", "completed_at"),
 )

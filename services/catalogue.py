@@ -117,10 +117,10 @@ class Catalogue:
             by_field = {"repository": flow.repository_id, "policy": flow.policy_id, "schedule": flow.schedule_id}
             if target or by_field.get(kind) == id:
                 yield "flow", flow
-        if kind == "vm":
-            for group in self.groups.values():
-                if any(member.context_id == id for member in group.members):
-                    yield "group", group
+        for group in self.groups.values():
+            member = kind == "vm" and any(member.context_id == id for member in group.members)
+            if member or (kind == "schedule" and group.schedule_id == id):
+                yield "group", group
 
 
 def defined_kind(event: Defined) -> Kind:

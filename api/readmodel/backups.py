@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 
 from api.readmodel.reader import Page, Reader, consistent, shaped
-from api.responses.backups import BackupList, BackupResponse, BackupStats
+from api.responses.backups import (
+    COMPLETED,
+    FAILED,
+    BackupList,
+    BackupResponse,
+    BackupStats,
+    Copy,
+    ListedBackup,
+    ListedStatus,
+)
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import Repository
+from schemas.events import BackupStatus
+
+MADE: Copy = "full"  # no engine makes any other (`Rules.incremental`); one that does will have to report which it was
 
 
 class BackupFilter(Value, frozen=True, kw_only=True):
-    """Which backups."""
+    """Which backups. `status`: one of ours, or of those that a list shows."""
 
     context_id: str | None = None
     vm_name: str | None = None
     repository_id: str | None = None
-    status: str | None = None
+    status: BackupStatus | ListedStatus | None = None
 
 
 def _select() -> Select[Any]:
@@ -28,10 +41,24 @@ def _select() -> Select[Any]:
 
 
 def _where(statement: Select[*tuple[Any, ...]], wanted: BackupFilter) -> Select[*tuple[Any, ...]]:
-    for name in ("context_id", "vm_name", "repository_id", "status"):
+    for name in ("context_id", "vm_name", "repository_id"):
         if (value := getattr(wanted, name)) is not None:
             statement = statement.where(t.backup_jobs.c[name] == value)
+    if wanted.status is not None:
+        statement = statement.where(_is(t.backup_jobs.c.status, wanted.status))
     return statement
+
+
+def _is(column: ColumnElement[str], status: BackupStatus | ListedStatus) -> ColumnElement[bool]:
+    match status:
+        case "completed":
+            return column.in_(COMPLETED)
+        case "failed":
+            return column.in_(FAILED)
+        case "running":  # as a list shows it
+            return column.not_in((*COMPLETED, *FAILED))
+        case _:
+            return column == status
 
 
 async def find(reader: Reader, wanted: BackupFilter, page: Page) -> BackupList:
@@ -39,13 +66,24 @@ async def find(reader: Reader, wanted: BackupFilter, page: Page) -> BackupList:
     j = t.backup_jobs
     newest = _where(_select(), wanted).order_by(j.c.created_at.desc(), j.c.id)
     rows, total = await reader.page(newest, page, [j.c.error_message, j.c.first_error, j.c.snapshot_ref])
-    return BackupList(backups=[shaped(BackupResponse, row) for row in rows], total=total)
+    return BackupList(backups=[_listed(row) for row in rows], total=total)
+
+
+def _listed(row: Mapping[str, Any]) -> ListedBackup:
+    result = row["status"]
+    status = "completed" if result in COMPLETED else "failed" if result in FAILED else "running"
+    return shaped(ListedBackup, {**_described(row), "status": status})
+
+
+def _described(row: Mapping[str, Any]) -> dict[str, Any]:
+    copy = {"type": MADE, "backup_type": MADE, "total_bytes": row["bytes_read"]}
+    return {**row, **copy, "backup_id": row["id"], "result": row["status"]}
 
 
 async def one(reader: Reader, backup_id: str) -> BackupResponse | None:
     """Return a backup, None when there is none."""
     row = await reader.row(_select().where(t.backup_jobs.c.id == backup_id))
-    return None if row is None else shaped(BackupResponse, row)
+    return None if row is None else shaped(BackupResponse, _described(row))
 
 
 async def stats(reader: Reader, wanted: BackupFilter) -> BackupStats:

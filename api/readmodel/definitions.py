@@ -1,19 +1,18 @@
-"""VMs, groups with their members, schedules, repositories, policies; and commands."""
+"""Groups with their members, schedules, repositories, policies; and commands."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import msgspec
-from sqlalchemy import JSON, ColumnElement, Select, Table, case, func, or_, select
+from sqlalchemy import JSON, ColumnElement, Select, Table, case, func, select
 
+from api.readmodel import applied
 from api.readmodel.reader import Page, Reader, consistent, containing, labelled, order, shaped
-from api.responses.definitions import GroupList, GroupResponse, MemberList, MemberResponse, VmList, VmResponse
+from api.responses.definitions import GroupList, GroupResponse, MemberList, MemberResponse, PolicyList, PolicyResponse
 from api.responses.log import CommandResponse
 from schemas import tables as t
 from schemas.base import Value
-from schemas.definitions import Disk
 
 S = TypeVar("S", bound=Value)
 
@@ -26,7 +25,8 @@ class DefinitionFilter(Value, frozen=True, kw_only=True):
     label: str | None = None
 
 
-def _found(table: Table, statement: Select[Any], wanted: DefinitionFilter, sort: str | None) -> Select[Any]:
+def matching(table: Table, statement: Select[Any], wanted: DefinitionFilter, sort: str | None) -> Select[Any]:
+    """Return a statement for the definitions that are wanted, in order."""
     if wanted.enabled is not None:
         statement = statement.where(table.c.enabled == wanted.enabled)
     if wanted.q is not None:
@@ -39,8 +39,8 @@ def _found(table: Table, statement: Select[Any], wanted: DefinitionFilter, sort:
 async def find(
     reader: Reader, table: Table, shape: type[S], wanted: DefinitionFilter, sort: str | None, page: Page
 ) -> tuple[list[S], int]:
-    """Return a page of definitions whose rows are their shape (schedules, repositories, policies)."""
-    rows, total = await reader.page(_found(table, select(table), wanted, sort), page, _large(table))
+    """Return a page of definitions whose rows are their shape (schedules, repositories)."""
+    rows, total = await reader.page(matching(table, select(table), wanted, sort), page, _large(table))
     return [shaped(shape, row) for row in rows], total
 
 
@@ -50,42 +50,25 @@ async def one(reader: Reader, table: Table, shape: type[S], id_: str) -> S | Non
     return None if row is None else shaped(shape, row)
 
 
+async def policies(reader: Reader, wanted: DefinitionFilter, sort: str | None, page: Page) -> PolicyList:
+    """Return a page of policies."""
+    rows, total = await reader.page(matching(t.policies, select(t.policies), wanted, sort), page)
+    return PolicyList(policies=[_policy(row) for row in rows], total=total)
+
+
+async def policy(reader: Reader, policy_id: str) -> PolicyResponse | None:
+    """Return a policy, None when there is none."""
+    row = await reader.row(select(t.policies).where(t.policies.c.id == policy_id))
+    return None if row is None else _policy(row)
+
+
+def _policy(row: Mapping[str, Any]) -> PolicyResponse:
+    return shaped(PolicyResponse, {**row, "not_applied": applied.of_policy(row)})
+
+
 def _large(table: Table) -> list[ColumnElement[Any]]:
     """Return the columns of a table that may hold much."""
     return [column for column in table.c if isinstance(column.type, JSON)]
-
-
-_VMS = select(*(column for column in t.vms.c if column.name != "disks"))  # they have a route of their own
-
-
-async def vms(reader: Reader, wanted: DefinitionFilter, sort: str | None, page: Page) -> VmList:
-    """Return a page of VMs."""
-    rows, total = await reader.page(_found(t.vms, _VMS, wanted, sort), page, [t.vms.c.labels, t.vms.c.tags])
-    return VmList(vm_contexts=[_vm(row) for row in rows], total=total)
-
-
-async def vm(reader: Reader, context_id: str) -> VmResponse | None:
-    """Return a VM, None when there is none."""
-    row = await reader.row(_VMS.where(t.vms.c.id == context_id))
-    return None if row is None else _vm(row)
-
-
-async def vm_ids(reader: Reader, id_or_name: str) -> list[str]:
-    """Return the VM with an id; else those with a name, of many the first few."""
-    v = t.vms
-    named = select(v.c.id).where(or_(v.c.id == id_or_name, v.c.name == id_or_name))
-    ids = [row.id for row in await reader.rows(named.order_by(v.c.id != id_or_name, v.c.id).limit(10))]
-    return ids[:1] if id_or_name in ids else ids
-
-
-async def disks(reader: Reader, context_id: str) -> list[Disk] | None:
-    """Return a VM's disks, None when there is no such VM."""
-    row = await reader.row(select(t.vms.c.disks).where(t.vms.c.id == context_id))
-    return None if row is None else msgspec.convert(row["disks"], list[Disk])
-
-
-def _vm(row: Mapping[str, Any]) -> VmResponse:
-    return shaped(VmResponse, {**row, "context_id": row["id"], "vm_name": row["name"]})
 
 
 def _groups() -> Select[Any]:
@@ -97,16 +80,28 @@ def _groups() -> Select[Any]:
         .group_by(m.c.group_id)
         .subquery()
     )
+    f = t.protection_flows
+    last = (
+        select(func.max(f.c.last_execution_time))
+        .where(f.c.target_type == "group", f.c.target_id == t.machine_groups.c.id)
+        .scalar_subquery()
+    )
     return select(
         t.machine_groups,
         func.coalesce(counts.c.total_vms, 0).label("total_vms"),
         func.coalesce(counts.c.enabled_vms, 0).label("enabled_vms"),
-    ).outerjoin(counts, counts.c.group_id == t.machine_groups.c.id)
+        t.schedules.c.name.label("schedule_name"),
+        last.label("last_execution"),
+    ).select_from(
+        t.machine_groups.outerjoin(counts, counts.c.group_id == t.machine_groups.c.id).outerjoin(
+            t.schedules, t.schedules.c.id == t.machine_groups.c.schedule_id
+        )
+    )
 
 
 async def groups(reader: Reader, wanted: DefinitionFilter, sort: str | None, page: Page) -> GroupList:
     """Return a page of groups."""
-    rows, total = await reader.page(_found(t.machine_groups, _groups(), wanted, sort), page)
+    rows, total = await reader.page(matching(t.machine_groups, _groups(), wanted, sort), page)
     return GroupList(groups=[_group(row) for row in rows], total=total)
 
 
@@ -117,12 +112,13 @@ async def group(reader: Reader, group_id: str) -> GroupResponse | None:
 
 
 def _group(row: Mapping[str, Any]) -> GroupResponse:
-    return shaped(GroupResponse, {**row, "disabled_vms": row["total_vms"] - row["enabled_vms"]})
+    counted = {**row, "disabled_vms": row["total_vms"] - row["enabled_vms"]}
+    return shaped(GroupResponse, {**counted, "not_applied": applied.of_group(row)})
 
 
 def _members(group_id: str) -> Select[*tuple[Any, ...]]:
     m = t.machine_group_members
-    columns = (m.c.context_id, m.c.enabled, m.c.priority)
+    columns = (m.c.context_id, m.c.context_id.label("vm_context_id"), m.c.enabled, m.c.priority)
     names = (t.vms.c.name.label("vm_name"), t.vms.c.enabled.label("vm_enabled"))
     return select(*columns, *names).join(t.vms, t.vms.c.id == m.c.context_id).where(m.c.group_id == group_id)
 
@@ -140,6 +136,14 @@ async def member(reader: Reader, group_id: str, context_id: str) -> MemberRespon
     """Return one member, None when it is not in the group."""
     row = await reader.row(_members(group_id).where(t.machine_group_members.c.context_id == context_id))
     return None if row is None else shaped(MemberResponse, row)
+
+
+async def members_of(reader: Reader, group_id: str, context_ids: Sequence[str]) -> MemberList:
+    """Return those of some VMs that are in a group, in its order."""
+    m = t.machine_group_members
+    wanted = _members(group_id).where(m.c.context_id.in_(context_ids)).order_by(m.c.position)
+    rows = await reader.mappings(wanted)
+    return MemberList(vms=[shaped(MemberResponse, row) for row in rows], total=len(rows))
 
 
 async def command(reader: Reader, command_id: str) -> CommandResponse | None:

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from api.responses.executions import JobResponse, StartedExecution
 from schemas.base import Value
 from schemas.events import BackupStatus, ExecutionType
 
+Copy = Literal["full", "incremental"]
+ListedStatus = Literal["completed", "failed", "running"]
+
+# in a list, the words of existing clients: what is none of these runs, or will
+COMPLETED: tuple[BackupStatus, ...] = ("success",)
+FAILED: tuple[BackupStatus, ...] = ("error", "cancelled", "skipped")
+
 
 class BackupResponse(JobResponse, frozen=True, kw_only=True):
-    """A backup, with the flow that it belongs to; none when it was made outside any flow."""
+    """A backup, with the flow that it belongs to; none when it was made outside any flow.
 
+    `backup_id` is its `id`, `result` its status, `type` and `backup_type` the kind of copy. `total_bytes`: what was
+    read of the VM's disks, at its end all of them. `disks_count`: how many disks it was asked for, 0 before that.
+    """
+
+    backup_id: str
     flow_id: str | None
     flow_name: str
+    type: Copy
+    backup_type: Copy
+    total_bytes: int
+    disks_count: int
+    result: BackupStatus
+
+
+class ListedBackup(BackupResponse, frozen=True, kw_only=True):
+    """A backup in a list: its `status` is in the words of existing clients, and our own word is its `result`."""
+
+    status: ListedStatus  # type: ignore[assignment]
 
 
 class StartedBackup(StartedExecution, frozen=True, kw_only=True):
@@ -28,7 +51,7 @@ class StartedBackup(StartedExecution, frozen=True, kw_only=True):
 
 
 class BackupList(Value, frozen=True, kw_only=True):
-    backups: list[BackupResponse]
+    backups: list[ListedBackup]
     total: int
 
 
@@ -103,12 +126,3 @@ class Queue(Value, frozen=True, kw_only=True):
     running: list[RunningBackup]
     workers: Workers | None
     limits: dict[str, Any]
-
-
-class Storage(Value, frozen=True, kw_only=True):
-    """A repository's space in bytes; total and free are null where this machine cannot see it."""
-
-    total_bytes: int | None
-    free_bytes: int | None
-    used_by_backups_bytes: int
-    backup_count: int

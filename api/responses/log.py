@@ -16,6 +16,13 @@ class LoggedEvent(Value, frozen=True, kw_only=True):
     event: Any
 
 
+class LiveTicket(Value, frozen=True, kw_only=True):
+    """What opens `GET /api/v1/events?ticket=` once, until it ends."""
+
+    ticket: str
+    expires_at: datetime
+
+
 class EventList(Value, frozen=True, kw_only=True):
     events: list[LoggedEvent]
     total: int

@@ -14,7 +14,6 @@ from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
 from api.problems import ApiError, not_found
-from api.readmodel.reader import Reader
 from api.routes.parameters import READ, WRITE, PathId, tagged
 from schemas.base import Value
 from schemas.commands import Create, Delete, Disable, Enable, Update
@@ -28,7 +27,11 @@ class Created(Value, frozen=True, kw_only=True):
 
 
 class CrudResource(Value, frozen=True, kw_only=True):
-    """One kind of definition over HTTP: its path, shapes and commands, and the query that reads one."""
+    """One kind of definition over HTTP: its path, shapes and commands.
+
+    `read` returns one, None when there is none. `refer` returns a request, or a patch of the one with this id, with ids
+    where it refers to something by name.
+    """
 
     kind: str
     path: str
@@ -41,9 +44,10 @@ class CrudResource(Value, frozen=True, kw_only=True):
     delete: type[Delete]
     enable: type[Enable]
     disable: type[Disable]
-    read: Callable[[Reader, str], Awaitable[Any]]
+    read: Callable[[Context, str], Awaitable[Any]]
     new_id: Callable[[Context, Any], str] | None = None
     created: Created | None = None
+    refer: Callable[[Context, Any, str | None], Awaitable[Any]] | None = None
 
 
 def router(
@@ -67,7 +71,7 @@ def router(
 
 async def known(resource: CrudResource, context: Context, id_: str) -> Any:
     """Return a definition. Raises 404."""
-    found = await resource.read(context.reader, id_)
+    found = await resource.read(context, id_)
     if found is None:
         raise not_found(resource.kind, id_)
     return found
@@ -81,7 +85,7 @@ async def required(resource: CrudResource, context: Context, id_: str, *, part: 
 
 async def changed(resource: CrudResource, context: Context, id_: str, status_code: int = 200) -> Response[Any]:
     """Return a definition after an accepted change."""
-    found = await resource.read(context.reader, id_)
+    found = await resource.read(context, id_)
     if found is None:
         raise ApiError(404, f"the change was made, and {resource.kind} {id_!r} has been deleted since")
     return tagged(found, found.version, status_code)
@@ -105,6 +109,8 @@ def creating(resource: CrudResource) -> BaseRouteHandler:
     @post("/", responses=WRITE, operation_id=f"create_{kind}", summary=f"Create a {kind}")
     async def handler(context: Context, data: JSONBody[resource.request]) -> Response[shape]:
         id_ = resource.new_id(context, data) if resource.new_id else context.new_id(kind)
+        if resource.refer:
+            data = await resource.refer(context, data, None)
         await context.submit(resource.create(id=id_, spec=data))  # type: ignore[call-arg]
         response = await changed(resource, context, id_, 201)
         if created is not None:
@@ -124,6 +130,8 @@ def updating(resource: CrudResource) -> BaseRouteHandler:
         data: JSONBody[resource.patch],
     ) -> Response[resource.response]:
         await required(resource, context, id)
+        if resource.refer:
+            data = await resource.refer(context, data, id)
         await context.submit(resource.update(id=id, patch=data, if_version=context.if_version))  # type: ignore[call-arg]
         return await changed(resource, context, id)
 

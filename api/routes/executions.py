@@ -6,6 +6,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
+from api.naming import referring
 from api.problems import ApiError, not_found
 from api.readmodel import events, executions, explain
 from api.readmodel.executions import ExecutionFilter
@@ -90,6 +91,8 @@ async def cancel(
     """Stop an execution, or one VM of it. What runs is ended by its worker, what waits is skipped."""
     if not await context.repeats():
         await _known(context, execution_id)
+    if data is not None:
+        data = await referring(context, data, {"context_id": "vm"})
     await context.submit(c.CancelExecution(id=execution_id, context_id=data.context_id if data else None))
     return await _known(context, execution_id)
 

@@ -8,6 +8,7 @@ from litestar import Response, get
 from litestar.openapi import ResponseSpec
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.problems import errors
 from api.resources import AppResources, Resources
 from bus.errors import LogError
 from schemas.base import Value
@@ -49,7 +50,7 @@ async def refusing(resources: Resources) -> list[float]:
     return [float(one.value["offset_seconds"]) for one in statuses if one.value["refusing"] and now - one.at < FRESH]
 
 
-@get("/health/live", tags=["Health"])
+@get("/health/live", tags=["Health"], responses=errors(400))
 async def live() -> Live:
     """Show that the process runs."""
     return Live()
@@ -58,7 +59,10 @@ async def live() -> Live:
 @get(
     "/health/ready",
     tags=["Health"],
-    responses={503: ResponseSpec(Ready, description="Requests cannot be served", generate_examples=False)},
+    responses={
+        **errors(400),
+        503: ResponseSpec(Ready, description="Requests cannot be served", generate_examples=False),
+    },
 )
 async def ready(resources: AppResources) -> Response[Ready]:
     """Say whether requests can be served, how each service is, and what is missing if something is."""

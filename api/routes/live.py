@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from secrets import token_urlsafe
 from typing import Annotated
 
-from litestar import get
+from litestar import get, post
+from litestar.datastructures import State
 from litestar.params import FromHeader, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
+from api.auth import TICKETED, Tokens
 from api.broadcast import Broadcaster, SlowConsumer
 from api.context import Context
 from api.problems import ApiError, errors
 from api.readmodel import events
 from api.resources import AppResources
-from api.responses.log import EventList
+from api.responses.log import EventList, LiveTicket
 from api.routes.parameters import READ, Limit, Offset, Since, Until, moment, page
 from api.streams import counted
+from api.tickets import LONGEST
 from bus.envelope import Stored
 from bus.selection import Filter, full_pattern
 from schemas.base import ID_PATTERN, Value
@@ -43,10 +47,26 @@ class EventFilter(Value, frozen=True, kw_only=True):
 
 Wanted = FromQuery[Annotated[str | None, QueryParameter(max_length=64, pattern=ID_PATTERN)]]
 EventType = FromQuery[Annotated[str | None, QueryParameter(max_length=64, pattern=r"^[a-z_]+(\.[a-z_]+)*$")]]
+Ticket = FromQuery[Annotated[str | None, QueryParameter(max_length=LONGEST)]]
 LastEventId = FromHeader[Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=20)]]
 
 
-@get("/events", responses={**READ, **errors(429)}, tags=["Live"], middleware=[counted])
+@post("/live/ticket", status_code=201, responses=READ, tags=["Live"])
+async def live_ticket(context: Context, state: State) -> LiveTicket:
+    """Give a ticket for `GET /events?ticket=`, good once, for half a minute: a browser's EventSource sends no token."""
+    tokens: Tokens = state.tokens
+    ticket, end = tokens.tickets.issue(context.actor, context.now, token_urlsafe(16))
+    return LiveTicket(ticket=ticket, expires_at=end)
+
+
+@get(
+    "/events",
+    responses={**READ, **errors(429)},
+    tags=["Live"],
+    middleware=[counted],
+    opt={TICKETED: True},
+    security=[{"bearer": []}, {"ticket": []}],
+)
 async def live_events(
     context: Context,
     resources: AppResources,
@@ -54,20 +74,26 @@ async def live_events(
     execution_id: Wanted = None,
     type: EventType = None,  # noqa: A002  the contract's name
     last_event_id: LastEventId = None,
+    after: FromQuery[Annotated[int | None, QueryParameter(ge=0, le=2**53)]] = None,
+    ticket: Ticket = None,
 ) -> ServerSentEvent:
     """Stream the log: `id` is the sequence, `event` the type, `data` the CloudEvent.
 
-    With `Last-Event-ID` it begins right after that message, else with what comes from now on.
+    With `Last-Event-ID` it begins right after that message, with `after` right after that sequence, else with what
+    comes from now on. A browser, whose EventSource sends no headers, shows a `ticket` instead of a token; as that is
+    good once, it comes again with a new one, and `after` with the last id.
     """
-    del context
-    if last_event_id is not None and not last_event_id.isdecimal():
-        raise ApiError(400, f"Last-Event-ID is {last_event_id!r}; it is a sequence number of this stream")
+    del context, ticket  # the guard has taken it
     last = (await resources.log.identity()).last_sequence
-    after = int(last_event_id) if last_event_id is not None else last
-    if after > last:
-        raise ApiError(400, f"Last-Event-ID is {after}, but the log ends at {last}: it is not of this log")
+    begin, name = last if after is None else after, "after"
+    if last_event_id is not None:
+        if not last_event_id.isdecimal():
+            raise ApiError(400, f"Last-Event-ID is {last_event_id!r}; it is a sequence number of this stream")
+        begin, name = int(last_event_id), "Last-Event-ID"
+    if begin > last:
+        raise ApiError(400, f"{name} is {begin}, but the log ends at {last}: it is not of this log")
     wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type)
-    return ServerSentEvent(_stream(resources.broadcaster, after, wanted), headers={"Cache-Control": "no-store"})
+    return ServerSentEvent(_stream(resources.broadcaster, begin, wanted), headers={"Cache-Control": "no-store"})
 
 
 async def _stream(

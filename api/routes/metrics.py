@@ -17,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import ColumnElement, func, select
 
 from api.cached import Cached
+from api.problems import errors
 from api.readmodel.reader import Reader
 from api.resources import Resources
 from api.routes.health import refusing, services
@@ -24,7 +25,7 @@ from schemas import tables as t
 from services.health import STATES, Health
 
 
-@get("/metrics", tags=["Health"], media_type="text/plain")
+@get("/metrics", tags=["Health"], media_type="text/plain", responses=errors(400))
 async def metrics(state: State) -> Response[bytes]:
     """Return the engine's state as Prometheus reads it, a few seconds old; older when counting takes long."""
     found: Cached[bytes] = state.metrics

@@ -7,18 +7,15 @@ from litestar import get
 from api.context import Context
 from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
-from api.readmodel.reader import Reader
 from api.requests import PolicyPatchRequest, PolicyRequest
-from api.responses.definitions import PolicyList
+from api.responses.definitions import PolicyList, PolicyResponse
 from api.routes.crud import CrudResource, detaching, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, Q, Sort, page
 from schemas import commands as c
-from schemas import tables as t
-from schemas.definitions import Policy
 
 
-async def _read(reader: Reader, id_: str) -> Policy | None:
-    return await definitions.one(reader, t.policies, Policy, id_)
+async def _read(context: Context, id_: str) -> PolicyResponse | None:
+    return await definitions.policy(context.reader, id_)
 
 
 POLICY = CrudResource(
@@ -27,7 +24,7 @@ POLICY = CrudResource(
     tag="Policies",
     request=PolicyRequest,
     patch=PolicyPatchRequest,
-    response=Policy,
+    response=PolicyResponse,
     create=c.CreatePolicy,
     update=c.UpdatePolicy,
     delete=c.DeletePolicy,
@@ -43,8 +40,7 @@ async def list_policies(
 ) -> PolicyList:
     """List policies, newest first."""
     wanted = DefinitionFilter(enabled=enabled, q=q)
-    found, total = await definitions.find(context.reader, t.policies, Policy, wanted, sort, page(limit, offset))
-    return PolicyList(policies=found, total=total)
+    return await definitions.policies(context.reader, wanted, sort, page(limit, offset))
 
 
 ROUTER = router(POLICY, [list_policies], delete=detaching(POLICY))

@@ -3,36 +3,67 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from contextlib import suppress
+import os
+from datetime import timedelta
 
-from litestar import get
+from litestar import delete, get, post
+from litestar.params import JSONBody
 
 from api import inspecting
 from api.context import Context, RequestContext
-from api.problems import not_found
-from api.readmodel import backups, definitions, inspections
+from api.problems import invalid, not_found
+from api.readmodel import backups, inspections, repositories, settings
 from api.readmodel.definitions import DefinitionFilter
-from api.readmodel.reader import Reader
-from api.requests import RepositoryPatchRequest, RepositoryRequest
-from api.responses.backups import Storage
-from api.responses.definitions import CreatedRepository, RepositoryList
-from api.routes.crud import Created, CrudResource, router
-from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Sort, page
+from api.requests import RepositoryPatchRequest, RepositoryRequest, RepositoryTestRequest
+from api.responses.repositories import (
+    CreatedRepository,
+    Done,
+    FoundSpace,
+    RepositoryList,
+    RepositoryResponse,
+    RepositoryTest,
+    Storage,
+    StorageInfo,
+)
+from api.routes.crud import Created, CrudResource, required, router
+from api.routes.parameters import READ, WRITE, Enabled, Limit, Offset, PathId, Q, Sort, page
+from api.validation import FieldError
 from schemas import commands as c
-from schemas import tables as t
 from schemas.definitions import Repository
-from services.worker.engines.registration import ENGINES
+from services import roots
+from services.worker.engines import registration
+
+MOST_REFRESHED = 1_000
 
 
-async def _read(reader: Reader, id_: str) -> Repository | None:
-    return await definitions.one(reader, t.repositories, Repository, id_)
+async def _read(context: Context, repository_id: str) -> RepositoryResponse | None:
+    found = await repositories.one(context.reader, repository_id)
+    return None if found is None else await _with_storage(context, *found)
 
 
-async def _created(context: RequestContext, made: Repository) -> CreatedRepository:
+async def _with_storage(context: Context, repository: Repository, backup_count: int) -> RepositoryResponse:
+    """Return a repository with the space of its folder, as this machine sees it."""
+    space = None
+    if registration.on_disk(repository.type):
+        space = await context.files.space(repository.location, context.now)
+    total, available = (space.total, space.available) if space else (None, None)
+    used = None if total is None or available is None else total - available
+    info = StorageInfo(
+        total_bytes=total,
+        used_bytes=used,
+        available_bytes=available,
+        used_percent=round(100 * used / total, 1) if used is not None and total else None,
+        backup_count=backup_count,
+        last_check_at=space.at if space else None,
+    )
+    fields = {name: getattr(repository, name) for name in Repository.__struct_fields__}
+    return RepositoryResponse(**fields, storage_info=info)
+
+
+async def _created(context: RequestContext, made: RepositoryResponse) -> CreatedRepository:
     """Return a new repository with what workers see of it."""
     seen = await inspecting.inspect(context.log, await inspections.of(context.reader, made))
-    fields = {name: getattr(made, name) for name in Repository.__struct_fields__}
+    fields = {name: getattr(made, name) for name in RepositoryResponse.__struct_fields__}
     return CreatedRepository(**fields, warnings=inspecting.warnings(seen), inspections=seen)
 
 
@@ -42,7 +73,7 @@ REPOSITORY = CrudResource(
     tag="Repositories",
     request=RepositoryRequest,
     patch=RepositoryPatchRequest,
-    response=Repository,
+    response=RepositoryResponse,
     created=Created(shape=CreatedRepository, of=_created),
     create=c.CreateRepository,
     update=c.UpdateRepository,
@@ -59,8 +90,9 @@ async def list_repositories(
 ) -> RepositoryList:
     """List repositories, newest first."""
     wanted = DefinitionFilter(enabled=enabled, q=q)
-    found, total = await definitions.find(context.reader, t.repositories, Repository, wanted, sort, page(limit, offset))
-    return RepositoryList(repositories=found, total=total)
+    found, counts, total = await repositories.find(context.reader, wanted, sort, page(limit, offset))
+    shown = await asyncio.gather(*(_with_storage(context, one, counts.get(one.id, 0)) for one in found))
+    return RepositoryList(repositories=list(shown), total=total)
 
 
 @get("/{repository_id:str}/storage", responses=READ)
@@ -71,16 +103,63 @@ async def storage(context: Context, repository_id: PathId) -> Storage:
         raise not_found("repository", repository_id)
     repository, used = found
     space = None
-    registered = ENGINES.get(repository.type)
-    if registered is not None and registered.rules.on_disk:
-        with suppress(OSError):
-            space = await asyncio.to_thread(shutil.disk_usage, repository.location)
+    if registration.on_disk(repository.type):
+        space = await context.files.space(repository.location, context.now, fresh=timedelta(0))
     return Storage(
         total_bytes=space.total if space else None,
-        free_bytes=space.free if space else None,
+        free_bytes=space.available if space else None,
         used_by_backups_bytes=used.total_size_bytes,
         backup_count=used.backup_count,
     )
 
 
-ROUTER = router(REPOSITORY, [list_repositories, storage])
+@delete("/{id:str}", status_code=200, responses=WRITE, operation_id="delete_repository", summary="Delete a repository")
+async def delete_repository(context: Context, id: PathId) -> Done:  # noqa: A002
+    found = await repositories.one(context.reader, id)
+    if found is None:
+        await required(REPOSITORY, context, id)
+    await context.submit(c.DeleteRepository(id=id, if_version=context.if_version))
+    return Done(message=f"repository {found[0].name if found else id!r} was deleted; what is in it stays where it is")
+
+
+@post("/test", status_code=200, responses=WRITE)
+async def test_repository(context: Context, data: JSONBody[RepositoryTestRequest]) -> RepositoryTest:
+    """Say whether a repository that is not saved could be used, as far as this machine sees it. It writes nothing."""
+    on_disk = registration.on_disk(data.type)
+    if on_disk and data.location is None:
+        raise invalid(422, [FieldError(field="location", message="this field is required")])
+    location = data.location or ""
+    if wrong := registration.validate(data.type, location, data.config):
+        return _unusable(f"{wrong.field}: {wrong.reason}")
+    if not on_disk:
+        return RepositoryTest(success=True, message=f"the engine {data.type} needs no storage", storage=None)
+    allowed = (await settings.current(context.reader)).repository_roots
+    if reason := roots.refusal(location, "repository_roots", allowed, context.own):
+        return _unusable(reason)
+    try:
+        found = await context.files.folder(location)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "its file system does not respond"
+        return _unusable(f"{location} cannot be used as seen from this machine: {reason}. Create or mount the folder")
+    seen = FoundSpace(total_bytes=found.total, available_bytes=found.available, writable=found.writable)
+    if not found.writable:
+        message = f"{location} is there, and this process may not write to it: change its owner or mode"
+        return RepositoryTest(success=False, message=message, storage=seen)
+    message = f"{location} is there and writable, with {found.available:,} of {found.total:,} bytes free"
+    return RepositoryTest(success=True, message=message, storage=seen)
+
+
+def _unusable(message: str) -> RepositoryTest:
+    return RepositoryTest(success=False, message=message, storage=None)
+
+
+@post("/refresh-storage", status_code=200, responses=WRITE)
+async def refresh_storage(context: Context) -> Done:
+    """Look anew at the space of repositories, which is else remembered for a minute."""
+    places = await repositories.places(context.reader, MOST_REFRESHED)
+    folders = {location for engine, location in places if registration.on_disk(engine)}
+    await asyncio.gather(*(context.files.space(one, context.now, fresh=timedelta(0)) for one in folders))
+    return Done(message=f"looked at the space of {len(folders)} {'folder' if len(folders) == 1 else 'folders'}")
+
+
+ROUTER = router(REPOSITORY, [list_repositories, storage, test_repository, refresh_storage], delete=delete_repository)

@@ -14,7 +14,6 @@ from api.context import Context
 from api.readmodel import definitions
 from api.readmodel.calendar import LOOKS
 from api.readmodel.definitions import DefinitionFilter
-from api.readmodel.reader import Reader
 from api.requests import SchedulePatchRequest, ScheduleRequest
 from api.responses.calendar import NextRun, SchedulePreview
 from api.responses.definitions import ScheduleList
@@ -26,8 +25,8 @@ from schemas.definitions import Schedule
 from services.scheduler import calendar
 
 
-async def _read(reader: Reader, id_: str) -> Schedule | None:
-    return await definitions.one(reader, t.schedules, Schedule, id_)
+async def _read(context: Context, id_: str) -> Schedule | None:
+    return await definitions.one(context.reader, t.schedules, Schedule, id_)
 
 
 SCHEDULE = CrudResource(

@@ -90,6 +90,7 @@ def _row_of(sent: Envelope, event: BackupEvent) -> Row:
                 "round": event.round,
                 "requested_at": sent.time,
                 "repository_id": event.repository_id,
+                "disks_count": len(event.disks),
             }
         case BackupStarted():
             return {

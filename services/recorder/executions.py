@@ -149,6 +149,7 @@ def project_plan(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
             "completed_at": None,
             "error_message": None,
             "first_error": None,
+            "disks_count": 0,
             "snapshot_ref": None,
         }
         for number, backup in enumerate(event.backups)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -13,7 +12,6 @@ from msgspec import UNSET, UnsetType, structs
 from schemas import commands as c
 from schemas.definitions import (
     CALENDAR_FIELDS,
-    MOST_MEMBERS,
     Definition,
     Flow,
     FlowSpec,
@@ -40,15 +38,13 @@ from schemas.events import (
     Defined,
     FreezeDefined,
     Rejected,
-    RejectionCode,
     SettingsDefined,
 )
 from schemas.ids import ENGINE, instant
 from services import roots
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
-from services.scheduler import validation
-from services.worker.engines import registration
+from services.registry.checks import Refusal, check, check_places
 
 LONGEST_FREEZE = timedelta(days=366)
 LARGEST = 7 * 1024 * 1024  # bytes of one definition: it has to fit into one message of the log
@@ -57,16 +53,6 @@ LAST_VERSION = 2_147_483_647
 D = TypeVar("D", bound=Definition)
 
 _encoder = msgspec.json.Encoder()
-
-
-class _Refusal(Exception):
-    """Why a command is rejected: raised by a check."""
-
-    def __init__(self, code: RejectionCode, reason: str, field: str | None = None) -> None:
-        super().__init__(reason)
-        self.code: RejectionCode = code
-        self.reason = reason
-        self.field = field
 
 
 def changes(
@@ -78,12 +64,18 @@ def changes(
     """
     try:
         events = _events(catalogue, command, actor, time)
-        _check_places(catalogue, events, own)
+        check_places(catalogue, events, own)
         _check_size(events)
-    except _Refusal as refusal:
+    except Refusal as refusal:
         entity, verb = c.entity_of(command), c.verb_of(command)
         return Rejected(
-            entity=entity, verb=verb, id=command.id, code=refusal.code, reason=refusal.reason, field=refusal.field
+            entity=entity,
+            verb=verb,
+            id=command.id,
+            code=refusal.code,
+            reason=refusal.reason,
+            field=refusal.field,
+            fields=refusal.fields,
         )
     return events
 
@@ -92,12 +84,12 @@ def _check_size(events: Sequence[Defined]) -> None:
     """Raise when a change does not fit into one atomic batch of messages, or a definition into its message."""
     if len(events) > LIMIT:
         reason = f"it would change {len(events)} definitions at once; at most {LIMIT} can change together"
-        raise _Refusal("invalid", reason)
+        raise Refusal("invalid", reason)
     for event in events:
         if event.version > LAST_VERSION:
-            raise _Refusal("conflict", f"{event.id!r} is at its last version: nothing can come after it")
+            raise Refusal("conflict", f"{event.id!r} is at its last version: nothing can come after it")
         if (size := len(_encoder.encode(event))) > LARGEST:
-            raise _Refusal("invalid", f"the definition has {size:,} bytes; at most {LARGEST:,} fit into one")
+            raise Refusal("invalid", f"the definition has {size:,} bytes; at most {LARGEST:,} fit into one")
 
 
 def _events(catalogue: Catalogue, command: c.Command, actor: str, time: datetime) -> Sequence[Defined]:
@@ -120,12 +112,12 @@ def _frozen(catalogue: Catalogue, command: c.SetFreeze | c.LiftFreeze, actor: st
     version = catalogue.freeze_version + 1
     if isinstance(command, c.LiftFreeze):
         if catalogue.freeze is None or catalogue.freeze.until <= time:
-            raise _Refusal("not_found", "there is no freeze")
+            raise Refusal("not_found", "there is no freeze")
         return FreezeDefined(id=ENGINE, version=version, definition=None)
     if command.until <= time:
-        raise _Refusal("invalid", f"{instant(command.until)} has passed already", "until")
+        raise Refusal("invalid", f"{instant(command.until)} has passed already", "until")
     if command.until - time > LONGEST_FREEZE:
-        raise _Refusal("invalid", f"a freeze is at most {LONGEST_FREEZE.days} days long", "until")
+        raise Refusal("invalid", f"a freeze is at most {LONGEST_FREEZE.days} days long", "until")
     freeze = Freeze(since=time, until=command.until, reason=command.reason, created_by=actor)
     return FreezeDefined(id=ENGINE, version=version, definition=freeze)
 
@@ -134,9 +126,9 @@ def _settings(catalogue: Catalogue, command: c.UpdateSettings, actor: str, time:
     """Return the settings as they are from here on."""
     current = catalogue.settings
     if command.id != ENGINE:
-        raise _Refusal("not_found", f"there are no settings {command.id!r}: those of the whole engine are {ENGINE!r}")
+        raise Refusal("not_found", f"there are no settings {command.id!r}: those of the whole engine are {ENGINE!r}")
     if command.if_version is not None and command.if_version != current.version:
-        raise _Refusal("version", f"the settings are at version {current.version}, not {command.if_version}")
+        raise Refusal("version", f"the settings are at version {current.version}, not {command.if_version}")
     changed = structs.replace(current, **_given(command.patch))
     _check_roots(changed)
     if changed != current or not current.version:
@@ -147,18 +139,18 @@ def _settings(catalogue: Catalogue, command: c.UpdateSettings, actor: str, time:
 def _check_roots(settings: Settings) -> None:
     for field in ("disk_roots", "repository_roots"):
         if reason := roots.invalid(getattr(settings, field) or ()):
-            raise _Refusal("invalid", reason, field)
+            raise Refusal("invalid", reason, field)
 
 
 def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, time: datetime) -> Defined:
     if command.id in catalogue.of(kind):
         field = "context_id" if kind == "vm" else "id"
-        raise _Refusal("conflict", f"there is a {kind} {command.id!r} already", field)
+        raise Refusal("conflict", f"there is a {kind} {command.id!r} already", field)
     assert isinstance(
         command, c.CreateVm | c.CreateGroup | c.CreateSchedule | c.CreateRepository | c.CreatePolicy | c.CreateFlow
     )
     born = _born(command.spec, command.id, actor, time)
-    _check(catalogue, kind, born, None, time)
+    check(catalogue, kind, born, None, time)
     return defined(born)
 
 
@@ -182,9 +174,9 @@ def _born(spec: Spec, id: str, actor: str, time: datetime) -> Definition:  # noq
 def _current(catalogue: Catalogue, kind: Kind, command: c.Change) -> Definition:
     current = catalogue.of(kind).get(command.id)
     if current is None:
-        raise _Refusal("not_found", f"there is no {kind} {command.id!r}")
+        raise Refusal("not_found", f"there is no {kind} {command.id!r}")
     if command.if_version is not None and command.if_version != current.version:
-        raise _Refusal("version", f"{kind} {command.id!r} is at version {current.version}, not {command.if_version}")
+        raise Refusal("version", f"{kind} {command.id!r} is at version {current.version}, not {command.if_version}")
     return current
 
 
@@ -205,7 +197,7 @@ def _change(
             changed = structs.replace(current, enabled=True)
         case c.Disable():
             changed = structs.replace(current, enabled=False)
-        case c.AddMember() | c.UpdateMember() | c.RemoveMember():
+        case c.AddMember() | c.AddMembers() | c.UpdateMember() | c.RemoveMember():
             assert isinstance(current, Group)
             changed = _regrouped(current, command)
         case (
@@ -221,7 +213,7 @@ def _change(
             raise TypeError(f"{command!r} is not about a definition")
     if changed == current:
         return [defined(current)]  # emitted again, so that the command has its outcome on the log
-    _check(catalogue, kind, changed, current, time)
+    check(catalogue, kind, changed, current, time)
     return [defined(_revised(current, changed, time))]
 
 
@@ -243,23 +235,29 @@ def _revised(current: D, changed: D, time: datetime) -> D:
     return structs.replace(revised, armed_at=time) if rearmed else revised
 
 
-def _regrouped(group: Group, command: c.AddMember | c.UpdateMember | c.RemoveMember) -> Group:
-    context_id = command.member.context_id if isinstance(command, c.AddMember) else command.context_id
+def _regrouped(group: Group, command: c.AddMember | c.AddMembers | c.UpdateMember | c.RemoveMember) -> Group:
     members = {member.context_id: member for member in group.members}
     match command:
         case c.AddMember():
-            if context_id in members:
-                raise _Refusal("conflict", f"VM {context_id!r} is in group {group.name!r} already", "context_id")
-            members[context_id] = command.member
+            _add(group, members, [command.member])
+        case c.AddMembers():
+            _add(group, members, command.members)
         case c.UpdateMember():
-            member = _member(group, members, context_id)
-            members[context_id] = structs.replace(
+            member = _member(group, members, command.context_id)
+            members[command.context_id] = structs.replace(
                 member, enabled=_or(command.enabled, member.enabled), priority=_or(command.priority, member.priority)
             )
         case c.RemoveMember():
-            _member(group, members, context_id)
-            del members[context_id]
+            _member(group, members, command.context_id)
+            del members[command.context_id]
     return structs.replace(group, members=list(members.values()))
+
+
+def _add(group: Group, members: dict[str, Member], added: Sequence[Member]) -> None:
+    for member in added:
+        if member.context_id in members:
+            raise Refusal("conflict", f"VM {member.context_id!r} is in group {group.name!r} already", "context_id")
+        members[member.context_id] = member
 
 
 T = TypeVar("T")
@@ -271,7 +269,7 @@ def _or(value: T | UnsetType, default: T) -> T:
 
 def _member(group: Group, members: dict[str, Member], context_id: str) -> Member:
     if context_id not in members:
-        raise _Refusal("not_found", f"VM {context_id!r} is not in group {group.name!r}")
+        raise Refusal("not_found", f"VM {context_id!r} is not in group {group.name!r}")
     return members[context_id]
 
 
@@ -281,120 +279,11 @@ def _delete(
     users = list(catalogue.users(kind, current.id))
     events: list[Defined] = []
     if command.detach and kind in {"schedule", "policy"}:
-        for _, flow in users:
-            assert isinstance(flow, Flow)
-            freed = structs.replace(flow, **{f"{kind}_id": None})
-            events.append(defined(_revised(flow, freed, time)))
+        for _, user in users:
+            freed = structs.replace(user, **{f"{kind}_id": None})
+            events.append(defined(_revised(user, freed, time)))
     elif users:
         shown = ", ".join(f"{kind_} {name_of(user)!r}" for kind_, user in users[:5])
         more = f" and {len(users) - 5} more" if len(users) > 5 else ""
-        raise _Refusal("in_use", f"{kind} {name_of(current)!r} is in use by {shown}{more}")
+        raise Refusal("in_use", f"{kind} {name_of(current)!r} is in use by {shown}{more}")
     return [*events, tombstone(kind, current.id, current.version + 1)]
-
-
-def _check(
-    catalogue: Catalogue, kind: Kind, definition: Definition, current: Definition | None, time: datetime
-) -> None:
-    """Raise when a definition contradicts the catalogue or itself. `current`: as it is now, None when it is new.
-
-    What is as it is now from before a rule may stay so: it can still be renamed or disabled.
-    """
-    holder = catalogue.named(kind, name_of(definition))
-    if holder is not None and holder != definition.id:
-        raise _Refusal("conflict", f"the name {name_of(definition)!r} is taken by another {kind}", "name")
-    match definition:
-        case Vm():
-            _unique([disk.disk_id for disk in definition.disks], "disks", "disk")
-            for disk in definition.disks:
-                if not disk.path.startswith("/"):
-                    raise _Refusal(
-                        "invalid", f"the path {disk.path!r} of disk {disk.disk_id!r} is not absolute", "disks"
-                    )
-        case Group():
-            _check_group(catalogue, definition, current)
-        case Schedule():
-            _check_schedule(definition, current, time)
-        case Repository():
-            _check_repository(catalogue, definition)
-        case Flow():
-            _check_flow(catalogue, definition)
-        case Policy():
-            pass
-
-
-def _check_group(catalogue: Catalogue, group: Group, current: Definition | None) -> None:
-    before = len(current.members) if isinstance(current, Group) else 0
-    if len(group.members) > max(before, MOST_MEMBERS):
-        there = f"it would have {len(group.members):,} members"
-        raise _Refusal("invalid", f"{there}; a group has at most {MOST_MEMBERS:,}", "members")
-    _unique([member.context_id for member in group.members], "members", "VM")
-    for member in group.members:
-        _known(catalogue, "vm", member.context_id, "context_id")
-
-
-def _check_schedule(schedule: Schedule, current: Definition | None, time: datetime) -> None:
-    if current is not None and all(getattr(current, field) == getattr(schedule, field) for field in CALENDAR_FIELDS):
-        return
-    if error := validation.validate(schedule):
-        raise _Refusal("invalid", error.reason, error.field)
-    if error := validation.never_fires(schedule, time):
-        raise _Refusal("invalid", f"it would never fire: {error.reason}", error.field)
-
-
-def _check_repository(catalogue: Catalogue, repository: Repository) -> None:
-    """Check a repository by its engine's rules, unless location and settings stay: an older one may be renamed."""
-    before = catalogue.repositories.get(repository.id)
-    if before is not None and (before.location, before.config) == (repository.location, repository.config):
-        return
-    if invalid := registration.validate(repository.type, repository.location, repository.config):
-        raise _Refusal("invalid", invalid.reason, invalid.field)
-
-
-def _check_places(catalogue: Catalogue, events: Sequence[Defined], own: Sequence[str]) -> None:
-    """Raise when a disk or a repository is where none may be, unless it was there: a setting may be newer than it."""
-    settings = catalogue.settings
-    for definition in (event.definition for event in events):
-        match definition:
-            case Vm():
-                before = catalogue.vms.get(definition.id)
-                there = {disk.path for disk in before.disks} if before else set[str]()
-                for disk in definition.disks:
-                    reason = disk.path not in there and roots.refusal(
-                        disk.path, "disk_roots", settings.disk_roots, own, block_devices=settings.block_devices
-                    )
-                    if reason:
-                        raise _Refusal("invalid", f"disk {disk.disk_id!r}: {reason}", "disks")
-            case Repository() if registration.on_disk(definition.type):
-                known = catalogue.repositories.get(definition.id)
-                if known is None or known.location != definition.location:
-                    reason = roots.refusal(definition.location, "repository_roots", settings.repository_roots, own)
-                    if reason:
-                        raise _Refusal("invalid", reason, "location")
-            case _:
-                pass
-
-
-def _check_flow(catalogue: Catalogue, flow: Flow) -> None:
-    _known(catalogue, flow.target_type, flow.target_id, "target_id")
-    if flow.flow_type == "backup" and flow.repository_id is None:
-        raise _Refusal("invalid", "a backup flow needs a repository", "repository_id")
-    if flow.flow_type == "replication" and flow.destination_type is None:
-        raise _Refusal("invalid", "a replication flow needs a destination", "destination_type")
-    references: tuple[tuple[Kind, str | None], ...] = (
-        ("repository", flow.repository_id),
-        ("policy", flow.policy_id),
-        ("schedule", flow.schedule_id),
-    )
-    for kind, reference in references:
-        if reference is not None:
-            _known(catalogue, kind, reference, f"{kind}_id")
-
-
-def _known(catalogue: Catalogue, kind: Kind, id: str, field: str) -> None:  # noqa: A002
-    if id not in catalogue.of(kind):
-        raise _Refusal("invalid", f"there is no {kind} {id!r}", field)
-
-
-def _unique(ids: list[str], field: str, what: str) -> None:
-    if twice := [id_ for id_, times in Counter(ids).items() if times > 1]:
-        raise _Refusal("invalid", f"{what} {min(twice)!r} is named twice", field)

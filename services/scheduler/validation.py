@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
 from msgspec import structs
@@ -21,12 +22,12 @@ class InvalidField(Value, frozen=True, kw_only=True):
     reason: str
 
 
-def validate(schedule: ScheduleSpec) -> InvalidField | None:
-    """Return the first field that is wrong, None when the schedule is valid."""
+def validate(schedule: ScheduleSpec) -> Iterator[InvalidField]:
+    """Yield each field that is wrong; none when the schedule is valid."""
     try:
         clocks.zone(schedule.timezone)
     except (KeyError, ValueError, OSError):
-        return InvalidField(
+        yield InvalidField(
             field="timezone", reason=f"{schedule.timezone!r} is no IANA time zone; one is, for example, Europe/Berlin"
         )
     for field, expressions in (
@@ -35,13 +36,12 @@ def validate(schedule: ScheduleSpec) -> InvalidField | None:
     ):
         for one in expressions:
             if reason := _expression_error(one):
-                return InvalidField(field=field, reason=reason)
+                yield InvalidField(field=field, reason=reason)
     for exclusion in schedule.exclusions:
         if reason := _exclusion_error(exclusion):
-            return InvalidField(field="exclusions", reason=f"exclusion {exclusion.name!r} {reason}")
+            yield InvalidField(field="exclusions", reason=f"exclusion {exclusion.name!r} {reason}")
     if schedule.start_date and schedule.end_date and schedule.start_date > schedule.end_date:
-        return InvalidField(field="end_date", reason=f"it ends on {schedule.end_date}, before it starts")
-    return None
+        yield InvalidField(field="end_date", reason=f"it ends on {schedule.end_date}, before it starts")
 
 
 def never_fires(schedule: ScheduleSpec, now: datetime) -> InvalidField | None:

@@ -137,6 +137,8 @@ REQUESTS: dict[str, list[Asked]] = {
     ],
     "GET /api/v1/machine-groups/{group_id}/vms": [({"group_id": "old", "params": ALL}, 200)],
     "POST /api/v1/machine-groups/{group_id}/vms": [({"group_id": "old", "json": {"context_id": "vm-1"}}, 201)],
+    "GET /api/v1/vm-groups/{group_id}/members": [({"group_id": "old", "params": ALL}, 200)],
+    "GET /api/v1/discovery/ungrouped-vms": [({"params": ALL}, 422), ({"params": {"limit": 5}}, 200)],
     "PATCH /api/v1/machine-groups/{group_id}/vms/{context_id}": [
         ({"group_id": "old", "context_id": "vm-1", "json": {"priority": 1}}, 200)
     ],
@@ -150,6 +152,7 @@ REQUESTS: dict[str, list[Asked]] = {
     ]
     + [({"schedule_id": "leap", "params": {"from": "9999-12-31T23:59:59Z"}}, 422)],
     "GET /api/v1/repositories": [({"params": ALL}, 422), ({"params": {"limit": 50}}, 200)],
+    "POST /api/v1/repositories/refresh-storage": [({}, 200)],
     "GET /api/v1/policies": [({"params": ALL}, 200)],
 }
 
@@ -169,6 +172,7 @@ CHEAP: dict[str, str] = {
     "HEAD /schema/assets/{file_path}": FIXED,
     "GET /metrics": "counted once for all who ask, and again only after a while that grows with the tables",
     "GET /api/v1/events": "a live stream: what it holds is bounded where it is tested, in test_live",
+    "POST /api/v1/live/ticket": "a signature",
     "GET /api/v1/commands/{command_id}": ONE,
     "GET /api/v1/backups/{backup_id}": ONE,
     "POST /api/v1/backups": COMMAND,
@@ -181,6 +185,7 @@ CHEAP: dict[str, str] = {
     "GET /api/v1/repositories/{id}": ONE,
     "GET /api/v1/repositories/{repository_id}/storage": "one row, and a sum that the database makes",
     "POST /api/v1/repositories": COMMAND,
+    "POST /api/v1/repositories/test": "a look at one folder",
     "PUT /api/v1/repositories/{id}": COMMAND,
     "GET /api/v1/policies/{id}": ONE,
     "POST /api/v1/policies": COMMAND,

@@ -13,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
 
+from api.accepted import IGNORED
 from api.decoding import decode
 from api.problems import ApiError
 from api.requests import (
@@ -108,6 +109,18 @@ def test_every_body_is_read_strictly_and_all_that_is_wrong_is_named(client: Test
 
 
 @pytest.mark.parametrize("name", BODIES)
+def test_what_is_ignored_in_one_body_is_refused_in_every_other(client: TestClient[Litestar], name: str) -> None:
+    everything = {field for fields in IGNORED.values() for field in fields}
+    found = refused(client, name, 422, json=dict.fromkeys([*everything, "nonsense"]))
+    assert everything - set(found) == set(IGNORED.get(BODIES[name], ()))
+
+
+def test_each_ignored_field_has_its_reason() -> None:
+    assert [shape.__name__ for shape in IGNORED] == ["FlowPatchRequest", "GroupRequest", "GroupPatchRequest"]
+    assert all(len(reason) > 20 for fields in IGNORED.values() for reason in fields.values())
+
+
+@pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("body", ["[]", '"x"', "1"])
 def test_a_body_that_is_no_object_is_refused(client: TestClient[Litestar], name: str, body: str) -> None:
     assert refused(client, name, 422, content=body) == ["body"]
@@ -122,6 +135,21 @@ def test_what_is_no_json_is_400(client: TestClient[Litestar], name: str, body: b
 @pytest.mark.parametrize("name", ROUTES)
 def test_unknown_query_parameters_are_named_with_the_known_ones(client: TestClient[Litestar], name: str) -> None:
     assert refused(client, name, 400, params={"limt": 5, "since": "x"}) == ["limt", "since"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/health/live", "/health/ready", "/metrics", "/schema", "/schema/openapi.json", "/schema/asyncapi.json"),
+        *("/schema/page.js", "/schema/assets/swagger-ui.css", "/schema/nothing"),
+    ],
+)
+def test_so_they_are_where_no_token_is_needed(client: TestClient[Litestar], path: str) -> None:
+    found = client.get(path, params={"nonsense": "1"})
+    assert found.status_code == 400, found.text
+    assert found.json()["errors"] == [
+        {"field": "nonsense", "message": "this query parameter is unknown; this route knows none"}
+    ]
 
 
 def test_the_known_parameters_are_named_as_in_a_request(client: TestClient[Litestar]) -> None:
@@ -191,6 +219,14 @@ def test_enumerations_name_what_is_allowed() -> None:
         "target_type": "it must be one of vm, group",
     }
     assert allowed_values(int) == []
+
+
+@pytest.mark.parametrize("depth", [10, 300, 700])
+def test_what_is_nested_deeply_is_no_error_of_the_engine(depth: int) -> None:
+    body = f'{{"name": {"[" * depth}1{"]" * depth}}}'.encode()
+    with pytest.raises(ApiError) as caught:
+        decode(body, FlowRequest)
+    assert caught.value.status in {400, 422}
 
 
 def test_every_secret_is_named() -> None:

@@ -277,3 +277,55 @@ async def test_five_hundred_look_on_at_once(running: Running, api: Client, uniqu
     on_the_log = [one["sequence"] for one in found]
     # `id` comes before `event`: the last one is that of flow.completed
     assert {tuple(one) for one in seen} == {tuple(on_the_log)}
+
+
+def test_a_browser_that_can_send_no_header_opens_a_stream_by_a_ticket(
+    running: Running, api: Client, unique: str
+) -> None:
+    """An EventSource sends neither a token nor, when it is a new one, the last id."""
+    api.create("/policies", name=unique)
+    begin = api.get("/events/log", params={"pattern": "catalog.policy", "limit": 1})["events"][0]["sequence"]
+    ticket = api.create("/live/ticket")["ticket"]
+    address = f"{running.url}/api/v1/events"
+    wanted = {"ticket": ticket, "type": "catalog.policy", "after": str(begin - 1)}
+    with httpx.stream("GET", address, params=wanted, timeout=30) as answer:
+        assert answer.status_code == 200
+        lines = answer.iter_lines()
+        assert next(lines) == ": connected"
+        assert int(next(parsed(lines))["id"]) == begin
+    again = httpx.get(address, params=wanted)
+    assert again.status_code == 401
+    assert "was used before" in again.json()["detail"]
+    assert ticket not in again.text
+
+
+@pytest.mark.parametrize("path", ["/protection-flows", "/live/ticket", "/events/log"])
+def test_a_ticket_opens_nothing_else(running: Running, api: Client, path: str) -> None:
+    ticket = api.create("/live/ticket")["ticket"]
+    answer = httpx.request("POST" if "ticket" in path else "GET", f"{running.url}/api/v1{path}?ticket={ticket}")
+    assert answer.status_code == 401
+    assert "there is no token" in answer.json()["detail"]
+
+
+def test_a_ticket_is_in_no_log(running: Running, api: Client) -> None:
+    tickets = [api.create("/live/ticket")["ticket"] for _ in range(3)]
+    address = f"{running.url}/api/v1/events"
+    for ticket in tickets:
+        for query in ({"after": "-1"}, {"nonsense": "1"}, {"after": str(2**53)}, {"type": "?"}):
+            assert httpx.get(address, params={"ticket": ticket, **query}).status_code in {400, 401}
+    texts = [file.read_text(errors="replace") for file in (running.folder / "logs").iterdir()]
+    texts.append((running.folder / "nats-server.log").read_text())
+    assert any("refused" in text for text in texts)  # they are said there
+    assert not [ticket for ticket in tickets for text in texts if ticket in text]
+
+
+@pytest.mark.parametrize("query", [{"ticket": "x"}, {"ticket": "x" * 513}, {"ticket": ""}])
+def test_a_wrong_ticket_is_refused(running: Running, query: dict[str, str]) -> None:
+    answer = httpx.get(f"{running.url}/api/v1/events", params=query)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_an_after_that_is_not_of_this_log_is_refused(api: Client) -> None:
+    problem = api.call("GET", "/events", params={"after": 2**53}, status=400)
+    assert problem["detail"].startswith(f"after is {2**53}, but the log ends at ")

@@ -29,6 +29,8 @@ def test_an_export_applied_to_an_empty_system_gives_the_same_definitions(tmp_pat
     single = {"flow_type": "backup", "target_type": "vm", "target_id": "demo-vm-1"}
     api.create("/protection-flows", name="one VM", repository_id=flow["repository_id"], **single)
     api.call("PATCH", f"/machine-groups/{flow['target_id']}/vms/demo-vm-2", {"enabled": False, "priority": 3})
+    nightly = api.create("/schedules", name="nightly", cron_expression="0 2 * * *")
+    api.call("PUT", f"/machine-groups/{flow['target_id']}", {"schedule_id": nightly["id"], "max_concurrent_vms": 2})
     exported = flows(running, "export")
     assert exported.returncode == 0, exported.stderr
     running.stop()

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, inspect, text
 
 from cli.main import cli as flows
 from schemas import tables as t
+from schemas.definitions import Disk
 from schemas.events import VmDefined
 from services import database
 from services.database import (
@@ -35,7 +36,7 @@ from tests.support import T0, due, engine_settings, flow, history, schedule, vm
 
 pytestmark = pytest.mark.slow
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -87,7 +88,7 @@ async def test_data_survives(url: str) -> None:
     await store.close()
     before = run(url, "SELECT id, status, started_at FROM protection_flow_executions")
     identities = run(url, "SELECT id, number FROM identities ORDER BY id")
-    rounds = run(url, "SELECT id, round FROM backup_jobs")
+    rounds = run(url, "SELECT id, round, disks_count FROM backup_jobs ORDER BY id")
     limits = run(url, "SELECT * FROM settings")
     assert [row[:4] for row in limits] == [("engine", 4, None, 2)]
     assert ("settings/engine", 2) in identities
@@ -98,7 +99,7 @@ async def test_data_survives(url: str) -> None:
     assert run(url, "SELECT id, status, started_at FROM protection_flow_executions") == before
     assert run(url, "SELECT total_executions, pruned_executions FROM protection_flows") == [(1, 0)]
     assert run(url, "SELECT id, number FROM identities ORDER BY id") == identities
-    assert run(url, "SELECT id, round FROM backup_jobs") == rounds
+    assert run(url, "SELECT id, round, disks_count FROM backup_jobs ORDER BY id") == rounds
     assert run(url, "SELECT * FROM settings") == limits
 
 
@@ -187,12 +188,12 @@ async def test_going_back_says_what_is_lost(url: str) -> None:
     with pytest.raises(WrongRevision, match="nothing to go back from"):
         downgrade_to(url)
     upgrade(url)
-    assert downgrade_to(url) == Downgrade(revision="0008", lost=[]), "an empty table loses nothing"
+    assert downgrade_to(url) == Downgrade(revision="0009", lost=[]), "an empty table loses nothing"
     store = Tables(url)
     await store.apply(history(*HOUSE, engine_settings(disk_roots=["/srv"]), STARTED, PLANNED, COMPLETED), STREAM)
     await store.close()
     executions = "column protection_flow_executions"
-    assert downgrade_to(url).lost == [
+    assert downgrade_to(url, "0008").lost == [
         f"{executions}.created_job_ids: 1 row",
         f"{executions}.execution_time_seconds: 1 row",
         f"{executions}.vms_processed: 1 row",
@@ -201,9 +202,9 @@ async def test_going_back_says_what_is_lost(url: str) -> None:
     assert "column settings.disk_roots: 1 row" not in downgrade_to(url, "0003").lost, "the whole table goes"
     assert "table settings: 1 row" in downgrade_to(url, "0003").lost
     assert "table events: 8 rows" in downgrade_to(url, "base").lost
-    with pytest.raises(WrongRevision, match="'0042' is none of 0008, 0007"):
+    with pytest.raises(WrongRevision, match="'0042' is none of 0009, 0008"):
         downgrade_to(url, "0042")
-    with pytest.raises(WrongRevision, match="at revision 0009: '0009' is none of"):
+    with pytest.raises(WrongRevision, match="at revision 0010: '0010' is none of"):
         downgrade_to(url, REVISIONS[-1])
     run(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(WrongRevision, match="newer version"):
@@ -217,7 +218,7 @@ async def test_flows_db_downgrade(url: str, monkeypatch: pytest.MonkeyPatch) -> 
     await store.apply(history(*HOUSE, STARTED, PLANNED, COMPLETED), STREAM)
     await store.close()
     monkeypatch.setenv("FLOWS_DATABASE_URL", url)
-    refused = CliRunner().invoke(flows, ["db", "downgrade"], standalone_mode=False)
+    refused = CliRunner().invoke(flows, ["db", "downgrade", "0008"], standalone_mode=False)
     assert refused.return_value == 1
     assert "takes away:\n  column protection_flow_executions.created_job_ids: 1 row" in refused.output
     assert "Nothing has been changed. To do it: flows db downgrade 0008 --yes" in refused.output
@@ -256,6 +257,20 @@ async def test_what_waits_has_no_row_for_older_code_that_makes_one_at_its_start(
         ("y", "running"),
     ]
     assert run(url, "SELECT id FROM backup_jobs") == jobs  # making the table anew has not taken them along
+
+
+async def test_how_many_disks_a_backup_was_asked_for_is_found_in_its_request(url: str) -> None:
+    upgrade(url)
+    store = Tables(url)
+    disks = [Disk(disk_id="d0", path="/a"), Disk(disk_id="d1", path="/b")]
+    await store.apply(history(*HOUSE, STARTED, PLANNED, replace(REQUESTED, disks=disks)), STREAM)
+    await store.close()
+    counts = "SELECT id, disks_count FROM backup_jobs"
+    assert run(url, counts) == [("b", 2)]
+    upgrade(url, "0007")
+    run(url, "UPDATE events SET body = 'x' WHERE sequence = 1")
+    upgrade(url)
+    assert run(url, counts) == [("b", 2)]
 
 
 async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:

@@ -10,6 +10,7 @@ from litestar import post
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from api.context import Context
+from api.naming import Mention, resolved
 from api.problems import ApiError, Pending, not_found
 from api.readmodel import executions, flows
 from api.requests import BulkRequest
@@ -52,7 +53,10 @@ async def _bulk(
     unless_running: bool = False,
 ) -> BulkResponse:
     gate = asyncio.Semaphore(BULK_AT_ONCE)
-    ids = list(dict.fromkeys(data.flow_ids))
+    mentions = [Mention(field=text, kind="flow", text=text) for text in dict.fromkeys(data.flow_ids)]
+    found, unclear = await resolved(context, mentions)
+    said = {id_: text for text, id_ in reversed(found.items())}  # by flow: what it is called in the request
+    ids = list(reversed(said))
     async with context.reader.snapshot() as reader:
         there = await flows.existing(reader, ids)
         running = await executions.running_by_flow(reader, ids) if unless_running else {}
@@ -75,5 +79,7 @@ async def _bulk(
         return None
 
     reasons = await asyncio.gather(*map(one, ids))
-    failed = {id_: reason for id_, reason in zip(ids, reasons, strict=True) if reason is not None}
-    return BulkResponse(successful=len(ids) - len(failed), failed=len(failed), errors=failed)
+    failed = {said[id_]: reason for id_, reason in zip(ids, reasons, strict=True) if reason is not None}
+    successful = len(ids) - len(failed)
+    failed |= {one.field: one.message for one in unclear}
+    return BulkResponse(successful=successful, failed=len(failed), errors=failed)

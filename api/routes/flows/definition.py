@@ -7,20 +7,20 @@ from contextlib import suppress
 
 from litestar import Response, delete, patch, post
 from litestar.params import FromQuery, JSONBody
-from msgspec import structs
+from msgspec import UNSET, UnsetType, structs
 
 from api import inspecting
 from api.context import Context, RequestContext
+from api.naming import referring
 from api.problems import ApiError, not_found
 from api.readmodel import executions, flows, inspections, references
-from api.readmodel.reader import Reader
 from api.requests import CloneRequest, FlowPatchRequest, FlowRequest
 from api.responses.flows import CreatedFlow, FlowResponse
 from api.routes.crud import Created, CrudResource, changed, known, required
 from api.routes.parameters import WRITE, PathId
-from bus.clock import now
 from schemas import commands as c
-from schemas.definitions import Flow, FlowSpec
+from schemas.base import Value
+from schemas.definitions import Flow, FlowSpec, Kind
 from services.catalogue import Catalogue
 from services.executor import starting as executor
 from services.worker.inspection import WorkerSeen
@@ -29,8 +29,19 @@ CANCEL_PATIENCE = 15.0  # seconds to wait for the end of what was cancelled
 CANCEL_POLL = 0.1  # seconds
 
 
-async def _read(reader: Reader, flow_id: str) -> FlowResponse | None:
-    return await flows.one(reader, flow_id, now())
+async def _read(context: Context, flow_id: str) -> FlowResponse | None:
+    return await flows.one(context.reader, flow_id, context.now)
+
+
+async def _refer(context: Context, data: FlowRequest | FlowPatchRequest, flow_id: str | None) -> Value:
+    kinds: dict[str, Kind] = {"repository_id": "repository", "policy_id": "policy", "schedule_id": "schedule"}
+    target = data.target_type
+    if flow_id is not None and isinstance(target, UnsetType) and not isinstance(data.target_id, UnsetType):
+        current = await flows.definition(context.reader, flow_id)
+        target = current.target_type if current else UNSET
+    if not isinstance(target, UnsetType):
+        kinds["target_id"] = target
+    return await referring(context, data, kinds)
 
 
 async def inspect_flow(
@@ -72,6 +83,7 @@ FLOW = CrudResource(
     enable=c.EnableFlow,
     disable=c.DisableFlow,
     read=_read,
+    refer=_refer,
 )
 
 

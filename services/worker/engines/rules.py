@@ -25,7 +25,12 @@ class Validate(Protocol):
 
 
 class Rules(Value, frozen=True, kw_only=True):
-    """An engine's rules. `on_disk`: a repository is a folder, and its space that of the file system there."""
+    """An engine's rules.
+
+    `on_disk`: a repository is a folder, and its space that of the file system there. `incremental`: it can leave out
+    what an earlier backup has; else each is a full copy.
+    """
 
     validate: Validate
     on_disk: bool
+    incremental: bool = False

@@ -134,6 +134,46 @@ def test_refusals(command: c.Command, code: str, field: str | None) -> None:
     assert (no.code, no.field, no.entity, no.id) == (code, field, c.definition_kind(command), command.id)
 
 
+def test_many_members_are_added_together() -> None:
+    (changed,) = when(house(), c.AddMembers(id="group-1", members=[Member(context_id="vm-2")]))
+    assert [member.context_id for member in changed.members] == ["vm-1", "vm-2"]
+    both = [Member(context_id="vm-2"), Member(context_id="vm-1")]
+    no = when(house(), c.AddMembers(id="group-1", members=both))
+    assert (no.code, no.field) == ("conflict", "context_id")
+    no = when(house(), c.AddMembers(id="group-1", members=[Member(context_id="vm-2")] * 2))
+    assert (no.code, no.field) == ("conflict", "context_id")
+
+
+def test_a_groups_schedule_is_one_and_is_let_go_of() -> None:
+    catalogue = given(vm(), schedule(), group(members=["vm-1"], schedule_id="schedule-1"))
+    no = when(catalogue, c.UpdateGroup(id="group-1", patch=GroupPatch(schedule_id="nothing")))
+    assert (no.code, no.field) == ("invalid", "schedule_id")
+    no = when(catalogue, c.DeleteSchedule(id="schedule-1"))
+    assert no.code == "in_use"
+    assert "group 'group-1'" in no.reason
+    (freed, _) = when(catalogue, c.DeleteSchedule(id="schedule-1", detach=True))
+    assert (freed.schedule_id, freed.version) == (None, 2)
+
+
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    references = {"target_id": "a", "repository_id": "b", "policy_id": "c", "schedule_id": "d"}
+    no = when(house(), c.CreateFlow(id="n", spec=FlowSpec(**FLOW | references | {"name": "flow-1"})))
+    assert (no.code, no.field) == ("invalid", "target_id")
+    assert [one.field for one in no.fields] == [*references, "name"]
+    assert no.reason.startswith("target_id: there is no group 'a'; repository_id: there is no repository 'b'; ")
+    spec = ScheduleSpec(name="s", cron_expression="whenever", more_expressions=["never"], timezone="X")
+    no = when(house(), c.CreateSchedule(id="n", spec=spec))
+    assert [one.field for one in no.fields] == ["timezone", "cron_expression", "more_expressions"]
+    members = [Member(context_id=f"no-{number}") for number in range(300)]
+    no = when(house(), c.CreateGroup(id="n", spec=GroupSpec(name="g", members=members)))
+    assert len(no.fields) == 100
+
+
+def test_one_thing_that_is_wrong_is_said_as_before() -> None:
+    no = when(house(), c.CreateFlow(id="n", spec=FlowSpec(**FLOW | {"target_id": "a"})))
+    assert (no.reason, no.field, no.fields) == ("there is no group 'a'", "target_id", [])
+
+
 def test_a_refusal_to_delete_names_the_users() -> None:
     no = when(house(), c.DeleteRepository(id="repo-1"))
     assert "flow 'flow-1'" in no.reason

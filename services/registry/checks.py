@@ -1,0 +1,169 @@
+"""What is wrong with a definition, in itself or beside others: all of it at once. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+
+from schemas.base import brief
+from schemas.definitions import (
+    CALENDAR_FIELDS,
+    MOST_MEMBERS,
+    Definition,
+    Flow,
+    Group,
+    Kind,
+    Policy,
+    Repository,
+    Schedule,
+    Vm,
+    name_of,
+)
+from schemas.events import Defined, RejectionCode, WrongField
+from services import roots
+from services.catalogue import Catalogue
+from services.scheduler import validation
+from services.worker.engines import registration
+
+MOST_WRONG = 100  # fields that one refusal names
+
+
+class Refusal(Exception):
+    """Why a command is rejected: raised by a check."""
+
+    def __init__(self, code: RejectionCode, reason: str, field: str | None = None) -> None:
+        super().__init__(reason)
+        self.code: RejectionCode = code
+        self.reason = reason
+        self.field = field
+        self.fields: list[WrongField] = []
+
+    @classmethod
+    def of(cls, refusals: Sequence[Refusal]) -> Refusal:
+        """Return several as one. What contradicts something else counts only when nothing is wrong in itself."""
+        ordered = sorted(refusals, key=lambda one: one.code != "invalid")
+        if len(ordered) == 1:
+            return ordered[0]
+        fields = [WrongField(field=one.field or "body", reason=one.reason) for one in ordered[:MOST_WRONG]]
+        reason = "; ".join(f"{one.field}: {one.reason}" for one in fields)
+        several = cls(ordered[0].code, brief(reason), ordered[0].field)
+        several.fields = fields
+        return several
+
+
+def check(catalogue: Catalogue, kind: Kind, definition: Definition, current: Definition | None, time: datetime) -> None:
+    """Raise when a definition contradicts the catalogue or itself: for all that is wrong at once.
+
+    `current`: as it is now, None when it is new. What is as it is now from before a rule may stay so: it can still be
+    renamed or disabled.
+    """
+    if refusals := list(islice(_refusals(catalogue, kind, definition, current, time), MOST_WRONG)):
+        raise Refusal.of(refusals)
+
+
+def _refusals(
+    catalogue: Catalogue, kind: Kind, definition: Definition, current: Definition | None, time: datetime
+) -> Iterator[Refusal]:
+    holder = catalogue.named(kind, name_of(definition))
+    if holder is not None and holder != definition.id:
+        yield Refusal("conflict", f"the name {name_of(definition)!r} is taken by another {kind}", "name")
+    match definition:
+        case Vm():
+            yield from _twice([disk.disk_id for disk in definition.disks], "disks", "disk")
+            for disk in definition.disks:
+                if not disk.path.startswith("/"):
+                    reason = f"the path {disk.path!r} of disk {disk.disk_id!r} is not absolute"
+                    yield Refusal("invalid", reason, "disks")
+        case Group():
+            yield from _of_group(catalogue, definition, current)
+        case Schedule():
+            yield from _of_schedule(definition, current, time)
+        case Repository():
+            yield from _of_repository(catalogue, definition)
+        case Flow():
+            yield from _of_flow(catalogue, definition)
+        case Policy():
+            pass
+
+
+def _of_group(catalogue: Catalogue, group: Group, current: Definition | None) -> Iterator[Refusal]:
+    before = len(current.members) if isinstance(current, Group) else 0
+    if len(group.members) > max(before, MOST_MEMBERS):
+        there = f"it would have {len(group.members):,} members"
+        yield Refusal("invalid", f"{there}; a group has at most {MOST_MEMBERS:,}", "members")
+        return
+    yield from _twice([member.context_id for member in group.members], "members", "VM")
+    for member in group.members:
+        yield from _unknown(catalogue, "vm", member.context_id, "context_id")
+    if group.schedule_id is not None:
+        yield from _unknown(catalogue, "schedule", group.schedule_id, "schedule_id")
+
+
+def _of_schedule(schedule: Schedule, current: Definition | None, time: datetime) -> Iterator[Refusal]:
+    if current is not None and all(getattr(current, field) == getattr(schedule, field) for field in CALENDAR_FIELDS):
+        return
+    wrong = list(validation.validate(schedule))
+    yield from (Refusal("invalid", one.reason, one.field) for one in wrong)
+    if not wrong and (error := validation.never_fires(schedule, time)):
+        yield Refusal("invalid", f"it would never fire: {error.reason}", error.field)
+
+
+def _of_repository(catalogue: Catalogue, repository: Repository) -> Iterator[Refusal]:
+    """Check a repository by its engine's rules, unless location and settings stay: an older one may be renamed."""
+    before = catalogue.repositories.get(repository.id)
+    if before is not None and (before.location, before.config) == (repository.location, repository.config):
+        return
+    if invalid := registration.validate(repository.type, repository.location, repository.config):
+        yield Refusal("invalid", invalid.reason, invalid.field)
+
+
+def check_places(catalogue: Catalogue, events: Sequence[Defined], own: Sequence[str]) -> None:
+    """Raise when a disk or a repository is where none may be, unless it was there: a setting may be newer than it."""
+    settings = catalogue.settings
+    for definition in (event.definition for event in events):
+        match definition:
+            case Vm():
+                before = catalogue.vms.get(definition.id)
+                there = {disk.path for disk in before.disks} if before else set[str]()
+                for disk in definition.disks:
+                    reason = disk.path not in there and roots.refusal(
+                        disk.path, "disk_roots", settings.disk_roots, own, block_devices=settings.block_devices
+                    )
+                    if reason:
+                        raise Refusal("invalid", f"disk {disk.disk_id!r}: {reason}", "disks")
+            case Repository() if registration.on_disk(definition.type):
+                known = catalogue.repositories.get(definition.id)
+                if known is None or known.location != definition.location:
+                    reason = roots.refusal(definition.location, "repository_roots", settings.repository_roots, own)
+                    if reason:
+                        raise Refusal("invalid", reason, "location")
+            case _:
+                pass
+
+
+def _of_flow(catalogue: Catalogue, flow: Flow) -> Iterator[Refusal]:
+    yield from _unknown(catalogue, flow.target_type, flow.target_id, "target_id")
+    if flow.flow_type == "backup" and flow.repository_id is None:
+        yield Refusal("invalid", "a backup flow needs a repository", "repository_id")
+    if flow.flow_type == "replication" and flow.destination_type is None:
+        yield Refusal("invalid", "a replication flow needs a destination", "destination_type")
+    references: tuple[tuple[Kind, str | None], ...] = (
+        ("repository", flow.repository_id),
+        ("policy", flow.policy_id),
+        ("schedule", flow.schedule_id),
+    )
+    for kind, reference in references:
+        if reference is not None:
+            yield from _unknown(catalogue, kind, reference, f"{kind}_id")
+
+
+def _unknown(catalogue: Catalogue, kind: Kind, id: str, field: str) -> Iterator[Refusal]:  # noqa: A002
+    if id not in catalogue.of(kind):
+        yield Refusal("invalid", f"there is no {kind} {id!r}", field)
+
+
+def _twice(ids: list[str], field: str, what: str) -> Iterator[Refusal]:
+    if twice := [id_ for id_, times in Counter(ids).items() if times > 1]:
+        yield Refusal("invalid", f"{what} {min(twice)!r} is named twice", field)
