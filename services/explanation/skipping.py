@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from bus.envelope import Stored
 from schemas.definitions import Flow, Freeze
-from schemas.events import FlowDue, FlowMissed, FlowOverdue, FlowSkipped
+from schemas.events import FlowCancelling, FlowDue, FlowMissed, FlowOverdue, FlowSkipped
 from schemas.ids import ENGINE
 from services.explanation.beginning import ahead_of
 from services.explanation.definitions import Change, Content, Sort, is_disabled, is_gone
@@ -38,6 +38,11 @@ def _reason(story: Story, run: Run, skip: FlowSkipped, entry: Stored) -> Reason:
             return _deadline(story, run, skip, entry)
         case "frozen":
             return _frozen(story, skip, entry)
+        case "cancelled":
+            stop = next((one for one in run.stops if _is_of_all(one)), None)
+            if stop is None:
+                return plain(skip.message), []
+            return f"{who(stop)} cancelled it at {story.clock.at(stop.envelope.time)}, while it still waited", [stop]
         case "backfill_cancelled":
             cancel = story.survey.backfills_cancelled.get(run.backfill_id or "")
             if cancel is None:
@@ -47,6 +52,11 @@ def _reason(story: Story, run: Run, skip: FlowSkipped, entry: Stored) -> Reason:
             return plain(skip.message), []
         case _:
             return _definition(story, run, skip, entry)
+
+
+def _is_of_all(stop: Stored) -> bool:
+    """Tell whether a stop is of a whole execution."""
+    return isinstance(stop.envelope.data, FlowCancelling) and stop.envelope.data.context_id is None
 
 
 def _overlap(story: Story, run: Run, skip: FlowSkipped, entry: Stored) -> Reason:

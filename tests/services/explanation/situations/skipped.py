@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas import commands as c
 from schemas.definitions import PolicySpec
-from schemas.ids import ENGINE
+from schemas.ids import ENGINE, scheduled_execution_id
 from services.explanation.sentences import Told
 from tests.services.explanation.played import DUE, THREE, at, situation
 from tests.services.explanation.stage import FLOW, Stage
@@ -30,6 +30,18 @@ def disabled_while_it_waited(stage: Stage) -> Told:
     stage.wait(60)
     stage.complete(*THREE)
     return stage.why(at(1, 5))
+
+
+@situation
+def cancelled_while_it_waited(stage: Stage) -> Told:
+    stage.house(overlap_policy="buffer_one")
+    stage.until(at(0, 58))
+    stage.ask(c.ExecuteFlow(id=FLOW), by="bob")
+    stage.begin(*THREE)
+    stage.until(at(1, 3))
+    stage.ask(c.CancelExecution(id=scheduled_execution_id(FLOW, DUE)), by="carol")
+    stage.wait(60)
+    return stage.why(DUE)
 
 
 @situation
