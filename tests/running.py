@@ -146,6 +146,19 @@ class Client:
 
         wait_until(answers, within=within, why=lambda: f"{self.http.base_url} does not answer")
 
+    def until_ready(self, within: float = 2 * START) -> None:
+        """Wait until every service is there, and the tables are."""
+        said: list[str] = [""]
+
+        def ready() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                found = httpx.get(f"{self.url}/health/ready", timeout=30)
+                said[0] = found.text
+                return found.status_code == 200 and found.json()["status"] == "ok"
+            return False
+
+        wait_until(ready, within=within, why=lambda: f"{self.url} is not ready: {said[0]}")
+
     def until_created(self, path: str, body: dict[str, Any], key: str, within: float = 30) -> Any:
         """Create something, asking again with the same key while the log is not available."""
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests import hostile_requests
 from tests.fuzz import on_postgresql, on_sqlite
-from tests.running import Client, wait_until
+from tests.running import Client
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
@@ -25,6 +24,7 @@ def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
 
 
 def test_no_request_stops_the_engine(api: Client) -> None:
+    api.until_ready()
     assert hostile_requests.attack(api, number=NUMBER, seed=15) == []
-    wait_until(lambda: httpx.get(f"{api.url}/health/ready", timeout=30).json()["status"] == "ok")
+    api.until_ready()
     assert api.create("/policies", name="and it goes on")["version"] == 1

@@ -24,8 +24,8 @@ def distributed(tmp_path: Path, postgresql_url: str) -> Iterator[Distributed]:
 
 def test_every_question_on_postgresql(distributed: Distributed, tmp_path: Path) -> None:
     api = Client(f"http://127.0.0.1:{distributed.port}", TOKEN)
-    api.until_up()
-    api.until("/protection-flows", lambda found: found["total"] == 0)
+    api.until_ready()
+    assert api.get("/protection-flows")["total"] == 0
     schedule = api.create("/schedules", name="often", cron_expression="*/5 * * * *", jitter_seconds=20)
     made = flow(api, "flow", vms=3, schedule_id=schedule["id"], labels={"tier": "gold"}, max_concurrent_jobs=1)
     other = flow(api, "other", vms=2, config={"failure_rate": 1.0})

@@ -79,7 +79,7 @@ def test_the_whole_tree_killed_in_the_middle_of_an_execution_loses_nothing(tmp_p
     fields = {"name": "flow", "flow_type": "backup", "target_type": "group", "target_id": group["id"]}
     flow = api.create("/protection-flows", **fields, repository_id=repository["id"], max_concurrent_jobs=3)
     started = api.call("POST", f"/protection-flows/{flow['id']}/execute", status=202)
-    api.until(f"/executions/{started['id']}", lambda found: found["jobs_completed"] >= 2)
+    api.until(f"/executions/{started['id']}", lambda found: found["jobs_completed"] >= 2 and found["jobs_running"])
     before = {path: api.get(path)["total"] for path in ("/vm-contexts", "/machine-groups", "/repositories")}
     tree = running.tree()
     running.kill()
