@@ -59,7 +59,8 @@ class Appender:
         for pattern, sequence in expect.items():
             number = first.get(pattern)
             if number is None:
-                number = next((i for i, subject in enumerate(subjects) if matches(pattern, subject)), None)
+                matching = (subject for subject in dict.fromkeys(subjects) if matches(pattern, subject))
+                number = next(map(subjects.index, matching), None)
             if number is None:
                 number = next((i for i, header in enumerate(headers) if _LAST_SEQUENCE not in header), None)
             if number is None or _LAST_SEQUENCE in headers[number]:

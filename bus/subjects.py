@@ -24,6 +24,10 @@ REPUBLISH_FROM, REPUBLISH_TO = "flow.*.*", "flow.{{wildcard(1)}}"
 CATALOG = "catalog.*.*"
 REQUESTS = "backup.requested.*"
 
+# What a decision rests on beside its guard, by the guard: guarded too, as far as a batch has messages without a guard
+# (docs/adr/0021). Requests rest on limits; on all definitions, an import would keep them off the log.
+BESIDE = {REQUESTS: ("catalog.settings.*", "catalog.repository.*")}
+
 LONGEST_ID = 1024  # characters of an envelope's id: one that is derived from a long one is shortened to a digest
 
 Lifetime = Literal["forever", "activity", "progress"]
@@ -222,6 +226,14 @@ def guard_at(subject: str) -> str:
     if family == "flow":
         return f"flow.*.{key}"
     return REQUESTS if (family, event) == ("backup", "requested") else subject
+
+
+def guards_at(subject: str) -> tuple[str, ...]:
+    """Return all guards that an append to a subject moves on: its own, and what decisions rest on beside theirs."""
+    guard = guard_at(subject)
+    if guard != CATALOG:
+        return (guard,)
+    return (guard, *(pattern for beside in BESIDE.values() for pattern in beside if matches(pattern, subject)))
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -2,7 +2,8 @@
 
 The domain folds entries and returns what is due; everything that can go wrong between the two is here, once:
 
-- A decision is guarded on the sequences that it was taken on. The guards know only what has been read.
+- A decision is guarded on the sequences that it was taken on. The guards know only what has been read. Each message
+  carries one guard; what a decision rests on beside its own is guarded as far as there are messages without one.
 - After an append, nothing is decided until the appended messages have been read back.
 - After a refusal or an unknown outcome, all that is on the log is read before anything is decided again.
 - A message that cannot be folded or decided on is set aside as a dead letter, and the others go on.
@@ -26,7 +27,7 @@ from bus.envelope import Entry, Envelope, envelope, fault_of
 from bus.errors import Conflict, TooLarge, Unavailable, Unknown
 from bus.log import Log
 from bus.reading import Page
-from bus.subjects import guard_at
+from bus.subjects import BESIDE, guards_at
 from bus.tasks import cancel_and_wait
 from schemas.events import Event
 from services.dead_letters import DeadLetters
@@ -128,7 +129,8 @@ class Decider:
             if entry.sequence > self._position:
                 self._position = entry.sequence
                 self._folded += 1
-                self._guards[guard_at(entry.subject)] = entry.sequence
+                for guard in guards_at(entry.subject):
+                    self._guards[guard] = entry.sequence
                 self._domain.set_aside.fold(self._domain.evolve, [entry])
 
     async def _advance(self) -> float | None:
@@ -143,7 +145,7 @@ class Decider:
             return hold
         for batch in _together(map(self._prepared, decided), self._most):
             each = [guard for guard, _ in batch]
-            guards = list(dict.fromkeys(each))
+            guards = _guards(each)
             try:
                 expected = await self._expected(guards)
                 last = await self._log.append([event for _, event in batch], expect=expected)
@@ -247,6 +249,13 @@ class Decider:
             causationid=decision.cause,
             decidedon=self._position,
         )
+
+
+def _guards(each: Sequence[str]) -> list[str]:
+    """Return the guards of a batch, given each message's own: these, and those beside them for which there is room."""
+    own = list(dict.fromkeys(each))
+    beside = [guard for one in own for guard in BESIDE.get(one, ())]
+    return [*own, *beside[: len(each) - len(own)]]
 
 
 def _together(batches: Iterable[Prepared], most: int) -> Iterator[Prepared]:

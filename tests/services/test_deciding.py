@@ -17,7 +17,7 @@ from bus.log import Log
 from bus.subjects import guard_of, id_of
 from bus.tasks import cancel_and_wait
 from schemas import commands as c
-from schemas.definitions import FlowPatch
+from schemas.definitions import FlowPatch, RepositoryPatch, SettingsPatch
 from services import deciding
 from services.executor.app import Executor
 from services.executor.deliveries import abandonment
@@ -186,6 +186,47 @@ async def test_a_stale_answer_is_refused_when_another_executor_has_given_one(eng
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "lowering",
+    [
+        c.UpdateSettings(id="engine", patch=SettingsPatch(max_concurrent_jobs=1)),
+        c.UpdateRepository(id="repository", patch=RepositoryPatch(max_concurrent_jobs=1)),
+    ],
+    ids=["in all", "of the repository"],
+)
+async def test_what_was_admitted_before_a_limit_was_lowered_is_not_requested_behind_it(
+    engine: Engine, lowering: c.Command
+) -> None:
+    """An executor decided, was stopped, and went on when the lower limit had long been acknowledged."""
+    paused, resumed = asyncio.Event(), asyncio.Event()
+
+    async def fate(number: int, append: Append) -> int:
+        if number == 1:
+            paused.set()
+            await resumed.wait()
+        return await append()
+
+    async with engine.running(Registry()):
+        await built(engine, house(vms=3))
+        executor = Executor()
+        await executor.open(UncertainLog(engine.log, fate), None)  # type: ignore[arg-type]
+        running = asyncio.create_task(executor.run())
+        try:
+            await engine.ask(c.ExecuteFlow(id="flow"))
+            await paused.wait()
+            (position,) = await engine.ask(lowering)
+            await eventually(lambda: _is_defined(engine, after=position))
+            resumed.set()
+            requests = await engine.until("backup.requested.*")
+            assert len(requests) == 1
+        finally:
+            await cancel_and_wait(running)
+
+
+async def _is_defined(engine: Engine, *, after: int) -> bool:
+    return await engine.log.last_sequence("catalog.*.*") > after
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -33,6 +33,7 @@ from nats.js import api
 from bus.envelope import Entry
 from bus.errors import Conflict
 from bus.log import Log
+from bus.subjects import BESIDE
 from schemas.base import Value
 from services.deciding import Decider
 from services.executor import domain as executor
@@ -136,6 +137,13 @@ def _takes_a_backup_twice() -> Generator[None]:
         yield
 
 
+@contextmanager
+def _requests_on_any_limits() -> Generator[None]:
+    """Requests are guarded on requests alone, as if they did not rest on limits."""
+    with patch.dict(BESIDE, clear=True):
+        yield
+
+
 DEFECTS: dict[str, Defect] = {
     "decides-again-unread": Defect(
         what="an execution is started twice after a time-out in the middle of a pass",
@@ -172,6 +180,12 @@ DEFECTS: dict[str, Defect] = {
         restored=_repeats_what_was_skipped,
         seeds=(7490, 7975, 8281),
         rules=frozenset({"said twice"}),
+    ),
+    "requests-on-any-limits": Defect(
+        what="a limit is lowered, and behind it stand requests that had been decided before, as many as there were",
+        restored=_requests_on_any_limits,
+        seeds=(7165, 8327, 8873),
+        rules=frozenset({"limit"}),
     ),
     "takes-the-unreadable": Defect(
         what="an unreadable message makes a restarted scheduler repeat occurrences, and a registry forget definitions",

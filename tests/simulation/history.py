@@ -109,7 +109,11 @@ class History:
         self._schedules: dict[str, Schedule] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self._exists: dict[tuple[str, str], bool] = {}
-        self._limits: dict[str, list[tuple[int, int | None]]] = defaultdict(list)  # by repository; in all: of `ENGINE`
+        # by repository, and in all: of `ENGINE`, which has none before anybody has set one
+        self._limits: dict[str, list[tuple[int, int | None]]] = defaultdict(list, {ENGINE: [(0, None)]})
+        self._behind: Counter[int] = (
+            Counter()
+        )  # by position: requests decided there, with a change of the limit between
         self._in_flight: dict[str, tuple[Execution, Backup]] = {}
         self._last_group: tuple[str | None, int] = (None, 0)
         for entry in entries:
@@ -298,8 +302,14 @@ class History:
         of_repository = sum(one.started.repository_id == event.repository_id for one, _ in others)
         if event.round == 1:  # requested anew, it has had its slot all the time
             backup.admitted = int(entry.envelope.decidedon or entry.sequence)
+        in_all = self._limit(ENGINE, backup.admitted)
+        if event.round == 1 and self._limits[ENGINE][-1][0] > backup.admitted:
+            # a request that is appended alone has no room for a guard on the limit; several have, and the first ones
+            self._behind[backup.admitted] += 1
+            if self._behind[backup.admitted] > 1 or execution.sequence > backup.admitted:
+                in_all = self._limit(ENGINE, entry.sequence)
         checks = [
-            ("in all", len(others), self._limit(ENGINE, backup.admitted)),
+            ("in all", len(others), in_all),
             (f"of VM {backup.context_id}", of_vm, 1),
             (f"of flow {event.flow_id}", of_flow, execution.started.max_concurrent_jobs),
             (f"in {event.repository_id}", of_repository, self._limit(event.repository_id, backup.admitted)),
