@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 from nats.js import JetStreamContext, api
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from bus.stream import Placement
@@ -20,6 +20,7 @@ from schemas.base import Value
 
 BUCKET = "FLOWS_CHECKPOINTS"
 _STREAM = f"KV_{BUCKET}"  # what holds it
+_KEYS = f"$KV.{BUCKET}."  # what subjects begin with before their keys
 
 
 class Status(Value, frozen=True, kw_only=True):
@@ -94,10 +95,10 @@ async def put_status(js: JetStreamContext, key: str, status: Status) -> None:
 async def statuses(js: JetStreamContext, prefix: str) -> dict[str, Status]:
     """Return every status whose key begins with `prefix`."""
     store = await bucket(js)
-    try:
-        keys = [key for key in await store.keys() if key.startswith(prefix)]  # pyright: ignore[reportUnknownMemberType]
-    except NoKeysError:
-        return {}
+    # not `store.keys()`: it says now and then that there are none, when all are on their way already
+    info = await js.stream_info(_STREAM, subjects_filter=f"{_KEYS}>")
+    names = (subject.removeprefix(_KEYS) for subject in info.state.subjects or {})
+    keys = [name for name in names if name.startswith(prefix)]
     found = {key: await _status(store, key) for key in keys}
     return {key: status for key, status in found.items() if status is not None}  # some may have been deleted since
 
