@@ -13,11 +13,9 @@ from typing import Any
 from litestar import Litestar, Request, Router
 from litestar.datastructures import CacheControlHeader, MutableScopeHeaders, State
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
 from litestar.routes import HTTPRoute
 from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
-from sqlalchemy.exc import SQLAlchemyError
 
 from api import auth, decoding, headers, openapi, problems
 from api.asyncapi import asyncapi
@@ -28,7 +26,7 @@ from api.commands import CommandClient
 from api.context import RequestContext
 from api.listener import Listener
 from api.readmodel.audit import recorded
-from api.readmodel.reader import ReadModel, TooMuch
+from api.readmodel.reader import ReadModel
 from api.refusals import Refusals
 from api.resources import AppResources, Resources
 from api.routes import (
@@ -113,27 +111,18 @@ def create_app(
             await read_model.close()
             await client.close()
 
+    streams = Streams(total=most_streams, per_address=max(1, most_streams // 2))
     app = Litestar(
         route_handlers=[_public(), _api(), _assets()],
         guards=[decoding.well_formed],  # guards are coroutines: the framework would call a function in a thread
         lifespan=[resources],
         middleware=[respond_when_cancelled],
         dependencies={"resources": Provide(_resources, sync_to_thread=False)},
-        exception_handlers={
-            problems.ApiError: problems.handle_api_error,
-            problems.Pending: problems.handle_pending,
-            LogError: problems.handle_log_error,
-            SQLAlchemyError: problems.handle_database_error,
-            TooMuch: problems.handle_too_much,
-            HTTPException: problems.handle_http_exception,
-            Exception: problems.handle_bug,
-        },
+        exception_handlers=problems.HANDLERS,
         before_send=[_allow, headers.secure],
         openapi_config=openapi.config(),
         request_max_body_size=MAX_BODY,
-        state=State(
-            {"refusals": Refusals(), "streams": Streams(total=most_streams, per_address=max(1, most_streams // 2))}
-        ),
+        state=State({"refusals": Refusals(), "streams": streams}),
         logging_config=None,
         debug=False,
     )

@@ -225,3 +225,15 @@ ERRORS = {
 def errors(*statuses: int) -> dict[int, ResponseSpec]:
     """Return what OpenAPI says of these errors."""
     return {status: ERRORS[status] for status in statuses}
+
+
+HANDLERS: dict[int | type[Exception], Any] = {
+    ApiError: handle_api_error,
+    Pending: handle_pending,
+    LogError: handle_log_error,
+    SQLAlchemyError: handle_database_error,
+    TooMuch: handle_too_much,
+    HTTPException: handle_http_exception,
+    Exception: handle_bug,
+}
+"""Which of the above answers for which error."""

@@ -102,6 +102,37 @@ def engine(url: str | None, token_file: Path | None, data: Path | None, name: st
     return Engine(url=url or _url_of(folder), token_file=token_file or folder / TOKEN_FILE)
 
 
+def folder(data: Path | None, name: str | None) -> Path | None:
+    """Return the data folder that is meant: `data`, or that of context `name`, else of the one that is used.
+
+    None: nothing says it but the environment, or the default. Raises `ValueError` when the engine is elsewhere.
+    """
+    context = _context(data, name)
+    if context is None:
+        return data
+    if context.data is None:
+        raise ValueError(
+            f"the engine of {context.url} is elsewhere, and this command reads log and tables themselves: run it "
+            "there, or name a folder with --data, or set FLOWS_NATS_URL and FLOWS_DATABASE_URL"
+        )
+    return Path(context.data)
+
+
+def is_elsewhere(url: str | None, data: Path | None, name: str | None) -> bool:
+    """Tell whether the engine that is meant is known by its address alone, so that only its API can be asked."""
+    context = _context(data, name)
+    return url is not None or (context is not None and context.data is None)
+
+
+def _context(data: Path | None, name: str | None) -> Context | None:
+    """Return the context that says where log and tables are; None when something else does."""
+    if data is not None or (name is None and any(map(os.environ.get, ("FLOWS_NATS_URL", "FLOWS_DATABASE_URL")))):
+        return None
+    contexts = remembered()
+    name = name or contexts.current
+    return None if name is None else named(contexts, name)
+
+
 def _token_file(contexts: Contexts, url: str | None) -> Path | None:
     """Return the file that is remembered for an address."""
     found = (one.token_file for one in contexts.contexts.values() if one.token_file and one.url == url)

@@ -20,7 +20,7 @@ from cli.nouns import NOUNS, references
 from cli.printable import is_printable
 from cli.shown import plural
 from cli.terminal import err, print_line
-from cli.trial import SHAPES, Trial, unknown_fields
+from cli.trial import BODIES, Trial, unknown_fields
 from schemas.base import Value
 from schemas.definitions import DEFINITIONS, Definition, Disk, Exclusion, Kind, Member, Settings
 from schemas.renamed import renamed
@@ -125,7 +125,7 @@ class System:
     def patch(self, section: Section, entry: dict[str, Any]) -> dict[str, Any]:
         """Return what the API is to change in a definition that is there, so that it is as an entry says."""
         fields = self.body(section, {**self.current(section, entry[section.identity]), **entry})
-        patchable: tuple[str, ...] = SHAPES[section.kind].patch.__struct_fields__
+        patchable: tuple[str, ...] = BODIES[section.kind].patch.__struct_fields__
         return {field: fields[field] for field in patchable if field in fields}
 
     def current(self, section: Section, name: str) -> dict[str, Any]:
@@ -293,7 +293,7 @@ def _tried(system: System, trial: Trial, change: DefinitionChange, entry: dict[s
 
 
 def _changeable(section: Section) -> tuple[str, ...]:
-    patchable: tuple[str, ...] = SHAPES[section.kind].patch.__struct_fields__
+    patchable: tuple[str, ...] = BODIES[section.kind].patch.__struct_fields__
     named = (field.removesuffix("_id") for field in (*references(section.spec), "target_id"))
     return (*patchable, *named, "members")
 

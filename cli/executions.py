@@ -164,5 +164,5 @@ def _execution(found: Found) -> tuple[Part, ...]:
         shown.size(found["bytes_transferred"]),
         shown.duration(found["execution_time_seconds"]),
         found["id"],
-        found["error_message"] or found.get("waiting_for") or "",
+        found["error_message"] or found["waiting_for"] or "",
     )

@@ -105,6 +105,4 @@ async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, o
 def _tell(settings: Settings) -> None:
     """Write the API's address to the engine's data folder, where the commands of this machine look."""
     if settings.data_folder is not None and settings.data_folder.is_dir():
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-        address = f"[{host}]" if ":" in host else host
-        (settings.data_folder / URL_FILE).write_text(f"http://{address}:{settings.port}\n")
+        (settings.data_folder / URL_FILE).write_text(f"{settings.own_url}\n")

@@ -182,6 +182,45 @@ def api(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+def engine_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that reads log or tables themselves the options that say of which engine; `data` is its folder."""
+
+    @data
+    @_context
+    @wraps(command)
+    def called(data: Path | None, context: str | None, **options: Any) -> None:
+        from cli import contexts
+
+        command(data=contexts.folder(data, context), **options)
+
+    return called
+
+
+def engine(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that can ask both the options of an engine, and what they lead to as its first arguments.
+
+    A client of its API, when that is all that is known of it, else None; and its data folder, as `engine_data` does.
+    """
+
+    @data
+    @_context
+    @_url
+    @_token_file
+    @wraps(command)
+    def called(
+        data: Path | None, context: str | None, url: str | None, token_file: Path | None, **options: Any
+    ) -> None:
+        from cli import contexts
+
+        if contexts.is_elsewhere(url, data, context):
+            with connected(data, context, url, token_file) as api:
+                command(api, None, **options)
+        else:
+            command(None, contexts.folder(data, context), **options)
+
+    return called
+
+
 def connected(data: Path | None, context: str | None, url: str | None, token_file: Path | None) -> Api:
     """Return a client of the engine that is meant. Raises `ValueError` when none is, or its token cannot be read."""
     from cli import contexts

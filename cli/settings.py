@@ -54,6 +54,17 @@ class Settings(Value, frozen=True, kw_only=True):
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
 
+    @property
+    def own_host(self) -> str:
+        """Where this machine reaches the API."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
+    @property
+    def own_url(self) -> str:
+        """The address of the API from this machine."""
+        host = f"[{self.own_host}]" if ":" in self.own_host else self.own_host
+        return f"http://{host}:{self.port}"
+
 
 def from_environment() -> Settings:
     """Return the settings of this process. Raises `ValueError` that names the variable at fault."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
 from api import requests
 from api.validation import errors_in
-from schemas import commands as c
-from schemas.base import Value
+from bus.subjects import TABLE
+from schemas.commands import Command
 from schemas.definitions import Definition, Kind, Settings
 from schemas.events import Rejected, SettingsDefined
 from schemas.ids import ENGINE
@@ -25,59 +25,20 @@ from services.registry.changes import changes
 ACTOR = "flows apply"
 
 
-class Shapes(Value, frozen=True, kw_only=True):
+class Bodies(NamedTuple):
     """What a kind of definition is created and changed with."""
 
     request: type[Any]
     patch: type[Any]
-    create: type[Any]
-    update: type[Any]
-    delete: type[Any]
 
 
-SHAPES: dict[Kind, Shapes] = {
-    "vm": Shapes(
-        request=requests.VmRequest,
-        patch=requests.VmPatchRequest,
-        create=c.CreateVm,
-        update=c.UpdateVm,
-        delete=c.DeleteVm,
-    ),
-    "group": Shapes(
-        request=requests.GroupRequest,
-        patch=requests.GroupPatchRequest,
-        create=c.CreateGroup,
-        update=c.UpdateGroup,
-        delete=c.DeleteGroup,
-    ),
-    "schedule": Shapes(
-        request=requests.ScheduleRequest,
-        patch=requests.SchedulePatchRequest,
-        create=c.CreateSchedule,
-        update=c.UpdateSchedule,
-        delete=c.DeleteSchedule,
-    ),
-    "repository": Shapes(
-        request=requests.RepositoryRequest,
-        patch=requests.RepositoryPatchRequest,
-        create=c.CreateRepository,
-        update=c.UpdateRepository,
-        delete=c.DeleteRepository,
-    ),
-    "policy": Shapes(
-        request=requests.PolicyRequest,
-        patch=requests.PolicyPatchRequest,
-        create=c.CreatePolicy,
-        update=c.UpdatePolicy,
-        delete=c.DeletePolicy,
-    ),
-    "flow": Shapes(
-        request=requests.FlowRequest,
-        patch=requests.FlowPatchRequest,
-        create=c.CreateFlow,
-        update=c.UpdateFlow,
-        delete=c.DeleteFlow,
-    ),
+BODIES: dict[Kind, Bodies] = {
+    "vm": Bodies(requests.VmRequest, requests.VmPatchRequest),
+    "group": Bodies(requests.GroupRequest, requests.GroupPatchRequest),
+    "schedule": Bodies(requests.ScheduleRequest, requests.SchedulePatchRequest),
+    "repository": Bodies(requests.RepositoryRequest, requests.RepositoryPatchRequest),
+    "policy": Bodies(requests.PolicyRequest, requests.PolicyPatchRequest),
+    "flow": Bodies(requests.FlowRequest, requests.FlowPatchRequest),
 }
 
 
@@ -106,22 +67,20 @@ class Trial:
 
     def create(self, kind: Kind, id_: str, body: dict[str, Any]) -> list[str]:
         """Create a definition from a request's body; return what is wrong with it."""
-        shapes = SHAPES[kind]
-        if wrong := _wrong(body, shapes.request):
+        if wrong := _wrong(body, BODIES[kind].request):
             return wrong
         spec = {name: value for name, value in body.items() if name != "context_id"}
-        return self._decide(shapes.create, {"id": id_, "spec": spec})
+        return self._decide(kind, "create", id=id_, spec=spec)
 
     def update(self, kind: Kind, id_: str, patch: dict[str, Any]) -> list[str]:
         """Change a definition by the body of a request; return what is wrong with it."""
-        shapes = SHAPES[kind]
-        if wrong := _wrong(patch, shapes.patch):
+        if wrong := _wrong(patch, BODIES[kind].patch):
             return wrong
-        return self._decide(shapes.update, {"id": id_, "patch": patch})
+        return self._decide(kind, "update", id=id_, patch=patch)
 
     def delete(self, kind: Kind, id_: str) -> list[str]:
         """Delete a definition; return why it cannot be."""
-        return self._decide(SHAPES[kind].delete, {"id": id_})
+        return self._decide(kind, "delete", id=id_)
 
     def wrong_members(self, members: Any) -> list[str]:
         """Return what is wrong with the members that a group is to have."""
@@ -130,9 +89,10 @@ class Trial:
         ids = [member["context_id"] for member in members]
         return [f"members: there is no VM {id_!r}" for id_ in ids if id_ not in self._catalogue.vms]
 
-    def _decide(self, shape: type[c.Command], fields: dict[str, Any]) -> list[str]:
+    def _decide(self, kind: Kind, verb: Literal["create", "update", "delete"], **fields: Any) -> list[str]:
+        tag = f"command.{kind}.{verb}"
         try:
-            command = msgspec.convert({"type": c.tag_of(shape), **fields}, shape)
+            command = cast("Command", msgspec.convert({"type": tag, **fields}, TABLE[tag].message))
         except msgspec.ValidationError as error:
             return [str(error)]
         outcome = changes(self._catalogue, command, actor=ACTOR, time=self._time)

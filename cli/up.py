@@ -110,7 +110,7 @@ def _demo(folder: Path, settings: Settings, console: Console) -> str:
     from cli import demo
 
     with console.status("setting up the demo …"):
-        return demo.seed(_url(settings), _token(settings), folder / "demo")
+        return demo.seed(settings.own_url, _token(settings), folder / "demo")
 
 
 def _wait_until_ready(
@@ -170,7 +170,7 @@ def _token(settings: Settings) -> str:
 
 def _get(settings: Settings, path: str) -> tuple[int, str]:
     """Ask the API, and return the status and the body. Raises `OSError` or `HTTPException` when it does not respond."""
-    connection = HTTPConnection(_host(settings), settings.port, timeout=2)
+    connection = HTTPConnection(settings.own_host, settings.port, timeout=2)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {_token(settings)}"})
         response = connection.getresponse()
@@ -179,19 +179,8 @@ def _get(settings: Settings, path: str) -> tuple[int, str]:
         connection.close()
 
 
-def _host(settings: Settings) -> str:
-    """Return where this machine is reached from itself."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-
-
-def _url(settings: Settings) -> str:
-    """Return where the API is reached from this machine."""
-    host = _host(settings)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
 def _greet(console: Console, folder: Path, settings: Settings, flow_id: str | None) -> None:
-    url = _url(settings)
+    url = settings.own_url
     print_line(console, ("The Protection Flows Engine is running.", "bold green"))
     lines = [
         f"  API       {url}/api/v1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
 from rich.console import Console
 
 from api.readmodel import explain as explaining
@@ -12,6 +13,9 @@ from api.responses.flows import Explanation
 from bus.clock import now
 from bus.envelope import Stored
 from cli.attach import attached
+from cli.client import Api, segment
+from cli.failures import NOT_FOUND, Failure
+from cli.nouns import FLOW, id_of
 from cli.terminal import print_json, print_line
 from services import database
 from services.explanation.explanation import explain, surveyed
@@ -29,6 +33,25 @@ async def by_tables(url: str, what: str, at: datetime | None) -> Explanation | N
         return execution or await explaining.of_flow(reader, what, at, now())  # a flow that was deleted
     finally:
         await reader.close()
+
+
+def by_api(api: Api, what: str, at: datetime | None) -> Explanation | None:
+    """Return what an engine's API tells; None when there is no such thing."""
+    query = {} if at is None else {"at": at.isoformat()}
+    try:
+        places = [(f"{FLOW.path}/{id_of(api, FLOW, what)}/explain", query)]
+    except Failure as error:
+        if error.code != NOT_FOUND:
+            raise
+        # an execution, or a flow that was deleted
+        places = [(f"/executions/{segment(what)}/explain", {}), (f"{FLOW.path}/{segment(what)}/explain", query)]
+    for path, given in places:
+        try:
+            return msgspec.convert(api.call("GET", path, params=given), Explanation)
+        except Failure as error:
+            if error.code != NOT_FOUND:
+                raise
+    return None
 
 
 async def by_log(url: str, what: str, at: datetime | None) -> Explanation | None:

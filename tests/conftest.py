@@ -26,6 +26,12 @@ pytest_plugins = ["tests.leaks"]
 __all__ = ["database_url", "empty_tables", "looks", "postgresql", "postgresql_url"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_remembered(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Commands run as for a user who remembers no engine, whatever the one who runs the tests does."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A nats-server of the test's own: it starts in a tenth of a second."""

@@ -17,7 +17,7 @@ def dead() -> None:
 
 
 @dead.command("list")
-@options.data
+@options.engine_data
 def list_(data: Path | None) -> None:
     """Print the messages that could not be used, with the cause."""
     from cli import terminal
@@ -28,7 +28,7 @@ def list_(data: Path | None) -> None:
 
 @dead.command
 @_sequence
-@options.data
+@options.engine_data
 def show(sequence: int, data: Path | None) -> None:
     """Print one of them, whole."""
     from cli import terminal
@@ -39,7 +39,7 @@ def show(sequence: int, data: Path | None) -> None:
 
 @dead.command
 @_sequence
-@options.data
+@options.engine_data
 def retry(sequence: int, data: Path | None) -> None:
     """Append it again, as it is: after an update that can read it."""
     from cli import terminal
@@ -50,7 +50,7 @@ def retry(sequence: int, data: Path | None) -> None:
 
 @dead.command
 @_sequence
-@options.data
+@options.engine_data
 def dismiss(sequence: int, data: Path | None) -> None:
     """Note that nothing is to be done about it."""
     from cli import terminal

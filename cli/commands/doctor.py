@@ -11,7 +11,7 @@ from cli import failures, options, places
 
 
 @click.command
-@options.data
+@options.engine_data
 def doctor(data: Path | None) -> None:
     """Check that what should hold true does. Exits with 1 when something does not."""
     from cli import terminal

@@ -16,7 +16,7 @@ DATABASE = "a URL, @FILE with the URL in it (if it has a password), or the path 
 
 @click.command
 @click.option("--into", required=True, type=options.Database(), help=f"An empty database: {DATABASE}.")
-@options.data
+@options.engine_data
 def rebuild(into: str, data: Path | None) -> None:
     """Fill an empty database from the log. A recorder goes on where this ends."""
     from cli import terminal
@@ -61,7 +61,7 @@ def restore_log(source: str, nats_server: str | None, data: Path | None) -> None
 
 @click.command
 @click.option("--keep", "before", required=True, type=options.Ago(), help="How long history is kept: 90d, 2y.")
-@options.data
+@options.engine_data
 def prune(before: datetime, data: Path | None) -> None:
     """Let go of the history of executions that ended longer ago. Totals and each VM's last good backup stay."""
     from cli import terminal

@@ -12,7 +12,7 @@ from cli import options, places
 
 @click.command
 @click.argument("pattern", default=">")
-@options.data
+@options.engine_data
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the messages as they are, one JSON object a line.")
 @click.option("--flow", help="Of this flow, by name or id.")

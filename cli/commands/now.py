@@ -111,8 +111,8 @@ def _calendar(api: Api, query: dict[str, str], *, as_json: bool) -> None:
 
 def _planned(entry: dict[str, Any]) -> tuple[Part, ...]:
     at = entry["fires_at"] or entry["occurrence"]
-    became = shown.status(entry.get("status") or entry.get("outcome") or "expected")
-    takes, reason = shown.duration(entry["expected_seconds"]), entry.get("reason") or ""
+    became = shown.status(entry["status"] or entry["outcome"])
+    takes, reason = shown.duration(entry["expected_seconds"]), entry["reason"] or ""
     return shown.time(at), _here(at), entry["flow_name"], became, takes, reason
 
 
@@ -132,7 +132,7 @@ def queue(api: Api, as_json: bool) -> None:
     if as_json:
         terminal.print_json(terminal.out, found)
         return
-    waiting = [*found.get("pending", []), *found["waiting"]]  # executions that wait for their turn, and backups
+    waiting = [*found["pending"], *found["waiting"]]  # executions that wait for their turn, and backups
     rows = [*_rows(api, found["running"]), *_rows(api, waiting)]
     if not rows:
         terminal.print_line(terminal.out, "nothing waits, and nothing runs")

@@ -11,7 +11,7 @@ from cli import failures, options, places
 
 
 @click.command
-@options.data
+@options.engine_data
 @click.option("--yes", is_flag=True, help="Do it; else it is only shown.")
 def repair(data: Path | None, yes: bool) -> None:
     """Show the safe remedies for what `flows doctor` finds, or apply them. Exits with 1 while something is wrong."""

@@ -37,7 +37,7 @@ class Prefix(click.ParamType):
     help="Send the messages again, to PREFIX.<subject>, for a subscriber.",
 )
 @click.option("--speed", default=0.0, type=click.FloatRange(0), help="1: in the original rhythm; 0: at once.")
-@options.data
+@options.engine_data
 def replay(execution: str | None, step: bool, publish_to: str | None, speed: float, data: Path | None) -> None:
     """Decide again what was decided, with today's code, and compare. About EXECUTION, or about all of them.
 

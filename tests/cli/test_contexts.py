@@ -12,6 +12,7 @@ import pytest
 from cli import contexts
 from cli.contexts import Context, Contexts
 from tests.cli.inside import called
+from tests.made import flow
 from tests.running import Client, Running
 
 TOKEN = "not-to-be-remembered"
@@ -134,3 +135,29 @@ def test_all_commands_talk_to_the_remembered_engine(running: Running, api: Clien
     (tmp_path / "flows.yaml").write_text("policies: [{name: of-a-context}]")
     assert called("apply", "--file", "flows.yaml").out.splitlines()[-1] == "1 change made"
     assert called("policy", "delete", "of-a-context").code == 0
+
+
+def test_commands_that_read_log_and_tables_use_the_context_too(
+    running: Running, api: Client, unique: str, tmp_path: Path
+) -> None:
+    made = flow(api, unique)
+    ended = api.ended(api.call("POST", f"/protection-flows/{made['id']}/execute", status=202)["id"])
+    assert called("context", "add", "here", "--data", str(running.folder)).code == 0
+    told = called("why", unique)
+    assert (told.code, told.err) == (0, "")
+    assert "success" in told.out
+    assert called("why", unique, "--log").out == told.out
+    printed = called("log", "flow.completed", "--execution", ended["id"])
+    assert (printed.code, printed.out.count("\n")) == (0, 1)
+    (tmp_path / "token").write_text(f"{running.token}\n")
+    called("context", "add", "elsewhere", "--url", running.url, "--token-file", str(tmp_path / "token"))
+    assert called("why", unique).out == told.out, "its API tells the same"
+    assert called("why", ended["id"]).out == called("why", ended["id"], "--context", "here").out
+    nobody = called("why", "nobody")
+    assert (nobody.code, nobody.err) == (1, "flows: there is no flow 'nobody', nor an execution with this id\n")
+    for command in (["log"], ["doctor"], ["dead", "list"], ["replay"]):
+        refused = called(*command)
+        assert (refused.code, refused.out, refused.err.count("\n")) == (1, "", 1)
+        assert f"the engine of {running.url} is elsewhere" in refused.err
+    assert called("why", unique, "--log").code == 2
+    assert called("log", "flow.completed", "--context", "here").code == 0

@@ -108,6 +108,44 @@ async def test_one_occurrence_with_more_messages_than_are_read(
     assert not found.complete
 
 
+async def test_what_waits_or_waited_in_vain_has_not_been_executed(reader: Reader, database_url: str) -> None:
+    later = [at(NUMBER + 20), at(NUMBER + 21)]
+    buffered = [
+        e.FlowBuffered(
+            flow_id="flow-1",
+            execution_id=f"w-{number}",
+            flow_name="flow-1",
+            execution_type="scheduled",
+            triggered_by="scheduler",
+            occurrence=occurrence,
+            overlap_policy="buffer_all",
+            priority=0,
+            waiting_for=["x-0"],
+        )
+        for number, occurrence in enumerate(later)
+    ]
+    in_vain = e.FlowSkipped(
+        flow_id="flow-1",
+        execution_id="w-0",
+        execution_type="scheduled",
+        occurrence=later[0],
+        reason="cancelled",
+        message="no",
+    )
+    said: list[Message] = [*(due(at=one) for one in later), *buffered, in_vain]
+    first = len(history()) + 1
+    more = [stored(sent(one, id=f"w{n}", time=later[1]), n) for n, one in enumerate(said, start=first)]
+    tables = Tables(database_url)
+    await tables.apply(more, STREAM, publish_nothing)
+    await tables.close()
+    found = await occurrences.outcomes(reader, "flow-1", later[0], later[1], later[1] + MINUTE)
+    assert found is not None
+    assert [(one.occurrence, one.outcome) for one in found.occurrences[:1]] == [(later[0], "skipped")]
+    found = await occurrences.outcomes(reader, "flow-1", later[1], later[1] + MINUTE, later[1] + MINUTE)
+    assert found is not None
+    assert [(one.occurrence, one.outcome) for one in found.occurrences[:1]] == [(later[1], "due")]
+
+
 async def test_what_a_backfill_fills(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = await occurrences.to_fill(reader, "flow-1", T0, at(30), "missing")
     assert missing == [at(minute) for minute in range(30) if minute % 3]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given as given_
 from hypothesis import strategies as st
 
-from schemas.base import Message
+from bus.envelope import fault_of
+from schemas.base import LARGEST_INTEGER, LAST_INSTANT, Message
 from schemas.commands import BackupVm, CancelExecution, ExecuteFlow, RetryExecution
-from schemas.definitions import Member
+from schemas.definitions import Disk, Member
 from schemas.events import (
     BackupRequested,
     BackupSkipped,
@@ -32,7 +34,7 @@ from services.executor.domain import decide
 from services.executor.plan import PART
 from services.executor.state import State, evolve
 from tests.services.world import EXECUTION, World, begun, cancelled, done, failed, house, of
-from tests.support import T0, due, engine_settings, flow, group, policy, repository, schedule, vm
+from tests.support import T0, due, engine_settings, flow, group, policy, repository, schedule, sent, vm
 
 
 def test_an_occurrence_becomes_an_execution_in_one_batch() -> None:
@@ -54,6 +56,28 @@ def test_deciding_is_the_same_until_the_log_moves() -> None:
     assert world.decide() == world.decide()
     world.settle()
     assert world.decide() == []
+
+
+def test_a_first_request_can_be_read_whatever_the_definitions_are_as_long_as_they_can() -> None:
+    """So it is not decoded before it is appended: all that is in it was read, within the same bounds."""
+    disks = [Disk(disk_id=f"{n}".rjust(64, "d"), path="/" + "ä" * 4095) for n in range(256)]
+    config: dict[str, Any] = {f"{n}".rjust(64, "k"): "\U0001f600" * 1024 for n in range(62)}
+    config |= {"most": LARGEST_INTEGER, "least": -LARGEST_INTEGER}
+    roots = ["/" + "r" * 4095] * 64
+    id_ = "x" * 64
+    definitions = [
+        vm(id_, vm_name="n" * 255, disks=disks),
+        group(id_, [id_]),
+        repository(id_, type="e" * 64, location="/" + "l" * 4095, config=config),
+        policy(id_, retry_attempts=20, retry_delay_seconds=86_400, timeout_seconds=2_147_483_647),
+        flow(id_, target_id=id_, repository_id=id_, policy_id=id_),
+        engine_settings(disk_roots=roots, repository_roots=roots, block_devices=True),
+    ]
+    assert [fault_of(sent(one)) for one in definitions] == [None] * len(definitions)
+    world = World(*definitions, due(id_, LAST_INSTANT))
+    requests = [one for batch in world.decide() for one in batch if one.is_taken_over]
+    assert [type(one.event) for one in requests] == [BackupRequested]
+    assert fault_of(sent(requests[0].event, id=requests[0].id, time=LAST_INSTANT)) is None
 
 
 def test_a_request_says_all_a_worker_needs() -> None:

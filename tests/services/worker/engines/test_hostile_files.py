@@ -154,7 +154,9 @@ async def test_a_disk_is_read_under_its_roots_alone_symlinks_included(tmp_path: 
     assert await run(request(tmp_path, elsewhere / "d.raw", disk_roots=[str(elsewhere)]))
 
 
-@pytest.mark.parametrize("path", ["/etc/shadow", "/proc/self/mem", "/dev/zero", "/dev/shm/x", "/root/.ssh/id_rsa"])
+@pytest.mark.parametrize(
+    "path", ["/etc/shadow", "/proc/self/mem", "/dev/zero", "/dev/shm/x", "/srv/people/.ssh/id_rsa"]
+)
 async def test_some_places_hold_no_disks(tmp_path: Path, path: str) -> None:
     with pytest.raises(BackupError, match=f"disk 'd' of VM 'web': {path} is refused"):
         await run(request(tmp_path, disks=[Disk(disk_id="d", path=path)]))
