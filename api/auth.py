@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hmac
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from api.identity import Identity
 from api.problems import ApiError
 from api.tickets import Tickets
 from bus.clock import now
 
-ADMIN = "admin"
+ADMIN = Identity(actor="admin", role="admin")
 TICKETED = "ticketed"  # the option of a route that takes tickets
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="flows"'}
 WRONG_TICKET = "the ticket is not valid, was used before, or has ended: POST /api/v1/live/ticket gives another one"
@@ -40,9 +42,13 @@ class Tokens:
             raise ValueError(f"the admin token file {file} is empty")
         return cls(token)
 
-    def holder(self, token: str) -> str | None:
+    def holder(self, token: str) -> Identity | None:
         """Return who holds a token, compared in constant time."""
         return ADMIN if hmac.compare_digest(token.encode(), self._admin_token) else None
+
+    def take_ticket(self, ticket: str, at: datetime) -> Identity | None:
+        """Return who has paid for a ticket, the first time (`Tickets.take`)."""
+        return None if self.tickets.take(ticket, at) is None else ADMIN
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -51,15 +57,15 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     header = connection.headers.get("authorization")
     ticket = connection.query_params.get("ticket") if handler.opt.get(TICKETED) else None
     if ticket is not None and header is None:
-        actor = tokens.tickets.take(ticket, now())
-        if actor is None:
+        identity = tokens.take_ticket(ticket, now())
+        if identity is None:
             raise ApiError(401, WRONG_TICKET, headers=CHALLENGE)
-        connection.scope["user"] = actor
+        connection.scope["user"] = identity
         return
     scheme, _, token = (header or "").partition(" ")
     bearer = scheme.lower() == "bearer"
-    actor = tokens.holder(token.strip()) if bearer else None
-    if actor is None:
+    identity = tokens.holder(token.strip()) if bearer else None
+    if identity is None:
         wrong = "there is no token" if header is None else "the token is wrong" if bearer else "this is no Bearer token"
         raise ApiError(401, f"{wrong}: {HINT}", headers=CHALLENGE)
-    connection.scope["user"] = actor
+    connection.scope["user"] = identity

@@ -11,6 +11,7 @@ from litestar import Request
 from litestar.di import NamedDependency
 
 from api.commands import KeyReused
+from api.identity import Identity
 from api.problems import STATUS_OF, ApiError, Pending, address, stopping
 from api.readmodel import audit, executions
 from api.resources import Resources
@@ -37,7 +38,8 @@ class RequestContext:
         self.own = resources.own
         self._commands = resources.commands
         self._request = request
-        self.actor: str = request.scope.get("user") or "unknown"
+        self.identity: Identity = request.scope["user"]
+        self.actor = self.identity.actor
         self._keyed = "idempotency-key" in request.headers
         self.command_id = self._command_id()
 
