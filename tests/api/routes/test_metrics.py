@@ -42,4 +42,4 @@ async def test_a_crowd_of_scrapers_counts_once(server: Server, tmp_path: Path, c
         assert len({one.text for one in found}) == 1
         assert "flows_projection_lag_messages 0.0" in found[0].text
         assert found[0].headers["content-type"].startswith("text/plain")
-        assert len(counts) == 3  # executions, backups, flows
+        assert len(counts) == len(set(counts)) == 5
