@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,8 +71,8 @@ async def _queue(registry: CollectorRegistry, reader: Reader) -> None:
         length.labels(reason).set(found.waiting[reason])
     used = Gauge("flows_slots_used", "Backups in flight", registry=registry)
     used.set(found.taken.total)
-    if found.total is not None:
-        Gauge("flows_slots_limit", "How many backups may be in flight", registry=registry).set(found.total)
+    limit = Gauge("flows_slots_limit", "How many backups may be in flight", registry=registry)
+    limit.set(math.inf if found.total is None else found.total)
     full = Gauge("flows_repositories_full", "Repositories all of whose slots are taken", registry=registry)
     full.set(sum(found.taken.by_repository[id_] >= limit for id_, limit in found.of_repository.items()))
 
