@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli import up
-from cli.parts import NAMES, PROCESSES
+from cli.parts import NAMES, PROCESSES, TRACING
 from cli.settings import Settings, as_environment, from_environment
 from cli.supervision import Child
 from tests.cli.support import flows
@@ -81,7 +81,7 @@ def test_the_nats_server_that_the_environment_names_is_the_one_that_runs(tmp_pat
 
 
 def test_every_service_is_in_one_process_and_the_api_in_none_with_others() -> None:
-    assert sorted(part for parts in PROCESSES.values() for part in parts) == sorted(NAMES)
+    assert sorted(part for parts in PROCESSES.values() for part in parts) == sorted({*NAMES} - {*TRACING})
     assert PROCESSES["api"] == ("api",)
 
 
