@@ -25,6 +25,7 @@ from api.cancelled import respond_when_cancelled
 from api.commands import CommandClient
 from api.context import RequestContext
 from api.listener import Listener
+from api.metrics.counters import Counters
 from api.readmodel.audit import recorded
 from api.readmodel.reader import ReadModel
 from api.refusals import Refusals
@@ -98,7 +99,8 @@ def create_app(
         tokens.fold(await flows_log.latest([TOKENS], until=end))
         app.state.tokens = tokens
         app.state.metrics = metrics.cached(app.state.resources)
-        listener = Listener(flows_log, [tokens.hear, commands.hear, broadcaster.hear], after=end)
+        counters = app.state.counters = Counters()
+        listener = Listener(flows_log, [tokens.hear, commands.hear, broadcaster.hear, counters.hear], after=end)
         heartbeats = Heartbeats(flows_log, "api", listener.reads, lambda: listener.position, process)
         tasks = [await _listening(listener, on_lost)]
         heartbeats.start()

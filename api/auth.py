@@ -183,6 +183,12 @@ def _authenticated(connection: ASGIConnection[Any, Any, Any, Any], handler: Base
         if (identity := tokens.take_ticket(ticket, at)) is None:
             raise ApiError(401, WRONG_TICKET, headers=CHALLENGE)
         return identity
+    return identified(connection)
+
+
+def identified(connection: ASGIConnection[Any, Any, Any, Any]) -> Identity:
+    """Return who holds the token that a request shows. Raises 401."""
+    header = connection.headers.get("authorization")
     if header is None:
         raise ApiError(401, f"there is no token: {HINT}", headers=CHALLENGE)
     scheme, _, token = header.partition(" ")
