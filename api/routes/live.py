@@ -26,7 +26,7 @@ from api.streams import counted
 from api.tickets import LONGEST
 from bus.clock import now
 from bus.envelope import Stored
-from bus.selection import Filter, full_pattern
+from bus.selection import Filter
 from bus.subjects import about_tokens
 from schemas.base import ID_PATTERN, Value
 
@@ -45,7 +45,7 @@ class EventFilter(Value, frozen=True, kw_only=True):
         sent = entry.envelope
         if not self.tokens and about_tokens(entry.subject):
             return False
-        if self.flow_id is not None and self.flow_id not in {sent.subject, entry.subject.rpartition(".")[2]}:
+        if self.flow_id is not None and self.flow_id not in {sent.subject, entry.subject.split(".")[2]}:
             return False
         if self.execution_id is not None and sent.correlationid != self.execution_id:
             return False
@@ -130,7 +130,7 @@ async def _stream(
 
 
 Pattern = FromQuery[
-    Annotated[str, QueryParameter(max_length=200, pattern=r"^[A-Za-z0-9_*>-]+(\.[A-Za-z0-9_*>-]+){0,2}$")]
+    Annotated[str, QueryParameter(max_length=200, pattern=r"^[A-Za-z0-9_*>-]+(\.[A-Za-z0-9_*>-]+){0,3}$")]
 ]
 
 
@@ -149,11 +149,5 @@ async def log_events(
 ) -> EventList:
     """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence."""
     wanted = Filter(flow=flow, execution=execution, vm=vm, since=moment("from", since), until=moment("to", until))
-    return await events.find(
-        context.reader,
-        full_pattern(pattern),
-        wanted,
-        page(limit, offset),
-        after=after,
-        tokens=context.identity.sees_tokens,
-    )
+    tokens = context.identity.sees_tokens
+    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after, tokens=tokens)
