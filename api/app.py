@@ -43,6 +43,7 @@ from api.routes import (
     repositories,
     root,
     schedules,
+    session,
     settings,
     vms,
 )
@@ -185,6 +186,9 @@ def _api() -> Router:
             calendar.get_freeze,
             calendar.set_freeze,
             calendar.lift_freeze,
+            session.sign_in,
+            session.get_session,
+            session.sign_out,
             settings.get_settings,
             settings.update_settings,
             vms.ROUTER,
@@ -199,7 +203,7 @@ def _api() -> Router:
         dto=decoding.StrictBody,
         return_dto=None,
         dependencies={"context": Provide(_context, sync_to_thread=False)},
-        security=[{"bearer": []}],
+        security=[{"bearer": []}, {"session": []}],
     )
 
 

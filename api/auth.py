@@ -1,4 +1,4 @@
-"""Who is asking: a bearer token on every route of the API, or for live events a ticket that one has paid for."""
+"""Who is asking: a bearer token on every route of the API, a browser's session, or for live events a ticket."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from api import cookies
 from api.identity import Identity
 from api.problems import ApiError
+from api.sessions import Session, Sessions
 from api.tickets import Tickets
 from bus.clock import now
 
-ADMIN = Identity(actor="admin", role="admin")
+ADMIN_ID = "admin"
+ADMIN = Identity(actor="admin", role="admin", token_id=ADMIN_ID)
 TICKETED = "ticketed"  # the option of a route that takes tickets
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="flows"'}
+ENDED = "the session has ended: sign in again"
 WRONG_TICKET = "the ticket is not valid, was used before, or has ended: POST /api/v1/live/ticket gives another one"
 HINT = "send the header `Authorization: Bearer <token>`; the engine's start says which file holds the token"
 
@@ -30,6 +34,7 @@ class Tokens:
             raise ValueError("the admin token is empty")
         self._admin_token = admin_token.encode()
         self.tickets = Tickets(self._admin_token)
+        self.sessions = Sessions(self._admin_token)
 
     @classmethod
     def from_file(cls, file: Path) -> Tokens:
@@ -46,15 +51,37 @@ class Tokens:
         """Return who holds a token, compared in constant time."""
         return ADMIN if hmac.compare_digest(token.encode(), self._admin_token) else None
 
+    def identity(self, token_id: str, at: datetime) -> Identity | None:
+        """Return who holds a token, by its id; None once it was revoked or has ended."""
+        del at
+        return ADMIN if token_id == ADMIN_ID else None
+
+    def in_session(self, session: Session, at: datetime) -> Identity | None:
+        """Return whose session it is; None once it has ended, as its token did."""
+        return session.identity if session.token_id is None else self.identity(session.token_id, at)
+
     def take_ticket(self, ticket: str, at: datetime) -> Identity | None:
         """Return who has paid for a ticket, the first time (`Tickets.take`)."""
         return None if self.tickets.take(ticket, at) is None else ADMIN
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Let only those in who hold a token, or a ticket where the route takes one; note who it is. Raises 401."""
+    """Let only those in who hold a token, have a session, or a ticket where the route takes one; note who it is.
+
+    Raises 401, and 403 for a request that a page of another site has sent. `scope["auth"]` is the session, if any.
+    """
+    connection.scope["auth"] = None
+    if handler.opt.get("public"):
+        return
     tokens: Tokens = connection.app.state.tokens
     header = connection.headers.get("authorization")
+    if header is None and cookies.shown(connection) is not None:
+        session = cookies.session_of(connection, tokens.sessions, now())
+        identity = session and tokens.in_session(session, now())
+        if identity is None:
+            raise ApiError(401, ENDED, headers=CHALLENGE)
+        connection.scope["user"], connection.scope["auth"] = identity, session
+        return
     ticket = connection.query_params.get("ticket") if handler.opt.get(TICKETED) else None
     if ticket is not None and header is None:
         identity = tokens.take_ticket(ticket, now())

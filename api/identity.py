@@ -14,12 +14,14 @@ class Identity(Value, frozen=True, kw_only=True):
     """Who has sent a request, as it was authenticated: never what a body says.
 
     `actor`: the name in audit, `created_by` and `triggered_by`. `groups`: the ids of the protection groups whose VMs,
-    flows and all that belongs to these may be seen; None: everything.
+    flows and all that belongs to these may be seen; None: everything. `token_id`: of the token that was shown; None: it
+    was something else.
     """
 
     actor: str
     role: Role
     groups: frozenset[str] | None = None
+    token_id: str | None = None
 
     def may(self, role: Role) -> bool:
         """Tell whether this identity may do what `role` may."""

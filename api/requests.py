@@ -188,3 +188,9 @@ class BackupRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True
     context_id: Reference
     repository_id: Reference
     policy_id: Reference | None = None
+
+
+class SignInRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token, for a session of a browser."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=512)]

@@ -65,7 +65,7 @@ async def live_ticket(context: Context, state: State) -> LiveTicket:
     tags=["Live"],
     middleware=[counted],
     opt={TICKETED: True},
-    security=[{"bearer": []}, {"ticket": []}],
+    security=[{"ticket": []}],
 )
 async def live_events(
     context: Context,

@@ -173,6 +173,7 @@ CHEAP: dict[str, str] = {
     "GET /metrics": "counted once for all who ask, and again only after a while that grows with the tables",
     "GET /api/v1/events": "a live stream: what it holds is bounded where it is tested, in test_live",
     "POST /api/v1/live/ticket": "a signature",
+    **{f"{method} /api/v1/session": "a signature" for method in ("POST", "GET", "DELETE")},
     "GET /api/v1/commands/{command_id}": ONE,
     "GET /api/v1/backups/{backup_id}": ONE,
     "POST /api/v1/backups": COMMAND,
