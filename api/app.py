@@ -19,6 +19,7 @@ from litestar.types import Message, Scope
 
 from api import auth, decoding, headers, openapi, problems
 from api.asyncapi import asyncapi
+from api.attempts import Attempts
 from api.auth import Tokens
 from api.broadcast import Broadcaster
 from api.cancelled import respond_when_cancelled
@@ -47,6 +48,7 @@ from api.routes import (
     settings,
     vms,
 )
+from api.shares import Shares, shared
 from api.streams import Streams
 from bus.clock import now
 from bus.connection import connect
@@ -123,7 +125,7 @@ def create_app(
         before_send=[_allow, headers.secure],
         openapi_config=openapi.config(),
         request_max_body_size=MAX_BODY,
-        state=State({"refusals": Refusals(), "streams": streams}),
+        state=State({"refusals": Refusals(), "streams": streams, "attempts": Attempts(), "shares": Shares()}),
         logging_config=None,
         debug=False,
     )
@@ -200,6 +202,7 @@ def _api() -> Router:
             policies.ROUTER,
         ],
         guards=[auth.guard, decoding.known_parameters],
+        middleware=[shared],
         dto=decoding.StrictBody,
         return_dto=None,
         dependencies={"context": Provide(_context, sync_to_thread=False)},

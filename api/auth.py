@@ -5,15 +5,17 @@ from __future__ import annotations
 import hmac
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from api import cookies
+from api.attempts import Attempts
+from api.cookies import Connection
 from api.identity import Identity
-from api.problems import ApiError
+from api.problems import ApiError, too_many
+from api.refusals import address_of
 from api.sessions import Session, Sessions
+from api.shares import KEY, UNCOUNTED, Shares
 from api.tickets import Tickets
 from bus.clock import now
 
@@ -23,6 +25,7 @@ TICKETED = "ticketed"  # the option of a route that takes tickets
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="flows"'}
 ENDED = "the session has ended: sign in again"
 WRONG_TICKET = "the ticket is not valid, was used before, or has ended: POST /api/v1/live/ticket gives another one"
+TOO_MANY_WRONG = "too many wrong tokens were shown"
 HINT = "send the header `Authorization: Bearer <token>`; the engine's start says which file holds the token"
 
 
@@ -65,14 +68,25 @@ class Tokens:
         return None if self.tickets.take(ticket, at) is None else ADMIN
 
 
-async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Let only those in who hold a token, have a session, or a ticket where the route takes one; note who it is.
-
-    Raises 401, and 403 for a request that a page of another site has sent. `scope["auth"]` is the session, if any.
-    """
+async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let only those in who are known (`_identify`), and no more of their requests than is their share (`Shares`)."""
     connection.scope["auth"] = None
     if handler.opt.get("public"):
         return
+    _identify(connection, handler)
+    identity: Identity = connection.scope["user"]
+    shares: Shares = connection.app.state.shares
+    who, counted = identity.token_id or identity.actor, not handler.opt.get(UNCOUNTED)
+    shares.enter(who, now().timestamp(), counted=counted)
+    if counted:
+        connection.scope[KEY] = who  # type: ignore[literal-required]
+
+
+def _identify(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Note who it is: who holds a token, has a session, or a ticket where the route takes one.
+
+    Raises 401, and 403 for a request that a page of another site has sent. `scope["auth"]` is the session, if any.
+    """
     tokens: Tokens = connection.app.state.tokens
     header = connection.headers.get("authorization")
     if header is None and cookies.shown(connection) is not None:
@@ -90,9 +104,23 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
         connection.scope["user"] = identity
         return
     scheme, _, token = (header or "").partition(" ")
-    bearer = scheme.lower() == "bearer"
-    identity = tokens.holder(token.strip()) if bearer else None
-    if identity is None:
-        wrong = "there is no token" if header is None else "the token is wrong" if bearer else "this is no Bearer token"
+    if scheme.lower() != "bearer":
+        wrong = "there is no token" if header is None else "this is no Bearer token"
         raise ApiError(401, f"{wrong}: {HINT}", headers=CHALLENGE)
-    connection.scope["user"] = identity
+    connection.scope["user"] = authenticated(connection, token.strip())
+
+
+def authenticated(connection: Connection, token: str) -> Identity:
+    """Return who holds a token. Raises 401 when nobody does, and 429 when that was so too often (`Attempts`)."""
+    tokens: Tokens = connection.app.state.tokens
+    attempts: Attempts = connection.app.state.attempts
+    address, at = address_of(connection.client.host if connection.client else None), now().timestamp()
+    if seconds := attempts.blocked(address, token, at):
+        raise too_many(TOO_MANY_WRONG, seconds)
+    identity = tokens.holder(token)
+    if identity is None:
+        if seconds := attempts.wrong(address, token, at):
+            raise too_many(TOO_MANY_WRONG, seconds)
+        raise ApiError(401, f"the token is wrong: {HINT}", headers=CHALLENGE)
+    attempts.right(address, token)
+    return identity

@@ -11,9 +11,9 @@ from litestar.datastructures import State
 from litestar.params import JSONBody
 
 from api import cookies
-from api.auth import CHALLENGE, Tokens
+from api.auth import Tokens, authenticated
 from api.identity import Identity
-from api.problems import ApiError, errors
+from api.problems import errors
 from api.requests import SignInRequest
 from api.responses.session import SessionResponse
 from api.sessions import Session
@@ -40,9 +40,7 @@ async def sign_in(
     """
     cookies.check_origin(request)
     tokens: Tokens = state.tokens
-    identity = tokens.holder(data.token)
-    if identity is None or identity.token_id is None:
-        raise ApiError(401, "the token is wrong, was revoked, or has ended", headers=CHALLENGE)
+    identity = authenticated(request, data.token)
     session = tokens.sessions.begin(token_urlsafe(16), now(), token_id=identity.token_id)
     return signed_in(request, identity, session, status_code=201)
 
