@@ -26,6 +26,7 @@ from api.cancelled import respond_when_cancelled
 from api.commands import CommandClient
 from api.context import RequestContext
 from api.listener import Listener
+from api.oidc.provider import Provider
 from api.readmodel.audit import recorded
 from api.readmodel.reader import ReadModel
 from api.refusals import Refusals
@@ -40,6 +41,7 @@ from api.routes import (
     health,
     live,
     metrics,
+    oidc,
     policies,
     repositories,
     root,
@@ -76,6 +78,7 @@ def create_app(
     stopping: asyncio.Event | None = None,
     own: Sequence[str] = (),
     most_streams: int = MOST_STREAMS,
+    provider: Provider | None = None,
 ) -> Litestar:
     """Return the application.
 
@@ -83,6 +86,7 @@ def create_app(
     good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
     wait after `GRACE` seconds are told where their command's outcome will be. `own`: the folders and files of the
     engine, which are nobody's repository. `most_streams` may be open at once, half of them from one address.
+    `provider`: by whose word people may sign in, beside those with tokens.
     """
 
     @asynccontextmanager
@@ -125,7 +129,15 @@ def create_app(
         before_send=[_allow, headers.secure],
         openapi_config=openapi.config(),
         request_max_body_size=MAX_BODY,
-        state=State({"refusals": Refusals(), "streams": streams, "attempts": Attempts(), "shares": Shares()}),
+        state=State(
+            {
+                "refusals": Refusals(),
+                "streams": streams,
+                "attempts": Attempts(),
+                "shares": Shares(),
+                "provider": provider,
+            }
+        ),
         logging_config=None,
         debug=False,
     )
@@ -191,6 +203,8 @@ def _api() -> Router:
             session.sign_in,
             session.get_session,
             session.sign_out,
+            oidc.begin,
+            oidc.finish,
             settings.get_settings,
             settings.update_settings,
             vms.ROUTER,

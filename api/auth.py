@@ -12,6 +12,7 @@ from api import cookies
 from api.attempts import Attempts
 from api.cookies import Connection
 from api.identity import Identity
+from api.oidc.sign_ins import SignIns
 from api.problems import ApiError, too_many
 from api.refusals import address_of
 from api.sessions import Session, Sessions
@@ -38,6 +39,7 @@ class Tokens:
         self._admin_token = admin_token.encode()
         self.tickets = Tickets(self._admin_token)
         self.sessions = Sessions(self._admin_token)
+        self.sign_ins = SignIns(self._admin_token)
 
     @classmethod
     def from_file(cls, file: Path) -> Tokens:
@@ -114,7 +116,7 @@ def authenticated(connection: Connection, token: str) -> Identity:
     """Return who holds a token. Raises 401 when nobody does, and 429 when that was so too often (`Attempts`)."""
     tokens: Tokens = connection.app.state.tokens
     attempts: Attempts = connection.app.state.attempts
-    address, at = address_of(connection.client.host if connection.client else None), now().timestamp()
+    address, at = address_in(connection), now().timestamp()
     if seconds := attempts.blocked(address, token, at):
         raise too_many(TOO_MANY_WRONG, seconds)
     identity = tokens.holder(token)
@@ -124,3 +126,8 @@ def authenticated(connection: Connection, token: str) -> Identity:
         raise ApiError(401, f"the token is wrong: {HINT}", headers=CHALLENGE)
     attempts.right(address, token)
     return identity
+
+
+def address_in(connection: Connection) -> str:
+    """Return what stands for the client of a request."""
+    return address_of(connection.client.host if connection.client else None)

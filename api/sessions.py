@@ -5,16 +5,13 @@ Nothing is kept of a session but that it was ended: whose it is stands in the co
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec import structs
 
 from api.identity import Identity
+from api.signing import Signer
 from schemas.base import Value
 
 LONGEST = timedelta(hours=12)  # from signing in
@@ -45,7 +42,7 @@ class Sessions:
     """Signs sessions, and tells which are good. Those that were ended are remembered here until they would have."""
 
     def __init__(self, secret: bytes) -> None:
-        self._key = hmac.digest(secret, b"sessions of browsers", hashlib.sha256)
+        self._signer = Signer(secret, "sessions of browsers", longest=MOST_BYTES)
         self._ended: dict[str, int] = {}  # by id: when it would have ended anyway
 
     def begin(
@@ -67,21 +64,16 @@ class Sessions:
 
     def cookie(self, session: Session) -> str:
         """Return a cookie's value. Raises `ValueError` when no browser would keep it, as its groups are too many."""
-        said = base64.urlsafe_b64encode(msgspec.json.encode(session)).decode().rstrip("=")
-        cookie = f"{said}.{self._signature(said)}"
-        if len(cookie) > MOST_BYTES:
-            raise ValueError("the identity does not fit into a cookie")
-        return cookie
+        return self._signer.sign(msgspec.json.encode(session))
 
     def read(self, cookie: str, now: datetime) -> Session | None:
         """Return the session of a cookie's value; None when it is none of ours, or has ended."""
-        said, _, signature = cookie.rpartition(".")
-        right = self._signature(said).encode()
-        if len(cookie) > MOST_BYTES or not hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), right):
+        said = self._signer.read(cookie)
+        if said is None:
             return None
         try:
-            session = msgspec.json.decode(base64.urlsafe_b64decode(f"{said}{'=' * (-len(said) % 4)}"), type=Session)
-        except (msgspec.MsgspecError, binascii.Error):  # of another version, that had the same key
+            session = msgspec.json.decode(said, type=Session)
+        except msgspec.MsgspecError:  # of another version, that had the same key
             return None
         at = now.timestamp()
         return None if at >= session.end or at >= session.idle_end or session.id in self._ended else session
@@ -96,7 +88,4 @@ class Sessions:
 
     def csrf_token(self, session: Session) -> str:
         """Return what a page of ours knows of a session, and another one does not."""
-        return hmac.new(self._key, f"csrf {session.id}".encode(), hashlib.sha256).hexdigest()
-
-    def _signature(self, said: str) -> str:
-        return hmac.new(self._key, said.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        return self._signer.mark(f"csrf {session.id}")

@@ -37,6 +37,18 @@ class Watchdog(Value, frozen=True, kw_only=True):
     seconds: float | None = None
 
 
+class Oidc(Value, frozen=True, kw_only=True):
+    """By whose word people may sign in, and what it means here (`api.oidc.terms.Terms`)."""
+
+    issuer: str
+    client_id: str
+    client_secret_file: Path | None
+    role_claim: str
+    roles: Mapping[str, str]
+    group_claim: str | None
+    public_url: str | None
+
+
 class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
@@ -64,6 +76,7 @@ class Settings(Value, frozen=True, kw_only=True):
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
+    oidc: Oidc | None = None
 
     @property
     def own_host(self) -> str:
@@ -98,6 +111,7 @@ def from_environment() -> Settings:
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=_watchdog(),
+        oidc=_oidc(),
     )
 
 
@@ -129,7 +143,8 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 def own_files(settings: Settings) -> list[str]:
     """Return the folders and files of the engine that this process knows of: nobody's disk, and no repository."""
-    files = (settings.data_folder, settings.admin_token_file, settings.tls_key)
+    secret = settings.oidc and settings.oidc.client_secret_file
+    files = (settings.data_folder, settings.admin_token_file, settings.tls_key, secret)
     own = [str(file) for file in files if file is not None]
     scheme, _, database = settings.database_url.partition(":///")
     if scheme.startswith("sqlite") and database:
@@ -142,6 +157,29 @@ def _watchdog() -> Watchdog:
     limit, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     meant = limit.isdigit() and process in {"", str(os.getpid())}
     return Watchdog(address=os.environ.get("NOTIFY_SOCKET", ""), seconds=int(limit) / 1e6 if meant else None)
+
+
+def _oidc() -> Oidc | None:
+    issuer = os.environ.get("FLOWS_OIDC_ISSUER")
+    if not issuer:
+        return None
+    roles: dict[str, str] = {}
+    for one in filter(None, (part.strip() for part in os.environ.get("FLOWS_OIDC_ROLES", "").split(","))):
+        theirs, given, ours = one.rpartition("=")
+        if not (given and theirs):
+            raise ValueError(
+                f"FLOWS_OIDC_ROLES: {one!r} names no role: it is like backup-admins=admin,backup-ops=operator"
+            )
+        roles[theirs] = ours
+    return Oidc(
+        issuer=issuer,
+        client_id=os.environ.get("FLOWS_OIDC_CLIENT_ID", ""),
+        client_secret_file=_file("FLOWS_OIDC_CLIENT_SECRET_FILE"),
+        role_claim=os.environ.get("FLOWS_OIDC_ROLE_CLAIM") or "roles",
+        roles=roles,
+        group_claim=os.environ.get("FLOWS_OIDC_GROUP_CLAIM") or None,
+        public_url=os.environ.get("FLOWS_PUBLIC_URL") or None,
+    )
 
 
 def _seed(name: str, variable: str) -> Seed | None:

@@ -174,6 +174,8 @@ CHEAP: dict[str, str] = {
     "GET /api/v1/events": "a live stream: what it holds is bounded where it is tested, in test_live",
     "POST /api/v1/live/ticket": "a signature",
     **{f"{method} /api/v1/session": "a signature" for method in ("POST", "GET", "DELETE")},
+    "GET /api/v1/session/oidc": "asks the identity provider, within bounds: tests/api/oidc",
+    "GET /api/v1/session/oidc/callback": "asks the identity provider, within bounds: tests/api/oidc",
     "GET /api/v1/commands/{command_id}": ONE,
     "GET /api/v1/backups/{backup_id}": ONE,
     "POST /api/v1/backups": COMMAND,
