@@ -105,11 +105,17 @@ def _identify(connection: Connection, handler: BaseRouteHandler) -> None:
             raise ApiError(401, WRONG_TICKET, headers=CHALLENGE)
         connection.scope["user"] = identity
         return
+    connection.scope["user"] = identified(connection)
+
+
+def identified(connection: Connection) -> Identity:
+    """Return who holds the token that a request shows. Raises 401, and 429 as `authenticated` does."""
+    header = connection.headers.get("authorization")
     scheme, _, token = (header or "").partition(" ")
     if scheme.lower() != "bearer":
         wrong = "there is no token" if header is None else "this is no Bearer token"
         raise ApiError(401, f"{wrong}: {HINT}", headers=CHALLENGE)
-    connection.scope["user"] = authenticated(connection, token.strip())
+    return authenticated(connection, token.strip())
 
 
 def authenticated(connection: Connection, token: str) -> Identity:

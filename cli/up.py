@@ -24,7 +24,7 @@ from rich.console import Console
 from bus.clock import now
 from bus.server import Server
 from cli import parts, privacy, tls
-from cli.settings import Settings, as_environment
+from cli.settings import Settings, as_environment, tracing
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
 from cli.terminal import print_line
 
@@ -63,8 +63,9 @@ def up(
                 database_url=_tables(folder / "flows.db"),
                 admin_token_file=_token_file(folder),
                 data_folder=folder,
+                tracing=tracing(),
             )
-            processes = parts.PROCESS_PER_SERVICE if process_per_service else parts.PROCESSES
+            processes = parts.processes(process_per_service=process_per_service, tracing=settings.tracing)
             log_server = LogServer(server)
             with console.status("starting services …"):
                 _start(children, processes, folder / "logs", settings)
