@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
 
 from api.identity import ROLES, Identity, Role
 from api.oidc.terms import Terms
+from schemas.tokens import PROVIDED
 
 LEEWAY = 60  # seconds by which the provider's clock may differ
 # asymmetric ones alone: a key that everybody can read signs nothing
@@ -20,7 +21,6 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 SMALLEST_RSA = 2_048  # bits
 MOST_VALUES = 1_000  # of one claim
 LONGEST_NAME = 128  # characters
-PREFIX = "oidc:"  # of an actor: no token has a name like that
 NAMES = ("preferred_username", "email", "sub")
 
 Claims = dict[str, Any]
@@ -116,7 +116,7 @@ def actor_of(claims: Claims) -> str:
         if name == "email" and claims.get("email_verified") is False:
             continue
         if isinstance(found, str) and 0 < len(found) <= LONGEST_NAME and found.isprintable():
-            return f"{PREFIX}{found}"
+            return f"{PROVIDED}{found}"
     raise Wrong("it names nobody")
 
 

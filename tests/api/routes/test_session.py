@@ -12,7 +12,7 @@ from litestar import Litestar, get, post
 from litestar.testing import TestClient
 
 from api import auth, cookies
-from api.auth import ADMIN_ID, Tokens
+from api.auth import ADMIN, Tokens
 from api.identity import Identity
 from api.sessions import IDLE, LONGEST
 from tests.api.bare import app
@@ -235,7 +235,7 @@ def test_another_admin_token_ends_all_sessions(browser: TestClient[Litestar], ap
     signed_in(browser)
     application.state.tokens = Tokens("another")
     assert browser.get("/look").status_code == 401
-    assert Tokens("another").identity(ADMIN_ID, datetime.now().astimezone()) is not None
+    assert Tokens("another").identity(str(ADMIN.token_id), datetime.now().astimezone()) is not None
 
 
 def test_on_a_running_engine(running: Running, api: Client) -> None:
