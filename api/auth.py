@@ -102,11 +102,12 @@ class Tokens:
         self.fold(page.entries)
 
     def _define(self, event: TokenDefined) -> None:
-        token, before = event.definition, self._by_id.pop(event.id, None)
-        if before is not None:
+        token = event.definition
+        if event.id == ADMIN.token_id or (token is not None and token.id != event.id):
+            return  # no registry has decided that
+        if (before := self._by_id.pop(event.id, None)) is not None:
             self._by_digest.pop(before.digest, None)
-        # one that is another's, or passes for the administrator's, was not decided by a registry
-        if token is not None and token.id == event.id and token.id != ADMIN.token_id:
+        if token is not None:
             self._by_id[token.id] = self._by_digest[token.digest] = token
 
     def authenticate(self, token: str, at: datetime) -> Identity:
@@ -176,8 +177,7 @@ def _ended(token: Token, at: datetime) -> str | None:
 async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
     """Let only those in who are known, who may do what the route does, and who do not take more than is their share.
 
-    Notes who it is, and by which session if it is one (`scope["auth"]`). Raises 401, 403, 429, and 400 for a token in
-    the address.
+    Notes who it is. Raises 401, and 403.
     """
     connection.scope["auth"] = None
     if handler.opt.get("public"):
@@ -256,7 +256,7 @@ def authenticated(connection: Connection, token: str) -> Identity:
 
 
 def _check_address(connection: Connection, tokens: Tokens, at: datetime) -> None:
-    """Refuse a token in the address, whatever the header says, without repeating it. Raises 400."""
+    """Refuse a token in the address, whatever the header says, without repeating it. Raises 401."""
     for name, value in connection.query_params.multi_items():
         if name.casefold() not in PARAMETERS and not secrets.is_whole(value):
             continue
@@ -269,7 +269,7 @@ def _check_address(connection: Connection, tokens: Tokens, at: datetime) -> None
             about = {"action": "token_in_address", "token_id": identity.token_id, "token": identity.actor}
             text = "%r sent its token in an address, from %s: it should be revoked"
             log.warning(text, identity.actor, address, extra={**about, "address": address, "route": route})
-        raise ApiError(400, IN_ADDRESS)
+        raise ApiError(401, IN_ADDRESS, headers=CHALLENGE)
 
 
 def _where(connection: Connection) -> tuple[str, str]:

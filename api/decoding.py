@@ -21,6 +21,7 @@ from litestar.typing import FieldDefinition
 
 from api.accepted import in_our_words
 from api.problems import ApiError, invalid
+from api.requests import SignInRequest
 from api.validation import NO_NUL, FieldError, errors_in, unfit_in
 from schemas import secrets
 
@@ -66,8 +67,10 @@ def decode(body: bytes, shape: Any) -> Any:
     try:
         decoded = msgspec.convert(value, shape)
     except msgspec.ValidationError:
-        raise invalid(422, chain(errors_in(value, shape), _secrets_in(value))) from None
-    if wrong := [*unfit_in(decoded), *_secrets_in(decoded)]:
+        shown = () if shape is SignInRequest else _secrets_in(value)
+        raise invalid(422, chain(errors_in(value, shape), shown)) from None
+    shown = () if isinstance(decoded, SignInRequest) else _secrets_in(decoded)
+    if wrong := [*unfit_in(decoded), *shown]:
         raise invalid(422, wrong)
     return decoded
 

@@ -201,6 +201,6 @@ class BackupRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class SignInRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token, for a session of a browser."""
+    """A token, for a session of a browser: the one body that holds a secret, which goes no further."""
 
     token: Annotated[str, Meta(min_length=1, max_length=512)]

@@ -150,11 +150,5 @@ async def log_events(
 ) -> EventList:
     """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence."""
     wanted = Filter(flow=flow, execution=execution, vm=vm, since=moment("from", since), until=moment("to", until))
-    return await events.find(
-        context.reader,
-        pattern,
-        wanted,
-        page(limit, offset),
-        after=after,
-        tokens=context.identity.sees_tokens,
-    )
+    tokens = context.identity.sees_tokens
+    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after, tokens=tokens)

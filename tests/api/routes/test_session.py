@@ -100,6 +100,16 @@ def test_who_signs_in_is_known(browser: TestClient[Litestar], clock: Now) -> Non
     assert browser.get(PATH).json() == found
 
 
+def test_a_token_that_is_known_as_a_secret_is_taken_and_never_repeated(application: Litestar) -> None:
+    """Everywhere else a body that holds one is refused."""
+    secret = f"flows_{'x' * 43}"
+    application.state.tokens = Revocable(secret)
+    with TestClient(application, base_url=HTTP) as browser:
+        assert browser.post(PATH, json={"token": secret}).status_code == 201
+        wrong = browser.post(PATH, json={"token": secret, secret: secret})
+        assert wrong.status_code == 422
+
+
 def test_a_token_that_is_wrong_gives_no_session(browser: TestClient[Litestar]) -> None:
     answer = browser.post(PATH, json={"token": "wrong-and-secret"})
     assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
