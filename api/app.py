@@ -19,6 +19,7 @@ from litestar.types import Message, Scope
 
 from api import auth, decoding, headers, openapi, problems
 from api.asyncapi import asyncapi
+from api.attempts import Attempts
 from api.auth import Tokens
 from api.broadcast import Broadcaster
 from api.cancelled import respond_when_cancelled
@@ -26,6 +27,7 @@ from api.commands import CommandClient
 from api.context import RequestContext
 from api.listener import Listener
 from api.metrics.counters import Counters
+from api.oidc.provider import Provider
 from api.readmodel.audit import recorded
 from api.readmodel.reader import ReadModel
 from api.refusals import Refusals
@@ -40,16 +42,19 @@ from api.routes import (
     health,
     live,
     metrics,
+    oidc,
     policies,
     repositories,
     root,
     schedules,
+    session,
     settings,
     vms,
 )
 from api.routes import (
     tokens as token_routes,
 )
+from api.shares import Shares, shared
 from api.streams import Streams
 from bus.clock import now
 from bus.connection import connect
@@ -78,6 +83,7 @@ def create_app(
     stopping: asyncio.Event | None = None,
     own: Sequence[str] = (),
     most_streams: int = MOST_STREAMS,
+    provider: Provider | None = None,
 ) -> Litestar:
     """Return the application.
 
@@ -85,6 +91,7 @@ def create_app(
     good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
     wait after `GRACE` seconds are told where their command's outcome will be. `own`: the folders and files of the
     engine, which are nobody's repository. `most_streams` may be open at once, half of them from one address.
+    `provider`: by whose word people may sign in, beside those with tokens.
     """
 
     @asynccontextmanager
@@ -136,7 +143,15 @@ def create_app(
         before_send=[_allow, headers.secure],
         openapi_config=openapi.config(),
         request_max_body_size=MAX_BODY,
-        state=State({"refusals": Refusals(), "streams": streams}),
+        state=State(
+            {
+                "refusals": Refusals(),
+                "streams": streams,
+                "attempts": Attempts(),
+                "shares": Shares(),
+                "provider": provider,
+            }
+        ),
         logging_config=None,
         debug=False,
     )
@@ -200,6 +215,11 @@ def _api() -> Router:
             calendar.get_freeze,
             calendar.set_freeze,
             calendar.lift_freeze,
+            session.sign_in,
+            session.get_session,
+            session.sign_out,
+            oidc.begin,
+            oidc.finish,
             settings.get_settings,
             settings.update_settings,
             vms.ROUTER,
@@ -212,10 +232,11 @@ def _api() -> Router:
             token_routes.ROUTER,
         ],
         guards=[auth.guard, decoding.known_parameters],
+        middleware=[shared],
         dto=decoding.StrictBody,
         return_dto=None,
         dependencies={"context": Provide(_context, sync_to_thread=False)},
-        security=[{"bearer": []}],
+        security=[{"bearer": []}, {"session": []}],
     )
 
 

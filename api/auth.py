@@ -1,4 +1,4 @@
-"""Who is asking: a bearer token on every route of the API, or for live events a ticket that one has paid for.
+"""Who is asking: a bearer token on every route of the API, a browser's session, or for live events a ticket.
 
 And whether they may: each route says in its `opt` which role it needs (`{"role": "viewer"}`), or that it is `public`.
 """
@@ -10,15 +10,20 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from litestar import Litestar
-from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from api import cookies
+from api.attempts import Attempts
+from api.cookies import Connection
 from api.identity import ROLES, Identity
-from api.problems import ApiError
+from api.oidc.sign_ins import SignIns
+from api.problems import ApiError, too_many
+from api.refusals import address_of
+from api.sessions import Session, Sessions
+from api.shares import KEY, UNCOUNTED, Shares
 from api.tickets import Tickets
 from api.usage import Usage
 from bus.clock import now
@@ -32,7 +37,9 @@ from schemas.ids import instant
 ADMIN = Identity(actor="admin", role="admin", token_id="admin")  # noqa: S106  no secret, but whose it is
 TICKETED = "ticketed"  # the option of a route that takes tickets
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="flows"'}
+ENDED = "the session has ended: sign in again"
 WRONG_TICKET = "the ticket is not valid, was used before, or has ended: POST /api/v1/live/ticket gives another one"
+TOO_MANY_WRONG = "too many wrong tokens were shown"
 HINT = "send the header `Authorization: Bearer <token>`; the engine's start says which file holds the token"
 ANOTHER = "ask an administrator for another one (`flows token create`)"
 IN_ADDRESS = (
@@ -69,6 +76,8 @@ class Tokens:
         self._by_id: dict[str, Token] = {}
         self._reported: dict[str, datetime] = {}  # by token: when its refusal was last told
         self.tickets = Tickets(admin_token.encode())
+        self.sessions = Sessions(admin_token.encode())
+        self.sign_ins = SignIns(admin_token.encode())
         self.usage = Usage()
 
     @classmethod
@@ -132,6 +141,10 @@ class Tokens:
         """Tell whether what an identity was known by still opens something: one without a token is not ours to say."""
         return identity.token_id is None or self.identity(identity.token_id, at) is not None
 
+    def in_session(self, session: Session, at: datetime) -> Identity | None:
+        """Return whose session it is; None once it has ended, as its token did."""
+        return session.identity if session.token_id is None else self.identity(session.token_id, at)
+
     def take_ticket(self, ticket: str, at: datetime) -> Identity | None:
         """Return who has paid for a ticket, the first time (`Tickets.take`), while their token still opens anything."""
         token_id = self.tickets.take(ticket, at)
@@ -161,24 +174,46 @@ def _ended(token: Token, at: datetime) -> str | None:
     return None
 
 
-async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Let only those in who hold a token, or a ticket where the route takes one, and may do what it does.
+async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let only those in who are known, who may do what the route does, and who do not take more than is their share.
 
     Notes who it is. Raises 401, and 403.
     """
+    connection.scope["auth"] = None
+    if handler.opt.get("public"):
+        return
     identity = _authenticated(connection, handler)
     connection.scope["user"] = identity
     needed = role_of(handler)
     if needed is not None and not identity.may(needed):
         who = f"you are {identity.actor!r} with the role {identity.role}"
         raise ApiError(403, f"this needs the role {needed}, and {who}: ask an administrator")
+    _count(connection, identity, in_flight=not handler.opt.get(UNCOUNTED))
 
 
-def _authenticated(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> Identity:
+def _count(connection: Connection, identity: Identity, *, in_flight: bool) -> None:
+    """Count a request for its identity; `shared` lets go of it when it has ended. Raises 429."""
+    shares: Shares = connection.app.state.shares
+    who = identity.token_id or identity.actor
+    shares.enter(who, now().timestamp(), counted=in_flight)
+    if in_flight:
+        connection.scope[KEY] = who  # type: ignore[literal-required]
+
+
+def _authenticated(connection: Connection, handler: BaseRouteHandler) -> Identity:
     tokens: Tokens = connection.app.state.tokens
     at = now()
     _check_address(connection, tokens, at)
     header = connection.headers.get("authorization")
+    if header is None and cookies.shown(connection) is not None:
+        session = cookies.session_of(connection, tokens.sessions, at)
+        identity = session and tokens.in_session(session, at)
+        if identity is None:
+            raise ApiError(401, ENDED, headers=CHALLENGE)
+        if identity.token_id is not None:
+            tokens.usage.used(identity.token_id, at)
+        connection.scope["auth"] = session
+        return identity
     ticket = connection.query_params.get("ticket") if handler.opt.get(TICKETED) else None
     if ticket is not None and header is None:
         if (identity := tokens.take_ticket(ticket, at)) is None:
@@ -187,8 +222,8 @@ def _authenticated(connection: ASGIConnection[Any, Any, Any, Any], handler: Base
     return identified(connection)
 
 
-def identified(connection: ASGIConnection[Any, Any, Any, Any]) -> Identity:
-    """Return who holds the token that a request shows. Raises 401."""
+def identified(connection: Connection) -> Identity:
+    """Return who holds the token that a request shows. Raises 401, and 429 as `authenticated` does."""
     header = connection.headers.get("authorization")
     if header is None:
         raise ApiError(401, f"there is no token: {HINT}", headers=CHALLENGE)
@@ -198,23 +233,29 @@ def identified(connection: ASGIConnection[Any, Any, Any, Any]) -> Identity:
     return authenticated(connection, token.strip())
 
 
-def authenticated(connection: ASGIConnection[Any, Any, Any, Any], token: str) -> Identity:
-    """Return who holds a token, and note that it was used. Raises 401."""
+def authenticated(connection: Connection, token: str) -> Identity:
+    """Return who holds a token, and note that it was used. Raises 401, and 429 for too many guesses (`Attempts`)."""
     tokens: Tokens = connection.app.state.tokens
-    at = now()
+    attempts: Attempts = connection.app.state.attempts
+    address, at = address_in(connection), now()
+    if seconds := attempts.blocked(address, token, at.timestamp()):
+        raise too_many(TOO_MANY_WRONG, seconds)
     try:
         identity = tokens.authenticate(token, at)
     except Refused as refused:
         if refused.token is None:
+            if seconds := attempts.wrong(address, token, at.timestamp()):
+                raise too_many(TOO_MANY_WRONG, seconds) from None
             raise ApiError(401, f"{refused.reason}: {HINT}", headers=CHALLENGE) from None
         tokens.report(refused.token, refused.reason, *_where(connection), at)
         raise ApiError(401, refused.reason, headers=CHALLENGE) from None
+    attempts.right(address, token)
     if identity.token_id is not None:
         tokens.usage.used(identity.token_id, at)
     return identity
 
 
-def _check_address(connection: ASGIConnection[Any, Any, Any, Any], tokens: Tokens, at: datetime) -> None:
+def _check_address(connection: Connection, tokens: Tokens, at: datetime) -> None:
     """Refuse a token in the address, whatever the header says, without repeating it. Raises 401."""
     parts = [("", part) for part in connection.scope["path"].split("/")]
     for name, value in (*parts, *connection.query_params.multi_items()):
@@ -232,10 +273,15 @@ def _check_address(connection: ASGIConnection[Any, Any, Any, Any], tokens: Token
         raise ApiError(401, IN_ADDRESS, headers=CHALLENGE)
 
 
-def _where(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str, str]:
+def _where(connection: Connection) -> tuple[str, str]:
     """Return the address that a request came from, and its route."""
     host = connection.client.host if connection.client else "unknown"
     return host, f"{connection.scope.get('method', '')} {connection.scope.get('path_template', '')}"
+
+
+def address_in(connection: Connection) -> str:
+    """Return what stands for the client of a request."""
+    return address_of(connection.client.host if connection.client else None)
 
 
 def role_of(handler: BaseRouteHandler) -> Role | None:

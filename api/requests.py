@@ -198,3 +198,9 @@ class BackupRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True
     context_id: Reference
     repository_id: Reference
     policy_id: Reference | None = None
+
+
+class SignInRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token, for a session of a browser: the one body that holds a secret, which goes no further."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=512)]

@@ -183,6 +183,12 @@ _token_file = click.option(
     envvar="FLOWS_ADMIN_TOKEN_FILE",
     help="[default: as the context says, or DATA/admin-token]",
 )
+_ca = click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    envvar="FLOWS_CA",
+    help="A file with the API's certificate, or its authority's.  [default: what this machine trusts]",
+)
 _context = click.option(
     "--context", envvar="FLOWS_CONTEXT", help="A remembered engine.  [default: see `flows context list`]"
 )
@@ -196,11 +202,17 @@ def api(command: Callable[..., None]) -> Callable[..., None]:
     @_context
     @_url
     @_token_file
+    @_ca
     @wraps(command)
     def called(
-        data: Path | None, context: str | None, url: str | None, token_file: Path | None, **options: Any
+        data: Path | None,
+        context: str | None,
+        url: str | None,
+        token_file: Path | None,
+        ca: Path | None,
+        **options: Any,
     ) -> None:
-        with connected(data, context, url, token_file) as api:
+        with connected(data, context, url, token_file, ca) as api:
             command(api, **options)
 
     return called
@@ -230,14 +242,20 @@ def engine(command: Callable[..., None]) -> Callable[..., None]:
     @_context
     @_url
     @_token_file
+    @_ca
     @wraps(command)
     def called(
-        data: Path | None, context: str | None, url: str | None, token_file: Path | None, **options: Any
+        data: Path | None,
+        context: str | None,
+        url: str | None,
+        token_file: Path | None,
+        ca: Path | None,
+        **options: Any,
     ) -> None:
         from cli import contexts
 
         if contexts.is_elsewhere(url, data, context):
-            with connected(data, context, url, token_file) as api:
+            with connected(data, context, url, token_file, ca) as api:
                 command(api, None, **options)
         else:
             command(None, contexts.folder(data, context), **options)
@@ -245,10 +263,17 @@ def engine(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def connected(data: Path | None, context: str | None, url: str | None, token_file: Path | None) -> Api:
-    """Return a client of the engine that is meant. Raises `ValueError` when none is, or its token cannot be read."""
-    from cli import contexts
+def connected(
+    data: Path | None, context: str | None, url: str | None, token_file: Path | None, ca: Path | None = None
+) -> Api:
+    """Return a client of the engine that is meant. Raises `ValueError` when none is, or its files cannot be read."""
+    from cli import contexts, tls
     from cli.client import Api
 
-    engine = contexts.engine(url, token_file, data, context)
-    return Api(engine.url, places.token(None, engine.token_file))
+    engine = contexts.engine(url, token_file, data, context, ca)
+    trust = None
+    if engine.ca is not None:
+        trust = tls.trusting(engine.ca)
+    elif engine.certificate is not None:
+        trust = tls.pinned(engine.certificate)
+    return Api(engine.url, places.token(None, engine.token_file), trust=trust)

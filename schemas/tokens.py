@@ -6,6 +6,7 @@ import hashlib
 import re
 
 PREFIX = "flows_"  # by which people, and scanners for secrets, recognise one
+PROVIDED = "oidc:"  # begins the names of those whom an identity provider has signed in, and of no token
 BYTES = 32  # of randomness in a secret
 LONGEST = 512  # characters that are looked at
 _SECRET = re.compile(rf"{PREFIX}[0-9A-Za-z_-]{{43}}")

@@ -17,11 +17,12 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from api.auth import TICKETED, Tokens
 from api.broadcast import Broadcaster, SlowConsumer
 from api.context import Context
-from api.problems import ApiError, errors
+from api.problems import ApiError
 from api.readmodel import events
 from api.resources import AppResources
 from api.responses.log import EventList, LiveTicket
 from api.routes.parameters import READ, Limit, Offset, Since, Until, moment, page
+from api.shares import UNCOUNTED
 from api.streams import counted
 from api.tickets import LONGEST
 from bus.clock import now
@@ -70,11 +71,11 @@ async def live_ticket(context: Context, state: State) -> LiveTicket:
 
 @get(
     "/events",
-    responses={**READ, **errors(429)},
+    responses=READ,
     tags=["Live"],
     middleware=[counted],
-    opt={"role": "viewer", TICKETED: True},
-    security=[{"bearer": []}, {"ticket": []}],
+    opt={"role": "viewer", TICKETED: True, UNCOUNTED: True},
+    security=[{"ticket": []}],
 )
 async def live_events(
     context: Context,

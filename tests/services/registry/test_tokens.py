@@ -55,6 +55,7 @@ def test_a_token_is_created() -> None:
         ({"name": "gone"}, "conflict", "name", "'gone' was revoked"),
         ({"name": "admin"}, "invalid", "name", "pass for somebody else"),
         ({"name": "Scheduler"}, "invalid", "name", "pass for somebody else"),
+        ({"name": "OIDC:eve"}, "invalid", "name", "pass for somebody else"),
         ({"name": " ci"}, "invalid", "name", "pass for somebody else"),
         ({"groups": ["group-1", "nowhere"]}, "invalid", "groups", "no group 'nowhere'"),
         ({"expires_at": LATER}, "invalid", "expires_at", "has passed already"),
