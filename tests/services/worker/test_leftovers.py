@@ -102,6 +102,7 @@ async def test_finished_folders_of_what_the_executor_closed_do_not_stay(
 async def test_a_success_that_does_not_count_does_not_stay(engine: Engine, disk: Path) -> None:
     """The executor closes the backup in the moment in which the worker reports its success."""
     worker = Observed(engines={"directory": DirectoryEngine()}, worker_id="one")
+    worker.others = engine.log
     worker.before[BackupCompleted] = [BackupSkipped(**ABOUT, reason="cancelled by eve")]
     async with engine.running(worker):
         sequence = await say(engine.log, of_disk(disk))
@@ -117,6 +118,7 @@ async def test_a_lost_attempt_does_not_touch_the_success_that_counts(engine: Eng
     final = repository / "vm" / FINISHED
     worker = Observed(engines={"directory": DirectoryEngine()}, worker_id="one")
     done = BackupCompleted(**ABOUT, attempt=2, bytes_read=1, bytes_transferred=1, snapshot_ref=str(final))
+    worker.others = engine.log
     worker.before[BackupCompleted] = [started(2, "two"), done]
     async with engine.running(worker):
         sequence = await say(engine.log, of_disk(disk))
