@@ -10,6 +10,7 @@ from uuid import uuid4
 from litestar import Request
 from litestar.di import NamedDependency
 
+from api import permission
 from api.commands import KeyReused
 from api.identity import Identity
 from api.problems import STATUS_OF, ApiError, Pending, address, stopping
@@ -32,7 +33,7 @@ class RequestContext:
     """What a route needs. One for each request."""
 
     def __init__(self, resources: Resources, request: Request[Any, Any, Any]) -> None:
-        self.reader = resources.reader
+        self._tables = resources.reader
         self.log = resources.log
         self.files = resources.files
         self.own = resources.own
@@ -40,12 +41,18 @@ class RequestContext:
         self._request = request
         self.identity: Identity = request.scope["user"]
         self.actor = self.identity.actor
+        self.reader = resources.reader.seen_by(self.identity)
         self._keyed = "idempotency-key" in request.headers
         self.command_id = self._command_id()
 
     @property
     def now(self) -> datetime:
         return now()
+
+    @property
+    def scoped(self) -> bool:
+        """Whether who asks may not see everything."""
+        return self.identity.groups is not None
 
     @property
     def if_version(self) -> int | None:
@@ -71,6 +78,8 @@ class RequestContext:
         """
         self.check_open()
         command_id = self._id_of(part)
+        if self.scoped and not await self.repeats(part):
+            await permission.check(self.reader, command)
         try:
             outcome = await self._commands.submit(
                 command, id=command_id, actor=self.actor, keyed=self._keyed, patience=PATIENCE
@@ -83,13 +92,19 @@ class RequestContext:
             ) from None
         except Unknown as error:
             raise Unknown(f"{error}. If the command is on the log, its outcome is at {address(command_id)}") from error
-        there = outcome is not None and await self.reader.reached(outcome.sequence, patience=PATIENCE)
+        there = outcome is not None and await self.reached(outcome.sequence)
         if outcome is not None and not outcome.accepted:
+            if self.scoped and outcome.code == "in_use":  # by what has come meanwhile: it may be nothing to be named
+                await permission.check(self.reader, command)
             raise _refusal(outcome)
         if not there:
             self.check_open(command_id)
             raise Pending(command_id)
         return command_id
+
+    async def reached(self, sequence: int) -> bool:
+        """Wait until the tables hold the log up to a sequence; tell whether they do in time."""
+        return await self._tables.reached(sequence, patience=PATIENCE)
 
     async def repeats(self, part: str | None = None) -> bool:
         """Tell whether this request came before, with its key: then what was true at that time counts, not now."""
@@ -100,7 +115,13 @@ class RequestContext:
         return await self._commands.earlier(self.command_id) if self._keyed else None
 
     async def from_log(self, command_id: str, flow_id: str, execution_id: str) -> ExecutionResponse:
-        """Return the execution that an accepted command started, as the log has it. Raises 404 once it forgot."""
+        """Return the execution that an accepted command started, as the log has it.
+
+        Raises 404 once it forgot; and for one with a scope, who may not see any longer what is not in the tables.
+        """
+        gone = ApiError(404, f"execution {execution_id!r} was started as requested; its history is no longer kept")
+        if self.scoped:
+            raise gone
         command = await audit.recorded(self.reader, command_id)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -108,7 +129,7 @@ class RequestContext:
         except TimeoutError:
             raise Pending(command_id) from None
         if found is None:
-            raise ApiError(404, f"execution {execution_id!r} was started as requested; its history is no longer kept")
+            raise gone
         return found
 
     def check_open(self, command_id: str | None = None) -> None:

@@ -125,6 +125,11 @@ def not_found(what: str, id_: str) -> ApiError:
     return ApiError(404, f"there is no {what} {shortened(id_)!r}")
 
 
+def unknown(kind: str, text: str) -> str:
+    """Return what is said of a reference that leads to nothing."""
+    return f"there is no {kind} with the id or name {shortened(text)!r}"
+
+
 def problem_of(error: ApiError) -> Problem:
     """Return an error as a problem."""
     title = TITLES.get(error.status, "Error")

@@ -14,7 +14,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.auth import TICKETED, Tokens
 from api.broadcast import Broadcaster, SlowConsumer
-from api.context import Context
+from api.context import Context, RequestContext
 from api.problems import ApiError, errors
 from api.readmodel import events
 from api.resources import AppResources
@@ -83,7 +83,7 @@ async def live_events(
     comes from now on. A browser, whose EventSource sends no headers, shows a `ticket` instead of a token; as that is
     good once, it comes again with a new one, and `after` with the last id.
     """
-    del context, ticket  # the guard has taken it
+    del ticket  # the guard has taken it
     last = (await resources.log.identity()).last_sequence
     begin, name = last if after is None else after, "after"
     if last_event_id is not None:
@@ -93,7 +93,9 @@ async def live_events(
     if begin > last:
         raise ApiError(400, f"{name} is {begin}, but the log ends at {last}: it is not of this log")
     wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type)
-    return ServerSentEvent(_stream(resources.broadcaster, begin, wanted), headers={"Cache-Control": "no-store"})
+    stream = _seen(context, resources.broadcaster, begin, wanted) if context.scoped else None
+    stream = stream or _stream(resources.broadcaster, begin, wanted)
+    return ServerSentEvent(stream, headers={"Cache-Control": "no-store"})
 
 
 async def _stream(
@@ -109,7 +111,32 @@ async def _stream(
             if entry is None:
                 yield ServerSentEventMessage(comment="ping", data=None)
             else:
-                yield ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
+                yield _message(entry)
+
+
+async def _seen(
+    context: RequestContext, broadcaster: Broadcaster, after: int, wanted: EventFilter
+) -> AsyncIterator[ServerSentEventMessage]:
+    """Yield messages as they come, as far as one with a scope may see them at that moment; else like `_stream`.
+
+    What that is, only the tables say. So whatever comes, it is from them that messages are read, once they have it.
+    """
+    yield ServerSentEventMessage(comment="connected", data=None)
+    with suppress(SlowConsumer):  # the client comes again, with its last id
+        async for news in broadcaster.subscribe(wanted.takes, after=after, ping=PING):
+            if news is None:
+                yield ServerSentEventMessage(comment="ping", data=None)
+                continue
+            if news.sequence > after and not await context.reached(news.sequence):
+                return  # the tables are behind: likewise
+            while news.sequence > after:
+                found, after = await events.following(context.reader, after)
+                for entry in filter(wanted.takes, found):
+                    yield _message(entry)
+
+
+def _message(entry: Stored) -> ServerSentEventMessage:
+    return ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
 
 
 Pattern = FromQuery[
