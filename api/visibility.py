@@ -7,11 +7,11 @@ more. A table that nothing is said of here is empty for those with a scope.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, MetaData, Select, Table, and_, false, or_, select
+from sqlalchemy import CTE, ColumnElement, MetaData, Select, Table, and_, exists, false, or_, select
 
 from api.identity import Identity
 from schemas import tables as t
@@ -116,10 +116,15 @@ def _policies(whole: Whole, _: Scope) -> ColumnElement[bool]:
 
 
 def _executions(whole: Whole, _: Scope) -> ColumnElement[bool]:
-    """Return those of flows that may be seen; and backups outside any flow: of VMs that may be."""
-    c, j = whole(t.executions).c, whole(t.backup_jobs).c
-    of_vms = select(j.execution_id).where(j.context_id.in_(select(t.vms.c.id)))
-    return or_(c.flow_id.in_(select(t.protection_flows.c.id)), and_(c.flow_id.is_(None), c.id.in_(of_vms)))
+    c = whole(t.executions).c
+    return or_(c.flow_id.in_(select(t.protection_flows.c.id)), c.id.in_(_outside_flows(whole)))
+
+
+def _outside_flows(whole: Whole) -> Select[Any]:
+    """Select the executions outside any flow that may be seen: of VMs that may be."""
+    e, j = whole(t.executions).c, whole(t.backup_jobs).c
+    outside = select(e.id).join(whole(t.backup_jobs), j.execution_id == e.id)
+    return outside.where(e.flow_id.is_(None), j.context_id.in_(select(t.vms.c.id)))
 
 
 def _jobs(whole: Whole, _: Scope) -> ColumnElement[bool]:
@@ -132,23 +137,14 @@ def _commands(whole: Whole, scope: Scope) -> ColumnElement[bool]:
     Of others' changes of definitions that were not accepted there is nothing: what they mention, and the reasons, may
     be about anything.
     """
-    c, e = whole(t.commands).c, whole(t.events).c
-    of_definitions = [and_(c.entity == kind, c.entity_id.in_(select(table.c.id))) for kind, table in _DEFINED.items()]
+    c, outcome = whole(t.commands).c, whole(t.events).c
     harmless = or_(c.outcome == "accepted", c.verb.in_(NOTHING_REFERRED))
-    ad_hoc = select(e.sequence).where(
-        e.type == "command.backup.create", e.correlation.in_(select(t.executions.c.id).where(_outside_flows()))
-    )
+    on_executions = exists().where(outcome.sequence == c.outcome_sequence, _is_activity(whole))
     return or_(
         c.actor == scope.actor,
-        and_(harmless, or_(*of_definitions)),
-        and_(c.entity == "execution", c.entity_id.in_(select(t.executions.c.id))),
-        and_(c.entity == "backfill", c.entity_id.in_(select(t.executions.c.backfill_id))),
-        and_(c.entity == "backup", c.sequence.in_(ad_hoc)),
+        and_(harmless, or_(*(and_(c.entity == kind, c.entity_id.in_(ids)) for kind, ids in _defined()))),
+        and_(c.entity.in_(("execution", "backfill", "backup")), on_executions),
     )
-
-
-def _outside_flows() -> ColumnElement[bool]:
-    return t.executions.c.flow_id.is_(None)
 
 
 def _events(whole: Whole, _: Scope) -> ColumnElement[bool]:
@@ -156,16 +152,28 @@ def _events(whole: Whole, _: Scope) -> ColumnElement[bool]:
 
     Dead letters, and what is about the engine as a whole but for its settings and freeze, are left out.
     """
-    c = whole(t.events).c
-    activity = or_(c.type.like("flow.%"), c.type.like("backup.%"))
-    outside = and_(c.key == AD_HOC, c.correlation.in_(select(t.executions.c.id).where(_outside_flows())))
+    c, command = whole(t.events).c, t.commands.c
+    theirs = or_(command.sequence == c.sequence, command.outcome_sequence == c.sequence)
     return or_(
-        and_(activity, or_(c.key.in_(select(t.protection_flows.c.id)), outside)),
-        *(and_(c.type == f"catalog.{kind}", c.key.in_(select(table.c.id))) for kind, table in _DEFINED.items()),
+        _is_activity(whole),
+        *(and_(c.type == f"catalog.{kind}", c.key.in_(ids)) for kind, ids in _defined()),
         c.type.in_(("catalog.settings", "catalog.freeze")),
-        and_(c.type.like("command.%"), c.sequence.in_(select(t.commands.c.sequence))),
-        and_(c.type.like("rejected.%"), c.sequence.in_(select(t.commands.c.outcome_sequence))),
+        and_(or_(c.type.like("command.%"), c.type.like("rejected.%")), exists().where(theirs)),
     )
+
+
+def _is_activity(whole: Whole) -> ColumnElement[bool]:
+    """Return whether an event is about what flows, or VMs outside any flow, that may be seen have done."""
+    c = whole(t.events).c
+    outside = and_(c.key == AD_HOC, c.correlation.in_(_outside_flows(whole)))
+    of_flows = or_(c.key.in_(select(t.protection_flows.c.id)), outside)
+    return and_(or_(c.type.like("flow.%"), c.type.like("backup.%")), of_flows)
+
+
+def _defined() -> Iterator[tuple[str, Select[Any]]]:
+    """Yield the kinds of definitions, each with a statement for the ids of those that may be seen."""
+    for kind, table in _DEFINED.items():
+        yield kind, select(table.c.id)
 
 
 RULES: Mapping[Table, Rule] = {
