@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager
+from functools import cache
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,18 +92,25 @@ class Broadcast:
                 yield entry
 
 
-class House:
-    """An application over some of the worlds."""
+@cache
+def _app(_: Collection[str]) -> Litestar:
+    """Return the application for some of the worlds, without its resources: to make one takes a while."""
+    made = create_app(nats_url="nats://nowhere", database_url="sqlite+aiosqlite://", tokens=Holders())
+    made._lifespan_managers.clear()
+    made.state.tokens = Holders()
+    return made
 
-    def __init__(self, url: str, entries: list[Stored]) -> None:
+
+class House:
+    """An application over some of the worlds. `url`: their tables."""
+
+    def __init__(self, url: str, of: Collection[str] = worlds.EVERYTHING) -> None:
         self.submitted = Submitted()
         self.reader = ReadModel(database.reader(url))
-        self.app = create_app(nats_url="nats://nowhere", database_url=url, tokens=Holders())
-        self.app._lifespan_managers.clear()
-        self.app.state.tokens = Holders()
-        parts: Any = (Silent(), self.submitted, self.reader, Broadcast(entries))
-        self.app.state.resources = Resources(*parts)
-        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=BASE, timeout=60)
+        parts: Any = (Silent(), self.submitted, self.reader, Broadcast(worlds.entries(of)))
+        app = _app(of)
+        self._resources = app.state.resources = Resources(*parts)
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE, timeout=60)
 
     async def ask(self, who: str, asked: Asked) -> httpx.Response:
         headers = {"Authorization": f"Bearer {who}"}
@@ -114,18 +120,8 @@ class House:
 
     async def close(self) -> None:
         await self._client.aclose()
-        self.app.state.resources.files.close()
+        self._resources.files.close()
         await self.reader.close()
-
-
-@asynccontextmanager
-async def house(file: Path, of: Collection[str] = worlds.EVERYTHING) -> AsyncGenerator[House]:
-    """Give an application over some of the worlds. `file`: empty tables."""
-    made = House(await worlds.recorded(file, of), worlds.entries(of))
-    try:
-        yield made
-    finally:
-        await made.close()
 
 
 class Asked(Value, frozen=True, kw_only=True):

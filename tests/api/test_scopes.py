@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from api.visibility import OPEN, RULES
 from schemas import commands as c
 from schemas import tables as t
 from schemas.base import Value
-from tests.api import scoped, worlds
+from tests.api import worlds
 from tests.api.bare import APP
 from tests.api.scoped import EVERYBODY, FILTERS, NEUTRAL, Asked, House, Route, routes
 from tests.api.worlds import LATER
@@ -83,36 +83,42 @@ BODIES = {
     "update_settings": {"max_concurrent_jobs": 1},
     "test_repository": {"type": "simulated"},
 }
+ALONE = ("alpha", "common")
 UNSCOPED = {"storage", "ungrouped_vms"}  # reads that are about machines, or about what nobody's groups have
 OWN = {"flow": "alpha-idle", "execution": "alpha-x"}  # else the first of a kind
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory, empty_tables: Path) -> dict[Collection[str], str]:
+    """The tables of both worlds, and of one of them alone: nobody writes to them."""
+
+    def recorded(of: Collection[str]) -> str:
+        file = tmp_path_factory.mktemp("worlds") / "flows.db"
+        return asyncio.run(worlds.recorded(Path(shutil.copy(empty_tables, file)), of))
+
+    return {of: recorded(of) for of in (worlds.EVERYTHING, ALONE)}
+
+
 @pytest.fixture
-def house(
-    tmp_path: Path, empty_tables: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., AbstractAsyncContextManager[House]]:
-    """Give applications over some of the worlds, at a time when all has happened."""
+def _then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the time when all has happened."""
     for module in ("api.context", "api.routes.calendar", "api.auth"):
         monkeypatch.setattr(f"{module}.now", lambda: LATER)
 
-    def made(of: Collection[str] = worlds.EVERYTHING) -> AbstractAsyncContextManager[House]:
-        file = tmp_path / f"{'-'.join(of)}.db"
-        return scoped.house(Path(shutil.copy(empty_tables, file)), of)
 
-    return made
+@pytest.fixture
+async def both(tables: dict[Collection[str], str], _then: None) -> AsyncIterator[House]:
+    made = House(tables[worlds.EVERYTHING])
+    yield made
+    await made.close()
 
 
 @pytest.fixture
-async def both(house: Callable[..., AbstractAsyncContextManager[House]]) -> AsyncIterator[House]:
-    async with house() as made:
-        yield made
-
-
-@pytest.fixture
-async def alone(house: Callable[..., AbstractAsyncContextManager[House]]) -> AsyncIterator[House]:
+async def alone(tables: dict[Collection[str], str], _then: None) -> AsyncIterator[House]:
     """Without bravo."""
-    async with house(("alpha", "common")) as made:
-        yield made
+    made = House(tables[ALONE], ALONE)
+    yield made
+    await made.close()
 
 
 # --- every route is known here ---------------------------------------------------------------------------------------
