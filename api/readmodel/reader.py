@@ -54,6 +54,11 @@ class Reader:
         self._connection = connection
         self._scope = scope
 
+    @property
+    def finds_everything(self) -> bool:
+        """Whether nothing is left out, as there is no scope."""
+        return self._scope is None
+
     def of_everything(self) -> Reader:
         """Return a reader, of the same moment, that finds everything: for counting what is not to be shown."""
         return self if self._scope is None else Reader(self._engine, self._connection)

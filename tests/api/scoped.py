@@ -227,14 +227,17 @@ class Route(Value, frozen=True, kw_only=True):
             yield "/".join(next(parts) if part.startswith("{") else part for part in self.path.split("/"))
 
     def reads(self, world: str, *, filters: bool = True) -> Iterator[Asked]:
-        """Yield the ways in which it may be asked about a world; one that names nothing is about all of them."""
+        """Yield the ways in which it may be asked about a world; one that names nothing is about all of them.
+
+        `filters`: each parameter of its query is used, once for each kind of thing that it may name.
+        """
         usual: dict[str, str] = {"limit": "500"} if "limit" in self.parameters else {}
         usual |= _RANGE if "since" in self.parameters and "pattern" not in self.parameters else {}
         usual |= {"after": "0"} if "after" in self.parameters else {}
         for path in self.paths(world):
             yield Asked(method=self.method, path=path, query=usual)
             for name in sorted(self.parameters & set(FILTERS)) if filters else ():
-                for value in [value for kind in FILTERS[name] for value in values(kind, world)]:
+                for value in [value for kind in FILTERS[name] for value in values(kind, world)[:1]]:
                     yield Asked(method=self.method, path=path, query={**usual, name: value})
 
 

@@ -32,14 +32,14 @@ Told = tuple[str, Message, dict[str, Any]]  # whose it is, what it says, and its
 def ids(world: str) -> dict[str, list[str]]:
     """Return the ids of a world by what they are of; and names, where something may be asked for by its name."""
     return {
-        "flow": [f"{world}-flow", f"{world}-on-vm", f"{world}-idle", f"{world}-gone"],
-        "vm": [f"{world}-vm", f"{world}-vm-2"],
+        "flow": [f"{world}-flow", f"{world}-on-vm", f"{world}-gone"],
+        "vm": [f"{world}-vm"],
         "vm_name": [f"{world.upper()}-VM"],
         "group": [f"{world}-group"],
         "schedule": [f"{world}-schedule"],
         "repository": [f"{world}-repository"],
         "policy": [f"{world}-policy"],
-        "execution": [f"{world}-{x}" for x in ("x", "running", "waiting", "skipped", "adhoc", "filled", "gone-x")],
+        "execution": [f"{world}-{x}" for x in ("x", "running", "waiting", "skipped", "adhoc", "gone-x")],
         "backup": [f"{world}-x-{world}-vm", f"{world}-running-common-vm", f"{world}-adhoc-{world}-vm"],
         "backfill": [f"{world}-backfill"],
         "command": [
