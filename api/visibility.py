@@ -132,7 +132,7 @@ def _jobs(whole: Whole, _: Scope) -> ColumnElement[bool]:
 
 
 def _commands(whole: Whole, scope: Scope) -> ColumnElement[bool]:
-    """Return one's own, and those about what may be seen.
+    """Return one's own, and those about what may be seen. Names of tokens are nobody else's (`Scope.actor`).
 
     Of others' changes of definitions that were not accepted there is nothing: what they mention, and the reasons, may
     be about anything.
@@ -141,7 +141,7 @@ def _commands(whole: Whole, scope: Scope) -> ColumnElement[bool]:
     harmless = or_(c.outcome == "accepted", c.verb.in_(NOTHING_REFERRED))
     on_executions = exists().where(outcome.sequence == c.outcome_sequence, _is_activity(whole))
     return or_(
-        c.actor == scope.actor,
+        and_(c.actor == scope.actor, c.entity != "token"),  # these are for nobody with a scope
         and_(harmless, or_(*(and_(c.entity == kind, c.entity_id.in_(ids)) for kind, ids in _defined()))),
         and_(c.entity.in_(("execution", "backfill", "backup")), on_executions),
     )
