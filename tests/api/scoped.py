@@ -108,9 +108,9 @@ class House:
         self.submitted = Submitted()
         self.reader = ReadModel(database.reader(url))
         parts: Any = (Silent(), self.submitted, self.reader, Broadcast(worlds.entries(of)))
-        app = _app(of)
-        self._resources = app.state.resources = Resources(*parts)
-        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE, timeout=60)
+        self.app = _app(of)
+        self._resources = self.app.state.resources = Resources(*parts)
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=BASE, timeout=60)
 
     async def ask(self, who: str, asked: Asked) -> httpx.Response:
         headers = {"Authorization": f"Bearer {who}"}

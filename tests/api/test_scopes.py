@@ -11,12 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Table, true
 
 from api import permission, visibility
 from api.readmodel import flows
+from api.readmodel.overdue import FlowLateness
 from api.readmodel.reader import ReadModel
 from api.routes import live
+from api.routes.metrics import Counted
 from api.visibility import OPEN, RULES
 from bus.envelope import Stored
 from schemas import commands as c
@@ -367,3 +370,18 @@ async def test_what_is_no_longer_to_be_seen_ends_in_a_stream_that_is_open(tmp_pa
     assert found == [None, 7, 11]  # it is connected; then the one before it went, and the one after it came back
     await reader.close()
     await tables.close()
+
+
+async def test_the_metrics_of_flows_are_of_those_that_may_be_seen(both: House) -> None:
+    about = {"last_success": None, "interval": None, "overdue": True}
+    late = [FlowLateness(flow_id=f"{world}-flow", name=f"{world} flow", **about) for world in worlds.WORLDS]
+
+    async def get() -> Counted:
+        return Counted(common=b"", flows=late)
+
+    state = both.app.state
+    state.metrics, state.counters = SimpleNamespace(get=get), SimpleNamespace(registry=CollectorRegistry())
+    asked = Asked(method="GET", path="/metrics")
+    for who, seen in (("alpha", {b"alpha"}), ("nothing", set()), ("everything", {b"alpha", b"bravo"})):
+        found = (await both.ask(who, asked)).content
+        assert {world for world in (b"alpha", b"bravo") if world in found} == seen
