@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from api.commands import KeyReused
 from api.identity import Identity
 from api.problems import STATUS_OF, ApiError, Pending, address, stopping
 from api.readmodel import audit, executions
+from api.readmodel.reader import Reader
 from api.resources import Resources
 from api.responses.executions import ExecutionResponse
 from api.tail import CommandOutcome
@@ -42,9 +44,13 @@ class RequestContext:
         self._request = request
         self.identity: Identity = request.scope["user"]
         self.actor = self.identity.actor
-        self.reader = resources.reader.seen_by(self.identity)
         self._keyed = "idempotency-key" in request.headers
         self.command_id = self._command_id()
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What the one who asks may read: nothing else reaches a route."""
+        return self._tables.seen_by(self.identity)
 
     @property
     def now(self) -> datetime:
