@@ -47,11 +47,15 @@ from api.routes import (
     settings,
     vms,
 )
+from api.routes import (
+    tokens as token_routes,
+)
 from api.streams import Streams
 from bus.clock import now
 from bus.connection import connect
 from bus.errors import LogError
 from bus.log import Log
+from bus.subjects import TOKENS
 from bus.tasks import cancel_and_wait, unless
 from services import database
 from services.heartbeat import UNSUPERVISED, Heartbeats, Process
@@ -98,14 +102,16 @@ def create_app(
         commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
         app.state.resources = Resources(flows_log, commands, read_model, broadcaster, own=own)
+        tokens.fold(await flows_log.latest([TOKENS], until=end))
         app.state.tokens = tokens
         app.state.metrics = metrics.cached(app.state.resources)
-        app.state.counters = Counters()
-        listener = Listener(flows_log, [commands.hear, broadcaster.hear, app.state.counters.hear], after=end)
+        counters = app.state.counters = Counters()
+        listener = Listener(flows_log, [tokens.hear, commands.hear, broadcaster.hear, counters.hear], after=end)
         heartbeats = Heartbeats(flows_log, "api", listener.reads, lambda: listener.position, process)
         tasks = [await _listening(listener, on_lost)]
         heartbeats.start()
         tasks.append(asyncio.create_task(heartbeats.run()))
+        tasks.append(asyncio.create_task(tokens.usage.run(flows_log)))
         if stopping is not None:
             tasks.append(asyncio.create_task(_stop(stopping, app.state.resources)))
         try:
@@ -134,6 +140,7 @@ def create_app(
         logging_config=None,
         debug=False,
     )
+    auth.check_routes(app)
     openapi.name_engines(app.openapi_schema)
     openapi.correct(app.openapi_schema)
     return app
@@ -202,6 +209,7 @@ def _api() -> Router:
             schedules.ROUTER,
             repositories.ROUTER,
             policies.ROUTER,
+            token_routes.ROUTER,
         ],
         guards=[auth.guard, decoding.known_parameters],
         dto=decoding.StrictBody,
@@ -222,7 +230,7 @@ def _context(resources: AppResources, request: Request[Any, Any, Any]) -> Reques
 def _public() -> Router:
     """Return what needs no token."""
     handlers = [root.root, health.live, health.ready, metrics.metrics, asyncapi, openapi.script]
-    return Router(path="/", route_handlers=handlers, guards=[decoding.known_parameters])
+    return Router(path="/", route_handlers=handlers, guards=[decoding.known_parameters], opt={"public": True})
 
 
 def _assets() -> Router:
@@ -232,4 +240,5 @@ def _assets() -> Router:
         cache_control=CacheControlHeader(no_cache=True),  # kept, and asked about
         include_in_schema=False,
         guards=[decoding.known_parameters],
+        opt={"public": True},
     )

@@ -73,6 +73,7 @@ def config() -> OpenAPIConfig:
             include_in_schema=False,
             after_request=_finished,
             guards=[known_parameters],
+            opt={"public": True},
         ),
         components=Components(
             security_schemes={

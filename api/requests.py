@@ -21,6 +21,7 @@ from schemas.definitions import (
     PolicySpec,
     RepositoryPatch,
     RepositorySpec,
+    Role,
     SchedulePatch,
     ScheduleSpec,
     Setting,
@@ -167,6 +168,15 @@ class FreezeRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class SettingsPatchRequest(SettingsPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class TokenRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to be created. `groups`: the groups that it is limited to, by id or name; null: no limit."""
+
+    name: Name
+    role: Role
+    groups: Annotated[list[Reference], Meta(max_length=1000)] | None = None
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 class BackfillRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):

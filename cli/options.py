@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import places
+from schemas.base import after
 
 if TYPE_CHECKING:
     from cli.client import Api
@@ -56,6 +57,19 @@ class PastTime(click.ParamType):
             return value
         found = _ago(value) or _time(value)
         return found or self.fail(f"{value!r}: a time is needed, such as 2026-12-27T06:00, or 12h", param, ctx)
+
+
+class FutureTime(click.ParamType):
+    """A date and time, or how long it is until then: 12h, 90d, 1y. Its value is in UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        span = _span(value)
+        found = _time(value) if span is None else after(now(), span)
+        return found or self.fail(f"{value!r}: a time is needed, such as 2026-12-27, or 90d", param, ctx)
 
 
 class Limit(click.ParamType):
@@ -123,12 +137,22 @@ def now() -> datetime:
 
 
 def _ago(text: str) -> datetime | None:
+    if (span := _span(text)) is None:
+        return None
+    try:
+        return now() - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _span(text: str) -> timedelta | None:
+    """Return how long 30m, 12h, 7d, 4w or 2y are; None for another text."""
     if not (text[:-1].isdecimal() and text[-1:] in _SECONDS):
         return None
     try:
-        return now() - timedelta(seconds=int(text[:-1]) * _SECONDS[text[-1]])
+        return timedelta(seconds=int(text[:-1]) * _SECONDS[text[-1]])
     except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
+        return timedelta.max
 
 
 def _time(text: str) -> datetime | None:

@@ -25,6 +25,7 @@ from cli import parts, privacy
 from cli.settings import Seed, Settings, as_environment, tracing
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
 from cli.terminal import print_line
+from schemas import tokens
 
 READY_TIMEOUT = 60.0  # seconds
 STOP_PATIENCE = 10.0  # seconds that a child has to end by itself
@@ -160,7 +161,7 @@ def _token_file(folder: Path) -> Path:
     if not file.exists():
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_urlsafe(32) + "\n")
+            stream.write(tokens.secret(secrets.token_urlsafe(tokens.BYTES)) + "\n")
     return file
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import datetime
+from functools import partial
 from secrets import token_urlsafe
 from typing import Annotated
 
@@ -22,8 +24,10 @@ from api.responses.log import EventList, LiveTicket
 from api.routes.parameters import READ, Limit, Offset, Since, Until, moment, page
 from api.streams import counted
 from api.tickets import LONGEST
+from bus.clock import now
 from bus.envelope import Stored
 from bus.selection import Filter
+from bus.subjects import about_tokens
 from schemas.base import ID_PATTERN, Value
 
 PING = 15.0  # seconds between comments on a quiet stream, so that proxies keep it open
@@ -35,9 +39,12 @@ class EventFilter(Value, frozen=True, kw_only=True):
     flow_id: str | None
     execution_id: str | None
     type: str | None
+    tokens: bool  # those about tokens of the API too
 
     def takes(self, entry: Stored) -> bool:
         sent = entry.envelope
+        if not self.tokens and about_tokens(entry.subject):
+            return False
         if self.flow_id is not None and self.flow_id not in {sent.subject, entry.subject.split(".")[2]}:
             return False
         if self.execution_id is not None and sent.correlationid != self.execution_id:
@@ -51,11 +58,13 @@ Ticket = FromQuery[Annotated[str | None, QueryParameter(max_length=LONGEST)]]
 LastEventId = FromHeader[Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=20)]]
 
 
-@post("/live/ticket", status_code=201, responses=READ, tags=["Live"])
+@post("/live/ticket", status_code=201, responses=READ, tags=["Live"], opt={"role": "viewer"})
 async def live_ticket(context: Context, state: State) -> LiveTicket:
     """Give a ticket for `GET /events?ticket=`, good once, for half a minute: a browser's EventSource sends no token."""
     tokens: Tokens = state.tokens
-    ticket, end = tokens.tickets.issue(context.actor, context.now, token_urlsafe(16))
+    if context.identity.token_id is None:
+        raise ApiError(403, "tickets are for those who hold a token; a browser that has logged in needs none")
+    ticket, end = tokens.tickets.issue(context.identity.token_id, context.now, token_urlsafe(16))
     return LiveTicket(ticket=ticket, expires_at=end)
 
 
@@ -64,12 +73,13 @@ async def live_ticket(context: Context, state: State) -> LiveTicket:
     responses={**READ, **errors(429)},
     tags=["Live"],
     middleware=[counted],
-    opt={TICKETED: True},
+    opt={"role": "viewer", TICKETED: True},
     security=[{"bearer": []}, {"ticket": []}],
 )
 async def live_events(
     context: Context,
     resources: AppResources,
+    state: State,
     flow_id: Wanted = None,
     execution_id: Wanted = None,
     type: EventType = None,  # noqa: A002  the contract's name
@@ -92,22 +102,29 @@ async def live_events(
         begin, name = int(last_event_id), "Last-Event-ID"
     if begin > last:
         raise ApiError(400, f"{name} is {begin}, but the log ends at {last}: it is not of this log")
-    wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type)
-    stream = _seen(context, resources.broadcaster, begin, wanted) if context.scoped else None
-    stream = stream or _stream(resources.broadcaster, begin, wanted)
+    wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type, tokens=context.identity.sees_tokens)
+    tokens: Tokens = state.tokens
+    allowed = partial(tokens.stands, context.identity)
+    if context.scoped:
+        stream = _seen(context, resources.broadcaster, begin, wanted, allowed)
+    else:
+        stream = _stream(resources.broadcaster, begin, wanted, allowed)
     return ServerSentEvent(stream, headers={"Cache-Control": "no-store"})
 
 
 async def _stream(
-    broadcaster: Broadcaster, after: int | None, wanted: EventFilter
+    broadcaster: Broadcaster, after: int | None, wanted: EventFilter, allowed: Callable[[datetime], bool]
 ) -> AsyncIterator[ServerSentEventMessage]:
     """Yield messages as they come, and a comment when none has for a while.
 
-    It ends when the client is too slow, and when the process is to end.
+    It ends when the client is too slow, when the process is to end, and when the client is `allowed` no more: its token
+    was revoked, or has expired.
     """
     yield ServerSentEventMessage(comment="connected", data=None)
     with suppress(SlowConsumer):  # the client comes again, with its last id
         async for entry in broadcaster.subscribe(wanted.takes, after=after, ping=PING):
+            if not allowed(now()):
+                return
             if entry is None:
                 yield ServerSentEventMessage(comment="ping", data=None)
             else:
@@ -115,7 +132,11 @@ async def _stream(
 
 
 async def _seen(
-    context: RequestContext, broadcaster: Broadcaster, after: int, wanted: EventFilter
+    context: RequestContext,
+    broadcaster: Broadcaster,
+    after: int,
+    wanted: EventFilter,
+    allowed: Callable[[datetime], bool],
 ) -> AsyncIterator[ServerSentEventMessage]:
     """Yield messages as they come, as far as one with a scope may see them at that moment; else like `_stream`.
 
@@ -124,6 +145,8 @@ async def _seen(
     yield ServerSentEventMessage(comment="connected", data=None)
     with suppress(SlowConsumer):  # the client comes again, with its last id
         async for news in broadcaster.subscribe(wanted.takes, after=after, ping=PING):
+            if not allowed(now()):
+                return
             if news is None:
                 yield ServerSentEventMessage(comment="ping", data=None)
                 continue
@@ -144,7 +167,7 @@ Pattern = FromQuery[
 ]
 
 
-@get("/events/log", responses=READ, tags=["Live"])
+@get("/events/log", responses=READ, tags=["Live"], opt={"role": "viewer"})
 async def log_events(
     context: Context,
     pattern: Pattern = ">",
@@ -159,4 +182,5 @@ async def log_events(
 ) -> EventList:
     """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence."""
     wanted = Filter(flow=flow, execution=execution, vm=vm, since=moment("from", since), until=moment("to", until))
-    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after)
+    tokens = context.identity.sees_tokens
+    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after, tokens=tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from datetime import datetime
 from functools import cache
 from itertools import product
 from types import SimpleNamespace
@@ -28,10 +29,10 @@ from tests.api import worlds
 from tests.support import T0
 
 EVERYBODY = {
-    "everything": Identity(actor="root", role="admin"),
-    "alpha": Identity(actor="alpha-user", role="admin", groups=frozenset({"alpha-group"})),
-    "bravo": Identity(actor="bravo-user", role="admin", groups=frozenset({"bravo-group"})),
-    "nothing": Identity(actor="nobody", role="admin", groups=frozenset()),
+    "everything": Identity(actor="root", role="admin", token_id="everything"),
+    "alpha": Identity(actor="alpha-user", role="admin", groups=frozenset({"alpha-group"}), token_id="alpha"),
+    "bravo": Identity(actor="bravo-user", role="admin", groups=frozenset({"bravo-group"}), token_id="bravo"),
+    "nothing": Identity(actor="nobody", role="admin", groups=frozenset(), token_id="nothing"),
 }
 BASE = "http://engine"
 
@@ -42,12 +43,13 @@ class Holders(Tokens):
     def __init__(self) -> None:
         super().__init__("everything")
 
-    def holder(self, token: str) -> Identity | None:
-        return EVERYBODY.get(token)
+    def authenticate(self, token: str, at: datetime) -> Identity:
+        del at
+        return EVERYBODY[token]
 
-    def take_ticket(self, ticket: str, at: Any) -> Identity | None:
-        actor = self.tickets.take(ticket, at)
-        return next((one for one in EVERYBODY.values() if one.actor == actor), None)
+    def identity(self, token_id: str, at: datetime) -> Identity | None:
+        del at
+        return EVERYBODY.get(token_id)
 
 
 class Submitted:
@@ -73,6 +75,9 @@ class Silent:
         return SimpleNamespace(last_sequence=10_000)
 
     async def statuses(self, _: str) -> Any:
+        raise Unavailable("silent")
+
+    async def get_status(self, _: str) -> Any:
         raise Unavailable("silent")
 
     async def request_many(self, *_: Any, **__: Any) -> Any:
@@ -161,6 +166,7 @@ _OF = {
     "schedules": "schedule",
     "repositories": "repository",
     "policies": "policy",
+    "tokens": "token",
 }
 # what a parameter of a query may name
 FILTERS: dict[str, tuple[str, ...]] = {
@@ -169,8 +175,9 @@ FILTERS: dict[str, tuple[str, ...]] = {
     "context_id": ("vm",),
     "vm_name": ("vm_name",),
     "target_id": ("vm", "group"),
-    "entity_id": ("flow", "vm", "group", "schedule", "repository", "policy", "execution", "backfill"),
+    "entity_id": ("flow", "vm", "group", "schedule", "repository", "policy", "execution", "backfill", "token"),
     "actor": ("actor",),
+    "name": ("token",),
     "q": ("word",),
     "label": ("label",),
     "pattern": ("pattern",),

@@ -14,12 +14,14 @@ from bus.envelope import Stored
 from bus.log import Identity as Stream
 from schemas import commands as c
 from schemas import events as e
+from schemas import tokens
 from schemas.base import Message
 from schemas.definitions import Disk, Freeze
 from schemas.ids import AD_HOC, ENGINE
 from services import database
 from services.recorder.store import Tables, publish_nothing
 from tests.support import T0, engine_settings, flow, group, policy, repository, schedule, sent, stored, vm
+from tests.tokens import token
 
 WORLDS = ("alpha", "bravo")
 EVERYTHING = ("alpha", "common", "bravo")
@@ -45,6 +47,7 @@ def ids(world: str) -> dict[str, list[str]]:
         "command": [
             f"{world}-{k}" for k in ("create", "execute", "backup", "refused", "cancel", "rename", "backfilled")
         ],
+        "token": [f"{world}-token"],
         "actor": [f"{world}-user", f"{world}-admin"],
     }
 
@@ -108,6 +111,11 @@ def _world(w: str) -> Iterator[tuple[Message, dict[str, Any]]]:
     yield flow(f"{w}-idle", target_type="vm", target_id=f"{w}-vm-2", **own), {}
     yield from _executions(w)
     yield from _commands(w)
+    made_by = {"id": f"{w}-token-c", "actor": f"{w}-admin"}
+    defined = token(f"{w}-token", tokens.secret(w[0] * 43), groups=[f"{w}-group"], created_by=f"{w}-admin")
+    spec = c.TokenSpec(name=f"{w}-token", role="viewer", groups=[f"{w}-group"], digest=defined.definition.digest)
+    yield c.CreateToken(id=f"{w}-token", spec=spec), made_by
+    yield defined, {"causationid": f"{w}-token-c", "actor": f"{w}-admin"}
     # --- a flow that is no more
     yield flow(f"{w}-gone", target_id=f"{w}-group", **shared), {}
     yield from _execution(w, f"{w}-gone", f"{w}-gone-x", [f"{w}-vm"])
