@@ -14,8 +14,9 @@ from nats.js.errors import NotFoundError
 
 from bus import checkpoint, replies
 from bus.appending import Appender
+from bus.envelope import Entry
 from bus.errors import Unavailable
-from bus.reading import LogReader
+from bus.reading import LogReader, copied
 from bus.refusals import SILENCE, unavailable
 from bus.stream import Queue, declare, redeclare
 from bus.subjects import STREAM
@@ -107,6 +108,15 @@ class Log(Appender, LogReader):
                 return 0
         assert message.seq is not None
         return message.seq
+
+    async def last(self, subject: str) -> Entry | None:
+        """Return the last message on a subject filter, None when there is none (any more). Raises `Unavailable`."""
+        with unavailable():
+            try:
+                message = await self._js.get_last_msg(STREAM, subject, direct=True)
+            except NotFoundError:
+                return None
+        return copied(message.data or b"", message.headers or {})
 
     async def queue(self, queue: Queue) -> QueueState:
         """Return how far a queue is, as far as the server remembers.

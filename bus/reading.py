@@ -162,7 +162,7 @@ class LogReader:
                     headers = message.headers or {}
                     match headers.get("Status"):
                         case None:
-                            entries.append(_copied(message, headers))
+                            entries.append(copied(message.data, headers))
                         case "204":
                             return entries, int(headers.get("Nats-Num-Pending", 0))
                         case "404":
@@ -273,13 +273,13 @@ class _Gap(Exception):
     """A consumer did not deliver in order."""
 
 
-def _copied(message: Msg, headers: Mapping[str, str]) -> Entry:
-    """Return the entry that a message from a server's copy holds."""
+def copied(body: bytes, headers: Mapping[str, str]) -> Entry:
+    """Return the entry that a message from a server's copy holds: where it is, the headers tell."""
     return decode(
         sequence=int(headers["Nats-Sequence"]),
         subject=headers["Nats-Subject"],
         stored_at=msgspec.convert(headers["Nats-Time-Stamp"], datetime).astimezone(UTC),
-        body=message.data,
+        body=body,
     )
 
 

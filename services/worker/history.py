@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bus.envelope import Entry, Stored
+from bus.envelope import Entry
 from bus.errors import Unavailable
 from bus.log import Log
-from schemas.events import BackupEvent, BackupRequested
+from schemas.events import BackupRequested
 from services.worker.record import Record
 from services.worker.stops import Stops
 
@@ -46,18 +46,22 @@ class History:
         report is conditional on, so a decision that was taken on too little is refused.
         """
         for _ in range(LOOKS):
-            last, reported, beside = await asyncio.gather(
-                self._log.last_sequence(record.subjects),
+            newest, reported, beside = await asyncio.gather(
+                self._log.last(record.subjects),
                 self._log.after(record.subjects, record.position),
                 self._log.newest(_beside(record.request)),
             )
+            if record.is_late(reported, newest):
+                record.position = 0
+                continue
             former = await self._former(record, beside)
             await self._take_stops(record, beside)
             for entry in sorted([*reported, *former], key=lambda entry: entry.sequence):
-                _fold(record, entry)
+                record.fold(entry)
             record.position = max([record.position, *(entry.sequence for entry in reported)])
             record.former = max([record.former, *(entry.sequence for entry in former)])
             self.seen(max(record.position, record.former))
+            last = 0 if newest is None else newest.sequence
             if last <= record.position:
                 record.guard = max([last, *(entry.sequence for entry in reported)])
                 return
@@ -87,8 +91,3 @@ class History:
 def _beside(request: BackupRequested) -> list[str]:
     """Return the subjects beside its own that may tell of a backup."""
     return [*(f"backup.{event}.{request.flow_id}" for event in ENDS), f"flow.cancelling.{request.flow_id}"]
-
-
-def _fold(record: Record, entry: Entry) -> None:
-    if isinstance(entry, Stored) and isinstance(entry.envelope.data, BackupEvent):
-        record.fold(entry.envelope.data, entry.sequence, entry.envelope.source)

@@ -231,6 +231,15 @@ class SimulatedLog(real.Log):
     async def last_sequence(self, subject: str) -> int:
         return await self._question(lambda: self._server.last_on(subject))
 
+    async def last(self, subject: str) -> Entry | None:
+        server = self._server
+
+        def found() -> Entry | None:
+            place = server.last_on(subject)
+            return server.entry(place) if place else None
+
+        return await self._question(found)
+
     async def after(self, subject: str, position: int) -> list[Entry]:
         server = self._server
 
