@@ -3,8 +3,8 @@
     python -m benchmarks fanout
 
 Workers are in this process, each on a connection of its own, with an engine that has its result at once. What is read
-is what their clients count, signs of life and status included. The bare queue is nats-py alone: fetch a message,
-publish that it has begun and ended, acknowledge.
+is what their clients count from when all have started, signs of life and status included. The bare queue is nats-py
+alone: fetch a message, publish that it has begun and ended, acknowledge.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -34,8 +35,9 @@ from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
 
 WORKERS = (1, 5, 20, 50)
-EACH = 20  # backups for each worker
+EACH = 40  # backups for each worker
 SLOTS = 4
+SETTLE = 3.0  # seconds in which workers have begun to give signs of life
 DONE = "backup.completed.>"
 
 
@@ -45,6 +47,9 @@ class Reading(Value, frozen=True, kw_only=True):
     messages: float
     bytes: float
     rate: float
+
+
+Running = Callable[[Server, int], AbstractAsyncContextManager[list[Client]]]
 
 
 class _Nothing:
@@ -62,68 +67,80 @@ async def fanout() -> dict[int, tuple[Reading, Reading]]:
     return {count: (await _measured(count, _flows), await _measured(count, _bare)) for count in WORKERS}
 
 
-async def _measured(count: int, run: Callable[[Server, Log, int, list[Client]], Awaitable[None]]) -> Reading:
+async def _measured(count: int, running: Running) -> Reading:
     """Have workers do their part of a queue on a server of its own."""
     with tempfile.TemporaryDirectory() as name:
         server = Server(Path(name) / "data")
         server.start()
         client = await connect(server.url, "bench")
         try:
-            log = await Log.open(client)
-            await asyncio.gather(*(_request(log, number) for number in range(count * EACH)))
-            clients: list[Client] = []
-            begun = time.perf_counter()
-            await run(server, log, count, clients)
-            seconds = time.perf_counter() - begun
+            async with running(server, count) as clients:
+                log = await Log.open(client)
+                await asyncio.sleep(SETTLE)
+                before = _read(clients)
+                begun = time.perf_counter()
+                await asyncio.gather(*(_request(log, number) for number in range(count * EACH)))
+                await _done(log, count * EACH)
+                seconds = time.perf_counter() - begun
+                after = _read(clients)
         finally:
             await client.close()
             server.stop()
     backups = count * EACH
-    messages = sum(one.stats["in_msgs"] for one in clients) / backups
-    return Reading(
-        messages=messages, bytes=sum(one.stats["in_bytes"] for one in clients) / backups, rate=backups / seconds
-    )
+    messages, bytes_ = ((late - early) / backups for early, late in zip(before, after, strict=True))
+    return Reading(messages=messages, bytes=bytes_, rate=backups / seconds)
 
 
-async def _flows(server: Server, log: Log, count: int, clients: list[Client]) -> None:
-    async def counted(url: str, name: str, **given: Callable[[], Awaitable[None]] | None) -> Connection:
-        client = await connect(url, name, **given)
+def _read(clients: Sequence[Client]) -> tuple[int, int]:
+    """Return how many messages and bytes these have read."""
+    return sum(one.stats["in_msgs"] for one in clients), sum(one.stats["in_bytes"] for one in clients)
+
+
+@asynccontextmanager
+async def _flows(server: Server, count: int) -> AsyncIterator[list[Client]]:
+    """Run workers, and give their connections."""
+    clients: list[Client] = []
+
+    async def counted(url: str, name: str, *, on_closed: Callable[[], Awaitable[None]]) -> Connection:
+        client = await connect(url, name, on_closed=on_closed)
         clients.append(client)
         return client
 
     stop = asyncio.Event()
+    started: asyncio.Queue[str] = asyncio.Queue()
     with patch.object(hosting, "connect", counted):
         workers = [
             Worker(slots=SLOTS, engines={"simulated": _Nothing()}, worker_id=f"worker-{number}")  # type: ignore[dict-item]
             for number in range(count)
         ]
-        tasks = [asyncio.create_task(host(worker, server.url, stop)) for worker in workers]
-        await _done(log, count * EACH)
+        tasks = [asyncio.create_task(host(one, server.url, stop, on_start=started.put_nowait)) for one in workers]
+        for _ in workers:
+            await started.get()
+    yield clients
     stop.set()
     await asyncio.gather(*tasks)
 
 
-async def _bare(server: Server, log: Log, count: int, clients: list[Client]) -> None:
-    async def work(client: Client) -> None:
+@asynccontextmanager
+async def _bare(server: Server, count: int) -> AsyncIterator[list[Client]]:
+    """Run workers of a bare queue, and give their connections."""
+
+    async def slot(client: Client) -> None:
         js = client.jetstream()
         subscription = await js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
+        while True:
+            try:
+                (message,) = await subscription.fetch(1, timeout=1)
+            except TimeoutError:
+                continue
+            vm = str(message.metadata.sequence.stream)
+            await js.publish(f"backup.started.f.{vm}", message.data)
+            await js.publish(f"backup.completed.f.{vm}", message.data)
+            await message.ack_sync()
 
-        async def slot() -> None:
-            while True:
-                try:
-                    (message,) = await subscription.fetch(1, timeout=1)
-                except TimeoutError:
-                    continue
-                vm = str(message.metadata.sequence.stream)
-                await js.publish(f"backup.started.f.{vm}", message.data)
-                await js.publish(f"backup.completed.f.{vm}", message.data)
-                await message.ack_sync()
-
-        await asyncio.gather(*(slot() for _ in range(SLOTS)))
-
-    clients += [await connect(server.url, f"bare-{number}") for number in range(count)]
-    tasks = [asyncio.create_task(work(client)) for client in clients]
-    await _done(log, count * EACH)
+    clients = [await connect(server.url, f"bare-{number}") for number in range(count)]
+    tasks = [asyncio.create_task(slot(client)) for client in clients for _ in range(SLOTS)]
+    yield list(clients)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
