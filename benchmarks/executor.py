@@ -19,6 +19,7 @@ from bus.connection import connect
 from bus.envelope import envelope
 from bus.log import Log
 from bus.server import Server
+from bus.setup import declare_at
 from schemas.base import Message
 from schemas.commands import ExecuteFlow
 from schemas.definitions import Flow, Group, Member, Repository, Vm
@@ -30,6 +31,7 @@ from schemas.events import (
     RepositoryDefined,
     VmDefined,
 )
+from tests.servers import root, server_in
 
 VMS = 10_000
 ROUNDS = 3
@@ -87,11 +89,12 @@ class Bench:
 @asynccontextmanager
 async def bench(limit: int | None = None) -> AsyncIterator[Bench]:
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder))
+        server = server_in(Path(folder))
         server.start()
-        client = await connect(server.url, "bench")
+        client = await connect(root(server), "bench")
         try:
-            log = await Log.open(client)
+            await declare_at(server.url)
+            log = Log(client)
             events = [
                 envelope(one, id=f"d{number}", source="bench", time=now())
                 for number, one in enumerate(definitions(limit))

@@ -19,7 +19,7 @@ from bus.clock import now
 from bus.connection import connect
 from bus.envelope import Envelope, envelope
 from bus.log import Log
-from bus.server import Server
+from bus.setup import declare_at
 from schemas import tables as t
 from schemas.base import Message
 from schemas.definitions import Flow, Group, Member, Repository, Vm
@@ -42,6 +42,7 @@ from services import database
 from services.recorder.app import Recorder
 from services.recorder.rebuild import rebuild
 from services.recorder.store import Tables
+from tests.servers import root, server_in
 
 VMS, FLOWS, EXECUTIONS = 20, 50, 1_500
 RATE, SECONDS = 2_000, 10  # of the lag
@@ -135,10 +136,11 @@ async def history() -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"plain executemany of the same rows": [], "rebuild": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        server = Server(folder / "nats")
+        server = server_in(folder / "nats")
         server.start()
-        client = await connect(server.url, "bench")
-        log = await Log.open(client)
+        client = await connect(root(server), "bench")
+        await declare_at(server.url)
+        log = Log(client)
         events = sealed(definitions())
         for number in range(EXECUTIONS):
             events += sealed(execution(number))
@@ -187,10 +189,11 @@ async def lag() -> list[float]:
     """Return the recorder's lag in ms, looked at again and again, while 2,000 events a second come."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        server = Server(folder / "nats")
+        server = server_in(folder / "nats")
         server.start()
-        client = await connect(server.url, "bench")
-        log = await Log.open(client)
+        client = await connect(root(server), "bench")
+        await declare_at(server.url)
+        log = Log(client)
         url = database.sqlite_url(folder / "flows.db")
         recorder = Recorder(Tables(url))
         await recorder.open(log, None)  # type: ignore[arg-type]

@@ -38,7 +38,8 @@ class Settings(Value, frozen=True, kw_only=True):
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
     `state_folder`: a worker's own, for what it cannot report yet; without one, that is in the data folder.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
-    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes.
+    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes. `tracing`:
+    there is something that takes spans, whose address OpenTelemetry's own variables have.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -55,6 +56,7 @@ class Settings(Value, frozen=True, kw_only=True):
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
+    tracing: bool = False
 
     @property
     def outbox(self) -> Path | None:
@@ -80,7 +82,7 @@ def from_environment() -> Settings:
     data_folder = os.environ.get("FLOWS_DATA_DIR")
     state_folder = os.environ.get("FLOWS_STATE_DIR")
     return Settings(
-        nats_url=os.environ.get("FLOWS_NATS_URL", "nats://127.0.0.1:4222"),
+        nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
         database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
         admin_token_file=Path(token_file) if token_file else None,
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
@@ -94,7 +96,20 @@ def from_environment() -> Settings:
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=_watchdog(),
+        tracing=tracing(),
     )
+
+
+def tracing() -> bool:
+    """Tell whether OpenTelemetry's variables say where spans are sent."""
+    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
+
+
+def nats_url(url: str) -> str:
+    """Return an address of NATS with what the environment says about passwords and the CA."""
+    from bus.address import with_files  # not for supervisors, which live as long as the engine
+
+    return with_files(url, credentials=os.environ.get("FLOWS_NATS_CREDENTIALS"), ca=os.environ.get("FLOWS_NATS_CA"))
 
 
 def as_environment_of_child(instance: str, restarts: int, watchdog: dict[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from bus.errors import Conflict, Unavailable
 from bus.log import Log
 from bus.subjects import id_of
 from schemas.events import AttemptEvent, BackupEvent
+from services.happenings import tell
 from services.worker.history import History
 from services.worker.record import Record
 from services.worker.run import Lost
@@ -36,6 +37,7 @@ class Reports:
         self._history.seen(sequence)
         assert isinstance(sent.data, BackupEvent)
         record.reported(sent.data, sequence)
+        tell([sent], sequence, part="worker")
 
     async def conclude(self, record: Record, sent: Envelope) -> None:
         """Append the outcome of an attempt, once: it may be there already, as an append may have had no reply.
@@ -59,7 +61,8 @@ class Reports:
 
     async def note(self, record: Record, event: BackupEvent) -> None:
         """Append what is to be known whatever became of the backup. Raises `Unavailable`, `Unknown`."""
-        await self._log.publish_once(self.envelope(record, event))
+        sent = self.envelope(record, event)
+        tell([sent], await self._log.publish_once(sent), part="worker")
 
     def envelope(self, record: Record, event: BackupEvent) -> Envelope:
         """Return a report in its envelope."""

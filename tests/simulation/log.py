@@ -250,15 +250,6 @@ class SimulatedLog(real.Log):
 
         return await self._question(found)
 
-    async def newest(self, subjects: Sequence[str]) -> list[Entry]:
-        server = self._server
-
-        def found() -> list[Entry]:
-            places = {sequences[-1] for one in subjects if (sequences := server.selected((one,)).sequences)}
-            return [entry for sequence in sorted(places) if (entry := server.entry(sequence)) is not None]
-
-        return await self._question(found)
-
     async def queue(self, queue: Queue) -> real.QueueState:
         consumer = self._server.consumer(queue)
         return await self._question(

@@ -24,6 +24,7 @@ from schemas.events import (
 from services.worker.app import Worker
 from services.worker.engines.engine import BackupError, Report, Result
 from services.worker.status import key_of
+from tests.servers import root
 from tests.services.conftest import Engine
 from tests.services.worker.support import (
     ABOUT,
@@ -142,8 +143,8 @@ async def test_a_worker_that_was_paused_beyond_its_lease_looks_before_it_reports
     worker = Observed(engines={"simulated": gate}, worker_id="one")
 
     async def elsewhere() -> None:
-        client = await connect(engine.server.url, "elsewhere")
-        log = await Log.open(client)
+        client = await connect(root(engine.server), "elsewhere")
+        log = Log(client)
         await log.put_status(key_of("two"), claim("backup-1"))
         await say(log, started(2, "two"))
         await client.close()
@@ -274,7 +275,7 @@ async def test_a_worker_reads_nothing_of_what_others_report(engine: Engine) -> N
     async with engine.running(worker):
         await say(engine.log, request())
         await eventually(lambda: gate.begun)
-        client = worker._stops._log._client
+        client = worker._followed._log._client
         for number in range(300):
             await say(engine.log, BackupStarted(**{**ABOUT, "context_id": f"vm-{number}"}, attempt=1, worker="two"))
         read = client.stats["in_msgs"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from bus import stream
+from bus import setup, stream
 from bus.stream import WORKER_QUEUE
 from schemas import commands as c
 from schemas.definitions import Disk, RepositorySpec, VmSpec
@@ -30,7 +30,7 @@ from tests.support import eventually
 LEASE = 3.0
 SERVE = f"""
 from msgspec import structs
-from bus import stream
+from bus import setup, stream
 stream.WORKER_QUEUE = structs.replace(stream.WORKER_QUEUE, ack_wait={LEASE})
 from cli.main import main
 main()
@@ -59,7 +59,9 @@ class Workers:
 
 @pytest.fixture(autouse=True)
 def lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "WORKER_QUEUE", structs.replace(WORKER_QUEUE, ack_wait=LEASE))
+    short = structs.replace(WORKER_QUEUE, ack_wait=LEASE)
+    monkeypatch.setattr(stream, "WORKER_QUEUE", short)
+    monkeypatch.setattr(setup, "QUEUES", (short,))
 
 
 @pytest.fixture
