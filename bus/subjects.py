@@ -15,7 +15,7 @@ from schemas.base import Message, Value, tag_of
 from schemas.ids import derived, instant
 
 STREAM = "FLOWS"
-FAMILIES = ("command", "rejected", "catalog", "flow", "backup", "dead")
+FAMILIES = ("command", "rejected", "catalog", "flow", "backup", "notification", "dead")
 STREAM_SUBJECTS = tuple(f"{family}.*.*" for family in FAMILIES)
 
 # Accepted `flow.*` events are republished to two-token subjects: `flow.due.<id>` to `flow.due`.
@@ -59,6 +59,19 @@ def _definition(message: type[e.Defined], kind: str) -> MessageType:
 # meanwhile refuses the decision. So two decisions on different pasts cannot both be on the log (docs/adr/0008).
 _OF_FLOW = "flow.*.{flow_id}"
 
+# The messages of one notification are one sequence too: whoever delivers them has read what became of those before.
+_OF_NOTIFICATION = "notification.*.{notification_id}"
+
+
+def _delivery(message: type[e.DeliveryEvent], event: str) -> MessageType:
+    return MessageType(
+        message=message,
+        subject=f"notification.{event}.{{notification_id}}",
+        guard=_OF_NOTIFICATION,
+        id=f"notification.{event}:{{delivery_id}}",
+    )
+
+
 _ROWS = (
     *(MessageType(message=message, subject=tag_of(message)) for message in c.COMMANDS),
     _definition(e.VmDefined, "vm"),
@@ -67,6 +80,7 @@ _ROWS = (
     _definition(e.RepositoryDefined, "repository"),
     _definition(e.PolicyDefined, "policy"),
     _definition(e.FlowDefined, "flow"),
+    _definition(e.NotificationDefined, "notification"),
     _definition(e.FreezeDefined, "freeze"),
     _definition(e.SettingsDefined, "settings"),
     MessageType(
@@ -173,6 +187,16 @@ _ROWS = (
     MessageType(message=e.BackupCompleted, subject="backup.completed.{flow_id}", id="completed:{backup_id}:{attempt}"),
     MessageType(message=e.BackupFailed, subject="backup.failed.{flow_id}", id="failed:{backup_id}:{attempt}"),
     MessageType(message=e.BackupCancelled, subject="backup.cancelled.{flow_id}", id="cancelled:{backup_id}:{attempt}"),
+    MessageType(
+        message=e.NotificationClaimed,
+        subject="notification.claimed.{notification_id}",
+        guard=_OF_NOTIFICATION,
+        id="notification.claimed:{notification_id}:{number}",
+    ),
+    _delivery(e.NotificationDue, "due"),
+    _delivery(e.NotificationFailed, "failed"),
+    _delivery(e.NotificationDelivered, "delivered"),
+    _delivery(e.NotificationDropped, "dropped"),
     MessageType(message=e.DeadLettered, subject="dead.{service}.{reason}", id="dead:{sequence}"),
     MessageType(message=e.DeadSettled, subject="dead.settled.{sequence}"),
 )
@@ -187,6 +211,8 @@ def key_of(message: Message) -> str:
             return message.flow_id
         case e.CatalogEvent() | c.Command() | e.Rejected():
             return message.id
+        case e.NotificationEvent():
+            return message.notification_id
         case e.DeadLettered() | e.DeadSettled():
             return str(message.sequence)
         case _:
@@ -223,8 +249,8 @@ def guard_at(subject: str) -> str:
     family, event, key = subject.split(".")
     if family == "catalog":
         return CATALOG
-    if family == "flow":
-        return f"flow.*.{key}"
+    if family in {"flow", "notification"}:
+        return f"{family}.*.{key}"
     return REQUESTS if (family, event) == ("backup", "requested") else subject
 
 

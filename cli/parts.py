@@ -51,19 +51,32 @@ def recorder(settings: Settings) -> Service:
     return Recorder(Tables(_database(settings)))
 
 
+def notifier(settings: Settings) -> Service:
+    from services.notifier.app import Notifier
+    from services.notifier.delivery import Deliveries
+    from services.notifier.targets import Allowed
+
+    try:
+        allowed = Allowed.parse(settings.webhook_allow)
+    except ValueError as error:
+        raise ValueError(f"FLOWS_WEBHOOK_ALLOW: {error}") from None
+    return Notifier(Deliveries(allowed=allowed, api_url=settings.public_url), instance=settings.instance)
+
+
 SERVICES: dict[str, Callable[[Settings], Service]] = {
     "registry": registry,
     "scheduler": scheduler,
     "executor": executor,
     "worker": worker,
     "recorder": recorder,
+    "notifier": notifier,
 }
 NAMES = ("api", *SERVICES)
 # The parts of each process of `flows up`. What serves requests, what decides and what moves data are apart: a crash, a
 # hang or a heavy backup in one of them stops none of the others.
 PROCESSES: dict[str, Sequence[str]] = {
     "api": ("api",),
-    "control": ("registry", "scheduler", "executor", "recorder"),
+    "control": ("registry", "scheduler", "executor", "recorder", "notifier"),
     "worker": ("worker",),
 }
 PROCESS_PER_SERVICE: dict[str, Sequence[str]] = {name: (name,) for name in NAMES}
