@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from services.hosting import Service
 
 
+def setup(settings: Settings) -> Service:
+    from bus.stream import Placement
+    from services.setup.app import Setup
+
+    return Setup(Placement(replicas=settings.replicas, tags=settings.placement_tags))
+
+
 def registry(settings: Settings) -> Service:
     from services.registry.app import Registry
 
@@ -64,6 +71,7 @@ def notifier(settings: Settings) -> Service:
 
 
 SERVICES: dict[str, Callable[[Settings], Service]] = {
+    "setup": setup,
     "registry": registry,
     "scheduler": scheduler,
     "executor": executor,
@@ -76,7 +84,7 @@ NAMES = ("api", *SERVICES)
 # hang or a heavy backup in one of them stops none of the others.
 PROCESSES: dict[str, Sequence[str]] = {
     "api": ("api",),
-    "control": ("registry", "scheduler", "executor", "recorder", "notifier"),
+    "control": ("setup", "registry", "scheduler", "executor", "recorder", "notifier"),
     "worker": ("worker",),
 }
 PROCESS_PER_SERVICE: dict[str, Sequence[str]] = {name: (name,) for name in NAMES}
