@@ -11,7 +11,7 @@ from typing import Any
 from bus.clock import now
 from bus.log import Log
 from schemas.base import Message
-from schemas.events import FlowCompleted, NotificationDefined
+from schemas.events import BackupFailed, FlowCompleted, FlowStarted, NotificationDefined
 from schemas.notifications import Notification
 from services.heartbeat import Process
 from services.hosting import host
@@ -75,3 +75,29 @@ async def put(log: Log, *messages: Message) -> int:
         id_ = "-".join([type(message).__name__, *map(str, about)])
         last = await log.publish_once(sent(message, id=id_, time=now()))
     return last
+
+
+def started(execution_id: str, *, flow_id: str = "flow-1", jobs: int = 1) -> FlowStarted:
+    return FlowStarted(
+        flow_id=flow_id,
+        execution_id=execution_id,
+        flow_name=flow_id,
+        flow_version=1,
+        execution_type="scheduled",
+        triggered_by="scheduler",
+        occurrence=T0,
+        overlap_policy="skip",
+        repository_id="repo-1",
+        policy_id=None,
+        priority=0,
+        max_concurrent_jobs=None,
+        jobs=jobs,
+        parts=1,
+    )
+
+
+def failure(execution_id: str, context_id: str, error: str = "no", *, flow_id: str = "flow-1") -> BackupFailed:
+    backup = f"{execution_id}-{context_id}"
+    return BackupFailed(
+        flow_id=flow_id, execution_id=execution_id, backup_id=backup, context_id=context_id, attempt=1, error=error
+    )
