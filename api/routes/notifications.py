@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from litestar import get, post
-from litestar.params import FromQuery
+from litestar.params import FromQuery, QueryParameter
 from msgspec import UNSET, structs
 
 from api import trying
@@ -25,6 +25,8 @@ from api.responses.notifications import (
 from api.routes.crud import CrudResource, known, router
 from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Sort, page
 from schemas import commands as c
+
+State = FromQuery[Annotated[DeliveryState | None, QueryParameter(name="state", description="only those")]]
 
 N = TypeVar("N", NotificationRequest, NotificationPatchRequest)
 
@@ -72,12 +74,12 @@ async def list_notifications(
 async def list_deliveries(
     context: Context,
     id: PathId,  # noqa: A002
-    state: FromQuery[DeliveryState | None] = None,
+    in_state: State = None,
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> DeliveryList:
     """List a notification's messages, newest first, and what became of each."""
-    found = await notifications.deliveries(context.reader, id, state, page(limit, offset))
+    found = await notifications.deliveries(context.reader, id, in_state, page(limit, offset))
     if found is None:
         raise not_found("notification", id)
     return found
