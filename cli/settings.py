@@ -39,7 +39,8 @@ class Settings(Value, frozen=True, kw_only=True):
     `webhook_allow`: networks and hosts that notifications may go to although they are not public; `public_url`: where
     people reach the API, for links in them.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
-    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes.
+    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes. `tracing`:
+    there is something that takes spans, whose address OpenTelemetry's own variables have.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -57,6 +58,7 @@ class Settings(Value, frozen=True, kw_only=True):
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
+    tracing: bool = False
 
     @property
     def own_host(self) -> str:
@@ -75,7 +77,7 @@ def from_environment() -> Settings:
     token_file = os.environ.get("FLOWS_ADMIN_TOKEN_FILE")
     data_folder = os.environ.get("FLOWS_DATA_DIR")
     return Settings(
-        nats_url=os.environ.get("FLOWS_NATS_URL", "nats://127.0.0.1:4222"),
+        nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
         database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
         admin_token_file=Path(token_file) if token_file else None,
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
@@ -90,7 +92,20 @@ def from_environment() -> Settings:
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=_watchdog(),
+        tracing=tracing(),
     )
+
+
+def tracing() -> bool:
+    """Tell whether OpenTelemetry's variables say where spans are sent."""
+    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
+
+
+def nats_url(url: str) -> str:
+    """Return an address of NATS with what the environment says about passwords and the CA."""
+    from bus.address import with_files  # not for supervisors, which live as long as the engine
+
+    return with_files(url, credentials=os.environ.get("FLOWS_NATS_CREDENTIALS"), ca=os.environ.get("FLOWS_NATS_CA"))
 
 
 def as_environment_of_child(instance: str, restarts: int, watchdog: dict[str, str]) -> dict[str, str]:
