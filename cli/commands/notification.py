@@ -46,7 +46,7 @@ notification = Kind(
     ),
     prepare=_prepare,
 ).group()
-notification.help = "Add, list, show, change, delete and test notifications: who is told of what."
+notification.help = "Say who is told of what, and try it."
 
 
 @notification.command("test")

@@ -115,7 +115,8 @@ def chosen(host: str, scheme: str, found: Sequence[str], allowed: Allowed) -> st
     for address in addresses:
         reason = refusal(address, allowed, host=host)
         if reason is not None:
-            raise Refused(f"{host} is at {address}, {reason}; FLOWS_WEBHOOK_ALLOW can allow it")
+            where = host if host == str(address) else f"{host} is at {address}"
+            raise Refused(f"{where}, {reason}: it is not called unless FLOWS_WEBHOOK_ALLOW allows it")
     if scheme == "http" and not (allowed.names(host) or all(map(allowed.covers, addresses))):
         raise Refused(f"http:// is for what FLOWS_WEBHOOK_ALLOW names, and {host} is not there: use https://")
     return str(addresses[0])
