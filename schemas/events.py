@@ -24,6 +24,7 @@ from schemas.definitions import (
     Schedule,
     Setting,
     Settings,
+    Token,
     Vm,
 )
 from schemas.notifications import Notification, Notified, Severity
@@ -108,11 +109,17 @@ class SettingsDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.sett
     definition: Settings
 
 
+class TokenDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.token"):
+    """A token was created, or revoked. It stays known: whose name stands in the audit log is not forgotten."""
+
+    definition: Token | None
+
+
 OfKind = (
     VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined | NotificationDefined
 )
 OfEngine = FreezeDefined | SettingsDefined  # of which there is one
-Defined = OfKind | OfEngine
+Defined = OfKind | OfEngine | TokenDefined
 
 
 class WrongField(Value, frozen=True, kw_only=True):
@@ -493,7 +500,7 @@ class DeadSettled(Event, frozen=True, kw_only=True, tag="dead.settled"):
 
 EVENTS: tuple[type[Event], ...] = (
     *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined),
-    *(NotificationDefined, SettingsDefined, Rejected),
+    *(NotificationDefined, SettingsDefined, TokenDefined, Rejected),
     *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
     *(
         FlowDue,
