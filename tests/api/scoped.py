@@ -253,7 +253,8 @@ def routes(app: Litestar) -> Iterator[tuple[Route, bool]]:
     for route in app.routes:
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else []:
             assert isinstance(handler, HTTPRouteHandler)
-            guarded = auth.guard in [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
+            guards = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
+            guarded = auth.guard in guards and not handler.opt.get("public")
             for method in handler.http_methods - {"OPTIONS", "HEAD"}:
                 name = handler.operation_id if isinstance(handler.operation_id, str) else handler.handler_name
                 yield Route(method=str(method), path=route.path, name=name.rpartition(".")[2], handler=handler), guarded

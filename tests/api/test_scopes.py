@@ -38,6 +38,7 @@ READS = sorted((route for route in ROUTES if route.method == "GET"), key=lambda 
 # what everybody may ask for, without a token: nothing of these is about anybody's world
 PUBLIC = {"/", "/health/live", "/health/ready", "/metrics", "/schema", "/schema/{path:str}", "/schema/openapi.json"}
 PUBLIC |= {"/schema/asyncapi.json", "/schema/page.js", "/schema/assets/{file_path:path}"}
+PUBLIC |= {"/api/v1/session", "/api/v1/session/oidc", "/api/v1/session/oidc/callback"}  # who signs in is nobody yet
 
 
 class Write(Value, frozen=True, kw_only=True):
@@ -65,6 +66,7 @@ WRITES = {
     "cancel": Write(),
     "retry": Write(),
     "live_ticket": Write(own=201),
+    "sign_out": Write(own=204),
     "back_up": Write(body={"context_id": "alpha-vm", "repository_id": "alpha-repository"}),
     **{f"{verb}_flow": Write() for verb in ("delete", "enable", "disable")},
     # one's own definitions may be changed; what is made would be for all, and members widen what one may see
