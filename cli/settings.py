@@ -168,17 +168,9 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 def own_files(settings: Settings) -> list[str]:
     """Return the folders and files of the engine that this process knows of: nobody's disk, and no repository."""
-<<<<<<< HEAD
-    own = [
-        str(file)
-        for file in (settings.data_folder, settings.state_folder, settings.admin_token_file)
-        if file is not None
-    ]
-=======
     secret = settings.oidc and settings.oidc.client_secret_file
-    files = (settings.data_folder, settings.admin_token_file, settings.tls_key, secret)
+    files = (settings.data_folder, settings.state_folder, settings.admin_token_file, settings.tls_key, secret)
     own = [str(file) for file in files if file is not None]
->>>>>>> main
     scheme, _, database = settings.database_url.partition(":///")
     if scheme.startswith("sqlite") and database:
         own += [f"{database}{suffix}" for suffix in ("", "-wal", "-shm")]
