@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC
+from typing import Any
 from uuid import uuid4
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
+from nats.js.errors import NotFoundError
 
 from bus.envelope import Entry, Stored, decode
 from bus.errors import Unavailable
-from bus.refusals import SILENCE
+from bus.refusals import SILENCE, unavailable
 from bus.subjects import STREAM
 from schemas.base import Value
 
@@ -125,6 +127,37 @@ class LogReader:
             with suppress(Exception):
                 await subscription.unsubscribe()
                 await self._js.delete_consumer(STREAM, info.name)
+
+    async def last(self, subject: str) -> Entry | None:
+        """Return the last message on a subject filter, None when there is none (any more). Raises `Unavailable`.
+
+        The stream's leader replies: what is on the log when this is called is not missed.
+        """
+        return await self._message(subject=subject)
+
+    async def after(self, subject: str, position: int) -> list[Entry]:
+        """Return what is on a subject filter after a sequence: for what is little, as it is asked for one by one.
+
+        Like `last`, it misses nothing. Raises `Unavailable`.
+        """
+        entries: list[Entry] = []
+        while (entry := await self._message(subject=subject, seq=position + 1, next=True)) is not None:
+            entries.append(entry)
+            position = entry.sequence
+        return entries
+
+    async def _message(self, **which: Any) -> Entry | None:
+        with unavailable():
+            try:
+                found = await self._js.get_msg(STREAM, **which)
+            except NotFoundError:
+                return None
+        assert found.seq is not None
+        assert found.subject is not None
+        assert found.time is not None
+        return decode(
+            sequence=found.seq, subject=found.subject, stored_at=found.time.astimezone(UTC), body=found.data or b""
+        )
 
     async def latest(self, subjects: Sequence[str], *, until: int | None = None) -> list[Entry]:
         """Return the last readable message of each subject that matches, in order: the catalogue in one quick pass.

@@ -53,6 +53,7 @@ class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
+    `state_folder`: a worker's own, for what it cannot report yet; without one, that is in the data folder.
     `webhook_allow`: networks and hosts that notifications may go to although they are not public; `public_url`: where
     people reach the API, for links in them.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
@@ -73,6 +74,7 @@ class Settings(Value, frozen=True, kw_only=True):
     proxies: tuple[str, ...] = PRIVATE
     worker_slots: int = 4
     data_folder: Path | None = None
+    state_folder: Path | None = None
     seeds: Mapping[str, Seed] = {}
     replicas: int | None = None
     placement_tags: tuple[str, ...] = ()
@@ -83,6 +85,12 @@ class Settings(Value, frozen=True, kw_only=True):
     watchdog: Watchdog = Watchdog()
     oidc: Oidc | None = None
     tracing: bool = False
+
+    @property
+    def outbox(self) -> Path | None:
+        """The folder of what a worker cannot report yet; None when nothing outlives the process."""
+        folder = self.state_folder or self.data_folder
+        return None if folder is None else folder / "outbox"
 
     @property
     def own_host(self) -> str:
@@ -99,6 +107,7 @@ class Settings(Value, frozen=True, kw_only=True):
 def from_environment() -> Settings:
     """Return the settings of this process. Raises `ValueError` that names the variable at fault."""
     data_folder = os.environ.get("FLOWS_DATA_DIR")
+    state_folder = os.environ.get("FLOWS_STATE_DIR")
     return Settings(
         nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
         database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
@@ -111,6 +120,7 @@ def from_environment() -> Settings:
         proxies=networks(PROXIES),
         worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
         data_folder=Path(data_folder).resolve() if data_folder else None,
+        state_folder=Path(state_folder).resolve() if state_folder else None,
         seeds={name: value for name, variable in VARIABLES.items() if (value := _seed(name, variable)) is not None},
         replicas=_number("FLOWS_REPLICAS", None),
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
@@ -165,7 +175,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
 def own_files(settings: Settings) -> list[str]:
     """Return the folders and files of the engine that this process knows of: nobody's disk, and no repository."""
     secret = settings.oidc and settings.oidc.client_secret_file
-    files = (settings.data_folder, settings.admin_token_file, settings.tls_key, secret)
+    files = (settings.data_folder, settings.state_folder, settings.admin_token_file, settings.tls_key, secret)
     own = [str(file) for file in files if file is not None]
     scheme, _, database = settings.database_url.partition(":///")
     if scheme.startswith("sqlite") and database:

@@ -18,7 +18,8 @@ IMPURE_ROOMS = (
     *SHELLS,
     "watch.py",
     *("store.py", "rebuild.py", "comparison.py", "restoration.py"),
-    *("run.py", "runner.py", "history.py", "inspector.py", "presence.py", "progress.py", "reports.py"),
+    *("run.py", "runner.py", "history.py", "outbox.py", "followed.py"),
+    *("inspector.py", "presence.py", "progress.py", "reports.py"),
     *("delivery.py", "references.py", "relay.py", "relaying.py", "sending.py", "tester.py", "webhook.py"),
 )
 PURE_ROOMS = ("explanation",)  # beside the services, and pure from wall to wall

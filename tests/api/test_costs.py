@@ -173,6 +173,10 @@ CHEAP: dict[str, str] = {
     "GET /metrics": "counted once for all who ask, and again only after a while that grows with the tables",
     "GET /api/v1/events": "a live stream: what it holds is bounded where it is tested, in test_live",
     "POST /api/v1/live/ticket": "a signature",
+    "GET /api/v1/tokens": "a page of rows, of which there are as many as people have made by hand",
+    "GET /api/v1/tokens/{token_id}": ONE,
+    "POST /api/v1/tokens": COMMAND,
+    "DELETE /api/v1/tokens/{token_id}": COMMAND,
     **{f"{method} /api/v1/session": "a signature" for method in ("POST", "GET", "DELETE")},
     "GET /api/v1/session/oidc": "asks the identity provider, within bounds: tests/api/oidc",
     "GET /api/v1/session/oidc/callback": "asks the identity provider, within bounds: tests/api/oidc",
@@ -192,11 +196,17 @@ CHEAP: dict[str, str] = {
     "PUT /api/v1/repositories/{id}": COMMAND,
     "GET /api/v1/policies/{id}": ONE,
     "POST /api/v1/policies": COMMAND,
+    "GET /api/v1/notifications": "a page of rows, of which there are as many as people have made by hand",
+    "GET /api/v1/notifications/{id}": ONE,
+    "GET /api/v1/notifications/{id}/deliveries": "a page of one notification's messages, by their index",
+    "POST /api/v1/notifications/{id}/test": "asks a notifier, within bounds",
+    "POST /api/v1/notifications": COMMAND,
+    "PUT /api/v1/notifications/{id}": COMMAND,
     "PUT /api/v1/policies/{id}": COMMAND,
     "PUT /api/v1/machine-groups/{id}": COMMAND,
     **{
         f"{method} /api/v1/{kind}/{{id}}{verb}": COMMAND
-        for kind in ("vm-contexts", "machine-groups", "schedules", "repositories", "policies")
+        for kind in ("vm-contexts", "machine-groups", "schedules", "repositories", "policies", "notifications")
         for method, verb in (("PATCH", "/enable"), ("PATCH", "/disable"), ("DELETE", ""))
     },
 }
