@@ -15,6 +15,7 @@ from nats.js.errors import NotFoundError
 from bus import checkpoint, replies
 from bus.appending import Appender
 from bus.errors import Unavailable
+from bus.format import refuse_newer
 from bus.reading import LogReader
 from bus.refusals import SILENCE, unavailable
 from bus.stream import Queue, declare, redeclare
@@ -84,9 +85,13 @@ class Log(Appender, LogReader):
         return self._client.is_connected
 
     async def identity(self) -> Identity:
-        """Return the stream's creation time, its last sequence, and how its replicas are."""
+        """Return the stream's creation time, its last sequence, and how its replicas are.
+
+        Raises `Unavailable`, and `NewerLog`: every part asks this when it starts, and every few seconds.
+        """
         with unavailable():
             info = await self._js.stream_info(STREAM)
+        refuse_newer(info.config.metadata)
         assert info.created is not None
         others = (info.cluster.replicas if info.cluster else None) or ()
         return Identity(

@@ -8,6 +8,7 @@ from typing import Any
 from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
+from bus.format import marked
 from bus.subjects import REPUBLISH_FROM, REPUBLISH_TO, STREAM, STREAM_SUBJECTS
 from schemas.base import Value
 
@@ -50,7 +51,10 @@ ANYWHERE = Placement()
 
 
 async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> api.StreamInfo:
-    """Create the stream and its queues, or bring their settings up to date; return what the server has then."""
+    """Create the stream and its queues, or bring their settings up to date; return what the server has then.
+
+    Raises `NewerLog` before it changes anything.
+    """
     config = api.StreamConfig(
         name=STREAM,
         description="The log of the Protection Flows Engine: everything asked, decided and done.",
@@ -62,12 +66,13 @@ async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> api.
         allow_direct=True,
         duplicate_window=120,
         republish=api.RePublish(src=REPUBLISH_FROM, dest=REPUBLISH_TO),
+        metadata=marked({}),
     )
     try:
         info = await js.stream_info(STREAM)
         wanted = placement.of(
             info.config.evolve(  # pyright: ignore[reportUnknownMemberType]
-                **{field: getattr(config, field) for field in _MUTABLE}
+                **{field: getattr(config, field) for field in _MUTABLE}, metadata=marked(info.config.metadata)
             )
         )
         if wanted != info.config:

@@ -77,7 +77,7 @@ class Tables:
         return int(row.position)
 
     async def apply(self, entries: Sequence[Entry], stream: Identity, publish: Publish = publish_nothing) -> None:
-        """Write all that entries change, and the position.
+        """Write all that entries change, and the position. Raises `WrongRevision` when the tables have been migrated.
 
         A message that the database refuses is found by halving the batch, and becomes a dead letter.
         """
@@ -96,6 +96,7 @@ class Tables:
         self, entries: Sequence[Entry], stream: Identity, publish: Publish, *, refused: str | None = None
     ) -> None:
         async with self._engine.begin() as connection:
+            await database.hold_revision(connection)
             position = await _locked_position(connection, stream)
             entries = [entry for entry in entries if entry.sequence > position]
             if not entries:
