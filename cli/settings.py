@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -35,6 +36,8 @@ class Watchdog(Value, frozen=True, kw_only=True):
 class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
+    `alive_file`: touched every few seconds while the process lives, for health checks of containers.
+
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
     calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes.
@@ -53,6 +56,7 @@ class Settings(Value, frozen=True, kw_only=True):
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
+    alive_file: Path | None = None
 
     @property
     def own_host(self) -> str:
@@ -68,11 +72,11 @@ class Settings(Value, frozen=True, kw_only=True):
 
 def from_environment() -> Settings:
     """Return the settings of this process. Raises `ValueError` that names the variable at fault."""
-    token_file = os.environ.get("FLOWS_ADMIN_TOKEN_FILE")
+    token_file, alive_file = os.environ.get("FLOWS_ADMIN_TOKEN_FILE"), os.environ.get("FLOWS_ALIVE_FILE")
     data_folder = os.environ.get("FLOWS_DATA_DIR")
     return Settings(
         nats_url=os.environ.get("FLOWS_NATS_URL", "nats://127.0.0.1:4222"),
-        database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
+        database_url=database_url(),
         admin_token_file=Path(token_file) if token_file else None,
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
         port=_number("FLOWS_PORT", 8082) or 8082,
@@ -84,7 +88,32 @@ def from_environment() -> Settings:
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=_watchdog(),
+        alive_file=Path(alive_file) if alive_file else None,
     )
+
+
+def database_url() -> str:
+    """Return the address of the tables, empty when it is not set; with the password, when a file holds that.
+
+    Raises `ValueError`.
+    """
+    url, file = os.environ.get("FLOWS_DATABASE_URL", ""), os.environ.get("FLOWS_DATABASE_PASSWORD_FILE", "")
+    if not (url and file):
+        return url
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    user, _, host = place.rpartition("@")
+    if not user or ":" in user or scheme.startswith("sqlite"):
+        raise ValueError(
+            "FLOWS_DATABASE_PASSWORD_FILE is set: FLOWS_DATABASE_URL must then name a user, and no password, such as "
+            "postgresql+psycopg://flows_recorder@host/flows"
+        )
+    try:
+        password = Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ValueError(f"FLOWS_DATABASE_PASSWORD_FILE: cannot read {file}: {reason}") from error
+    return f"{scheme}://{user}:{quote(password, safe='')}@{host}{slash}{path}"
 
 
 def as_environment_of_child(instance: str, restarts: int, watchdog: dict[str, str]) -> dict[str, str]:
@@ -97,6 +126,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
     return {
         "FLOWS_NATS_URL": settings.nats_url,
         "FLOWS_DATABASE_URL": settings.database_url,
+        "FLOWS_DATABASE_PASSWORD_FILE": "",
         "FLOWS_ADMIN_TOKEN_FILE": str(settings.admin_token_file),
         "FLOWS_HOST": settings.host,
         "FLOWS_PORT": str(settings.port),

@@ -23,6 +23,7 @@ from sqlalchemy import column as sql_column
 from sqlalchemy import table as sql_table
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
@@ -267,7 +268,13 @@ async def prepare(url: str) -> None:
     """Make the tables of an empty database. Raises `WrongRevision` for one that this version cannot work with."""
     found = await asyncio.to_thread(standing, url)
     if found.state == "empty":
-        await asyncio.to_thread(upgrade, url)
+        try:
+            await asyncio.to_thread(upgrade, url)
+        except ProgrammingError as error:  # a role with rights of its own: it may write rows
+            raise WrongRevision(
+                f"the database is empty, and its tables cannot be made: {str(error.orig).splitlines()[0]}. Run "
+                "`flows db upgrade` as their owner, then start again"
+            ) from error
     elif found.state != "current":
         raise WrongRevision(found.advice)
 
