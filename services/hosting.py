@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from faststream import AckPolicy, FastStream
 from faststream.nats import NatsBroker
@@ -20,7 +20,7 @@ from bus.connection import Connection, connect
 from bus.errors import Unavailable
 from bus.log import Log
 from bus.stream import Queue
-from bus.tasks import cancel_and_wait
+from bus.tasks import cancel_and_wait, unless
 from services.consuming import Handler, router
 from services.heartbeat import UNSUPERVISED, Heartbeats, Process
 
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 LEAVE = 1.0  # seconds that taking leave may last
 PATIENCE = 10.0  # seconds in which the others of a process end after one has failed
-QUEUES_EVERY = 5.0  # seconds between checks whether the queues are there
 
 
 class Subscribe(Protocol):
@@ -54,6 +53,13 @@ class Service(Protocol):
     async def run(self) -> None: ...
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """A service that makes what the others wait for, before anything else."""
+
+    async def prepare(self, log: Log) -> None: ...
+
+
 class _Broker(NatsBroker):
     """FastStream's broker on a connection of ours: its own gives up at the first refusal, and tells nobody."""
 
@@ -76,6 +82,8 @@ async def host(
 ) -> None:
     """Run a service until `stop` is set. Raises what the service raised, or `Unavailable`.
 
+    It waits until the log is there, and what it subscribes to, which the set-up declares.
+
     `on_start` is called with its name when it has started.
     """
     lost = asyncio.Event()
@@ -89,19 +97,25 @@ async def host(
     app = FastStream(broker, logger=None)
     queues: list[Queue] = []
     try:
-        flows_log = await Log.open(client)
+        flows_log = Log(client)
+        prepared = service.prepare(flows_log) if isinstance(service, Preparing) else flows_log.declared()
+        await unless(stop, prepared)
+        if stop.is_set():
+            return
         heartbeats = Heartbeats(flows_log, service.name, service.reads, lambda: service.position, process)
         with suppress(Unavailable):
             await heartbeats.give()  # one that fails at its start, again and again, is seen too
         beating = asyncio.create_task(heartbeats.run(), name=f"heartbeats of {service.name}")
         try:
             await service.open(flows_log, partial(subscribe, broker, queues))
+            await unless(stop, flows_log.declared(queues))
+            if stop.is_set():
+                return
             await app.start()
             heartbeats.start()
             on_start(service.name)
             log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
-            keeping = asyncio.create_task(_keep(queues, flows_log, service.name))
-            await _work(service, client, lost, stop, beating, keeping)
+            await _work(service, client, lost, stop, beating)
         finally:
             await cancel_and_wait(beating)
             if stop.is_set() and client.is_connected:
@@ -142,17 +156,6 @@ async def _work(
             raise RuntimeError(f"the {service.name} has ended by itself, without an error")
     finally:
         await cancel_and_wait(*waits, *helpers)
-
-
-async def _keep(queues: Sequence[Queue], flows_log: Log, part: str) -> None:
-    """Make a queue again that somebody has deleted. All that it ever held is delivered again, and known to be done."""
-    while True:
-        await asyncio.sleep(QUEUES_EVERY)
-        with suppress(Unavailable):
-            for queue in queues:
-                if await flows_log.redeclare(queue):
-                    about = {"action": "queue_restored", "part": part}
-                    log.warning("the queue %r had been deleted, and is made again", queue.name, extra=about)
 
 
 def subscribe(broker: NatsBroker, queues: list[Queue], queue: Queue, handler: Handler, *, slots: int) -> None:

@@ -12,6 +12,7 @@ from bus.connection import Connection, connect
 from bus.errors import NewerLog
 from bus.log import Log
 from bus.server import Server
+from bus.setup import declare
 from bus.subjects import STREAM
 from services import database, heartbeat
 from services.hosting import host_all
@@ -30,11 +31,11 @@ async def made_newer(client: Connection) -> None:
 async def test_the_log_carries_its_format(server: Server) -> None:
     client = await connect(server.url, "test")
     js = client.jetstream()
-    await Log.open(client)
+    await declare(js)
     assert ((await js.stream_info(STREAM)).config.metadata or {})["flows_format"] == str(log_format.FORMAT)
     config = (await js.stream_info(STREAM)).config
     await js.update_stream(config.evolve(metadata={"kept": "by others"}))  # as versions before formats made it
-    await Log.open(client)
+    await declare(js)
     metadata = (await js.stream_info(STREAM)).config.metadata or {}
     assert (metadata["flows_format"], metadata["kept"]) == ("1", "by others")
     await client.close()
@@ -42,12 +43,15 @@ async def test_the_log_carries_its_format(server: Server) -> None:
 
 async def test_an_older_version_refuses_a_newer_log_and_leaves_it_as_it_is(server: Server) -> None:
     client = await connect(server.url, "test")
+    await declare(client.jetstream())
     log = await Log.open(client)
     await made_newer(client)
     with pytest.raises(NewerLog, match=r"its format is 2, and this version knows up to 1\. Start the newer version"):
         await Log.open(client)
     with pytest.raises(NewerLog):
         await log.identity()
+    with pytest.raises(NewerLog):
+        await declare(client.jetstream())
     assert (await client.jetstream().stream_info(STREAM)).config.description == "new"
     await client.close()
 
@@ -57,7 +61,7 @@ async def test_what_runs_when_a_newer_version_sets_the_log_up_ends(
 ) -> None:
     monkeypatch.setattr(heartbeat, "EVERY", 0.1)
     client = await connect(server.url, "test")
-    await Log.open(client)
+    await declare(client.jetstream())
     for service in (Scheduler(), Recorder(Tables(database.sqlite_url(tmp_path / "flows.db")))):
         started = asyncio.Event()
         hosting = asyncio.create_task(

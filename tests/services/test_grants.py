@@ -112,9 +112,7 @@ def test_a_right_that_is_not_granted_any_more_is_taken_back(roles: Roles) -> Non
 
 async def test_a_recorder_on_an_empty_database_says_who_makes_its_tables(roles: Roles) -> None:
     store = Tables(roles.url(roles.recorder))
-    with pytest.raises(
-        database.WrongRevision, match=r"database is empty, and .* `flows db upgrade` as their owner"
-    ):
+    with pytest.raises(database.WrongRevision, match=r"database is empty, and .* `flows db upgrade` as their owner"):
         await store.position(STREAM)
     await store.close()
 

@@ -16,6 +16,7 @@ from services import database
 from services.hosting import host_all
 from services.recorder.app import Recorder
 from services.recorder.store import Tables
+from services.setup.app import Setup
 from tests.served import served
 from tests.support import eventually
 
@@ -40,7 +41,7 @@ async def test_an_api_says_that_the_tables_are_of_another_version(
     """It needs all that it reads; what a newer version has added does not disturb it until its turn comes."""
     url = database.sqlite_url(tmp_path / "flows.db")
     stop = asyncio.Event()
-    recording = asyncio.create_task(host_all([Recorder(Tables(url))], server.url, stop))
+    recording = asyncio.create_task(host_all([Setup(), Recorder(Tables(url))], server.url, stop))
     app = create_app(nats_url=server.url, database_url=url, tokens=Tokens("t"))
     async with served(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
 
