@@ -19,6 +19,15 @@ mkdir -p secrets data/nats data/nats-2 data/nats-3 data/database disks repositor
 for name in admin-token database-admin database-owner database-recorder database-api; do
     [ -e "secrets/$name" ] || random > "secrets/$name"
 done
+if [ ! -e secrets/nats-routes ]; then
+    password=$(random)
+    {
+        echo "authorization { user: route, password: \"$password\" }"
+        echo "routes: ["
+        for server in nats nats-2 nats-3; do echo "  \"nats://route:$password@$server:6222\""; done
+        echo "]"
+    } > secrets/nats-routes
+fi
 if [ ! -e secrets/tls-certificate ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 825 -subj "/CN=$site" \
         -addext "subjectAltName=DNS:$site" -keyout secrets/tls-key -out secrets/tls-certificate 2> /dev/null
@@ -27,10 +36,11 @@ if [ ! -e .env ]; then
     {
         echo "FLOWS_USER=$(id -u):$(id -g)"
         echo "FLOWS_SITE=$site"
+        echo "FLOWS_NATS_PASSWORD=$(random)"
         if [ "$mode" = cluster ]; then
             echo "COMPOSE_PROFILES=cluster"
-            echo "FLOWS_NATS_CONFIG=docs/deploy/nats-cluster.conf"
-            echo "FLOWS_NATS_URL=nats://nats:4222,nats://nats-2:4222,nats://nats-3:4222"
+            echo "FLOWS_NATS_CONFIG=nats-cluster.conf"
+            echo "FLOWS_NATS_SERVERS=nats:4222,nats://nats-2:4222,nats://nats-3:4222"
             echo "FLOWS_REPLICAS=3"
         fi
     } > .env
