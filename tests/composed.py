@@ -49,11 +49,14 @@ class Part:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def stop(self) -> int:
-        """Ask it to end, and return its exit code."""
+    def terminate(self) -> None:
+        """Ask it to end."""
         assert self.process
-        if self.running:
-            self.process.terminate()
+        self.process.terminate()
+
+    def wait(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+        assert self.process
         return self.process.wait(self.grace)
 
     def kill(self) -> None:
@@ -171,10 +174,10 @@ class Composed:
         for name in reversed(self._order()):
             begun = [part for part in self.parts[name] if part.process is not None]
             for part in begun:
-                part.process.terminate()  # type: ignore[union-attr]
+                part.terminate()
             for part in begun:
                 with suppress(subprocess.TimeoutExpired):
-                    part.stop()
+                    part.wait()
                 part.kill()
 
     def until_healthy(self, part: Part) -> None:
