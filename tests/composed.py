@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -90,6 +91,11 @@ class Database:
         assert at, url
         return f"{user}@/{name}?host={self._folder}"
 
+    @property
+    def own_url(self) -> str:
+        """The address for the database's superuser, who needs no password on this machine."""
+        return f"postgresql+psycopg://postgres@/flows?host={self._folder}"
+
     def kill(self) -> None:
         """Kill the server, as a crash would."""
         os.kill(self._server.get_pid(), signal.SIGKILL)
@@ -122,6 +128,8 @@ class Composed:
         (folder / "here").mkdir(mode=0o700)
         for secret in self.secrets.iterdir():
             (folder / "here" / secret.name).write_text(self._here(secret.read_text()))
+        self.restarts: Counter[str] = Counter()
+        self._killed: set[Part] = set()
         self.parts: dict[str, list[Part]] = {}
         for name, service in self.services.items():
             if not set(service.get("profiles", self._profiles)) & self._profiles:
@@ -180,6 +188,24 @@ class Composed:
                     part.wait()
                 part.kill()
 
+    def kill(self, part: Part) -> None:
+        """Kill a part, as a crash would; `mind` leaves it."""
+        self._killed.add(part)
+        part.kill()
+
+    def start(self, part: Part) -> None:
+        """Start a part again that was killed."""
+        self._killed.discard(part)
+        part.start()
+
+    def mind(self) -> None:
+        """Start each part again that has ended by itself, as `restart: always` does."""
+        for name, parts in self.parts.items():
+            for part in parts:
+                if self.services[name]["restart"] == "always" and not part.running and part not in self._killed:
+                    self.restarts[name] += 1
+                    part.start()
+
     def until_healthy(self, part: Part) -> None:
         """Wait until a part's health check says that it is well."""
         wait_until(lambda: self.healthy(part), within=START, why=lambda: f"{part.name}: {part.said()}")
@@ -213,7 +239,9 @@ class Composed:
         for volume in service["volumes"]:
             source, target, *_ = volume.split(":")
             if target.startswith("/etc/nats/"):
-                (folder / Path(target).name).write_text(self._here((ROOT / source).read_text()))
+                (folder / Path(target).name).write_text((ROOT / source).read_text())
+        for secret in service["secrets"]:
+            (folder / Path(secret["target"]).name).write_text(self._here((self.secrets / secret["source"]).read_text()))
         env = self._environment(service) | {"FLOWS_NATS_STORE": str(self.folder / "data" / name)}
         command = [word.replace("/etc/nats/", f"{folder}/") for word in service["command"]]
         address, monitor = self._address(name, 4222), self._address(name, 8222)
