@@ -40,7 +40,8 @@ class Settings(Value, frozen=True, kw_only=True):
 
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
-    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes.
+    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes. `tracing`:
+    there is something that takes spans, whose address OpenTelemetry's own variables have.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -57,6 +58,7 @@ class Settings(Value, frozen=True, kw_only=True):
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
     alive_file: Path | None = None
+    tracing: bool = False
 
     @property
     def own_host(self) -> str:
@@ -89,6 +91,7 @@ def from_environment() -> Settings:
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=_watchdog(),
         alive_file=Path(alive_file) if alive_file else None,
+        tracing=tracing(),
     )
 
 
@@ -114,6 +117,11 @@ def database_url() -> str:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ValueError(f"FLOWS_DATABASE_PASSWORD_FILE: cannot read {file}: {reason}") from error
     return f"{scheme}://{user}:{quote(password, safe='')}@{host}{slash}{path}"
+
+
+def tracing() -> bool:
+    """Tell whether OpenTelemetry's variables say where spans are sent."""
+    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
 
 
 def as_environment_of_child(instance: str, restarts: int, watchdog: dict[str, str]) -> dict[str, str]:

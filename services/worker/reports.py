@@ -7,6 +7,7 @@ from bus.envelope import Envelope, envelope
 from bus.log import Log
 from bus.subjects import id_of
 from schemas.events import BackupEvent
+from services.happenings import tell
 from services.worker.run import Run
 
 
@@ -20,7 +21,10 @@ class Reports:
 
     async def report(self, run: Run, event: BackupEvent) -> int:
         """Append a report about a run, and return where on the log it is. Raises `Unavailable`, `Unknown`."""
-        return await self._log.publish_once(self.envelope(run, event))
+        sent = self.envelope(run, event)
+        sequence = await self._log.publish_once(sent)
+        tell([sent], sequence, part="worker")
+        return sequence
 
     def envelope(self, run: Run, event: BackupEvent) -> Envelope:
         """Return a report in its envelope."""
