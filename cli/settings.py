@@ -77,7 +77,7 @@ def from_environment() -> Settings:
     token_file, alive_file = os.environ.get("FLOWS_ADMIN_TOKEN_FILE"), os.environ.get("FLOWS_ALIVE_FILE")
     data_folder = os.environ.get("FLOWS_DATA_DIR")
     return Settings(
-        nats_url=os.environ.get("FLOWS_NATS_URL", "nats://127.0.0.1:4222"),
+        nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
         database_url=database_url(),
         admin_token_file=Path(token_file) if token_file else None,
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
@@ -122,6 +122,13 @@ def database_url() -> str:
 def tracing() -> bool:
     """Tell whether OpenTelemetry's variables say where spans are sent."""
     return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
+
+
+def nats_url(url: str) -> str:
+    """Return an address of NATS with what the environment says about passwords and the CA."""
+    from bus.address import with_files  # not for supervisors, which live as long as the engine
+
+    return with_files(url, credentials=os.environ.get("FLOWS_NATS_CREDENTIALS"), ca=os.environ.get("FLOWS_NATS_CA"))
 
 
 def as_environment_of_child(instance: str, restarts: int, watchdog: dict[str, str]) -> dict[str, str]:

@@ -68,7 +68,7 @@ READS = (
     *("command.flow.execute", "command.execution.*", "command.backup.create", "command.backfill.*"),
     *("rejected.execution.*", "rejected.backfill.*", "flow.*.*"),
     *(
-        f"backup.{event}.*"
+        f"backup.{event}.>"
         for event in ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
     ),
 )

@@ -20,6 +20,7 @@ from cli.doctor.findings import finding
 from cli.doctor.report import _of_stopped
 from tests.cli.support import flows
 from tests.histories.files import FOLDER, load
+from tests.servers import root, server_in
 from tests.support import alive, policy, sent
 
 pytestmark = pytest.mark.server
@@ -38,12 +39,12 @@ async def opened(url: str) -> AsyncIterator[Log]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of an engine that has done something, was killed, and does not run."""
     folder = tmp_path_factory.mktemp("stopped") / "data"
-    server = Server(folder)
+    server = server_in(folder)
     server.start()
 
     async def fill() -> None:
         await declare_at(server.url)
-        async with opened(server.url) as log:
+        async with opened(root(server)) as log:
             for entry in load(FOLDER / "limits.jsonl"):
                 await log.append([entry.envelope], expect={})
 

@@ -17,6 +17,7 @@ from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from services import consuming, hosting
 from services.consuming import Ack, Delivery, Handler, Nack, Outcome, consume, router
+from tests.servers import root
 from tests.support import due, eventually, sent, stored
 
 QUEUE = Queue(name="work", filters=("flow.due.*",), ack_wait=20.0)
@@ -126,7 +127,7 @@ async def test_a_server_that_does_not_confirm_ends_nothing() -> None:
 
 @asynccontextmanager
 async def consumed(server: Server, log: Log, handler: Handler) -> AsyncIterator[None]:
-    client = await connect(server.url, "work")
+    client = await connect(root(server), "work")
     await log._js.add_consumer(STREAM, consumer_config(QUEUE))
     broker = hosting._Broker(client)
     await broker.connect()

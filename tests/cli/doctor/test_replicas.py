@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from bus.placement import place
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bus.checkpoint import BUCKET
 from bus.clock import now
 from bus.errors import Unavailable
 from bus.log import Log
-from bus.placement import place
 from bus.stream import Placement
 from cli.doctor import checks
 from services import database
