@@ -19,6 +19,7 @@ from services.hosting import host_all
 from services.recorder.app import Recorder
 from services.recorder.store import Tables
 from services.scheduler.app import Scheduler
+from tests.servers import root
 
 
 async def made_newer(client: Connection) -> None:
@@ -29,7 +30,7 @@ async def made_newer(client: Connection) -> None:
 
 
 async def test_the_log_carries_its_format(server: Server) -> None:
-    client = await connect(server.url, "test")
+    client = await connect(root(server), "test")
     js = client.jetstream()
     await declare(js)
     assert ((await js.stream_info(STREAM)).config.metadata or {})["flows_format"] == str(log_format.FORMAT)
@@ -42,7 +43,7 @@ async def test_the_log_carries_its_format(server: Server) -> None:
 
 
 async def test_an_older_version_refuses_a_newer_log_and_leaves_it_as_it_is(server: Server) -> None:
-    client = await connect(server.url, "test")
+    client = await connect(root(server), "test")
     await declare(client.jetstream())
     log = await Log.open(client)
     await made_newer(client)
@@ -60,7 +61,7 @@ async def test_what_runs_when_a_newer_version_sets_the_log_up_ends(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "EVERY", 0.1)
-    client = await connect(server.url, "test")
+    client = await connect(root(server), "test")
     await declare(client.jetstream())
     for service in (Scheduler(), Recorder(Tables(database.sqlite_url(tmp_path / "flows.db")))):
         started = asyncio.Event()
