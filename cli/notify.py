@@ -7,7 +7,6 @@ It comes from the event loop: a process that is stopped, or stands still, says n
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -29,12 +28,18 @@ class Notifier:
 
     async def run(self) -> None:
         """Give signs of life until cancelled."""
+        import asyncio  # not for a supervisor, which lives as long as the engine
+
         while self._address or self._alive_file:
-            # a start may take long, on a long log: as long as it advances it is given time
-            starting = "" if self._started else f"\nEXTEND_TIMEOUT_USEC={STARTING * 1e6:.0f}"
-            self._send(f"WATCHDOG=1{starting}")
-            self._touch()
+            self.live()
             await asyncio.sleep(self._every)
+
+    def live(self) -> None:
+        """Give one sign of life."""
+        # a start may take long, on a long log: as long as it advances it is given time
+        starting = "" if self._started else f"\nEXTEND_TIMEOUT_USEC={STARTING * 1e6:.0f}"
+        self._send(f"WATCHDOG=1{starting}")
+        self._touch()
 
     def started(self) -> None:
         """Say that all parts of this process have started."""

@@ -89,7 +89,7 @@ def from_environment() -> Settings:
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
-        watchdog=_watchdog(),
+        watchdog=watchdog(),
         alive_file=Path(alive_file) if alive_file else None,
         tracing=tracing(),
     )
@@ -163,7 +163,7 @@ def own_files(settings: Settings) -> list[str]:
     return own
 
 
-def _watchdog() -> Watchdog:
+def watchdog() -> Watchdog:
     """Return what the process that has started this one expects, if it expects anything."""
     limit, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     meant = limit.isdigit() and process in {"", str(os.getpid())}

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from bus.server import Server
 from cli import parts, privacy
-from cli.settings import Seed, Settings, as_environment, tracing
+from cli.notify import Notifier
+from cli.settings import Seed, Settings, as_environment, tracing, watchdog
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
 from cli.terminal import print_line
 
@@ -54,6 +55,7 @@ def up(
             check_port(host, port)
             with console.status("starting nats-server …"):
                 server.start()
+            notifier = Notifier(watchdog())
             settings = Settings(
                 nats_url=server.url,
                 database_url=_tables(folder / "flows.db"),
@@ -69,10 +71,10 @@ def up(
             log_server = LogServer(server)
             with console.status("starting services …"):
                 _start(children, processes, folder / "logs", settings)
-                _wait_until_ready(log_server, children, settings, signals, console)
+                _wait_until_ready(log_server, children, settings, signals, console, notifier)
             if not signals.stop:
                 _greet(console, folder, settings, _demo(folder, settings, console) if with_demo else None)
-                supervise(log_server, children, signals, console)
+                supervise(log_server, children, signals, console, notifier)
         finally:
             with console.status("stopping …"):
                 _stop(children)
@@ -115,7 +117,12 @@ def _demo(folder: Path, settings: Settings, console: Console) -> str:
 
 
 def _wait_until_ready(
-    server: LogServer, children: list[Child], settings: Settings, signals: Signals, console: Console
+    server: LogServer,
+    children: list[Child],
+    settings: Settings,
+    signals: Signals,
+    console: Console,
+    notifier: Notifier,
 ) -> None:
     """Wait until the API reports that all parts run, or a signal to stop.
 
@@ -133,6 +140,7 @@ def _wait_until_ready(
         except (OSError, HTTPException):
             served = False
         check_all(server, children, console)
+        notifier.live()
         signals.wait(0.05)
     if served:
         print_line(console, (f"not all services run: {reason}", "red"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,14 +121,13 @@ class Composed:
         prepare = [str(ROOT / "docs" / "deploy" / "prepare.sh"), profile]
         subprocess.run(prepare, cwd=folder, check=True, capture_output=True)
         values = variables(folder / ".env")
-        self.services: dict[str, Any] = composition(values)["services"]
+        composed = composition(values)
+        self.services: dict[str, Any] = composed["services"]
         self.secrets = folder / "secrets"
         self.database = Database(postgresql, self.secrets)
         self._profiles = set(values.get("COMPOSE_PROFILES", "").split(","))
         self._ports = {f"{name}:{port}": reserved_port() for name in self.services for port in (4222, 6222, 8222)}
-        (folder / "here").mkdir(mode=0o700)
-        for secret in self.secrets.iterdir():
-            (folder / "here" / secret.name).write_text(self._here(secret.read_text()))
+        self._files = {name: folder / one["file"] for name, one in composed["secrets"].items()}
         self.restarts: Counter[str] = Counter()
         self._killed: set[Part] = set()
         self.parts: dict[str, list[Part]] = {}
@@ -240,9 +240,9 @@ class Composed:
             source, target, *_ = volume.split(":")
             if target.startswith("/etc/nats/"):
                 (folder / Path(target).name).write_text((ROOT / source).read_text())
-        for secret in service["secrets"]:
-            (folder / Path(secret["target"]).name).write_text(self._here((self.secrets / secret["source"]).read_text()))
-        env = self._environment(service) | {"FLOWS_NATS_STORE": str(self.folder / "data" / name)}
+        env = self._environment(name, service) | {"FLOWS_NATS_STORE": str(self.folder / "data" / name)}
+        for secret in (self._mounts(name) / "etc" / "nats").iterdir():
+            shutil.copy(secret, folder)
         command = [word.replace("/etc/nats/", f"{folder}/") for word in service["command"]]
         address, monitor = self._address(name, 4222), self._address(name, 8222)
         # what a container has to itself
@@ -253,7 +253,7 @@ class Composed:
 
     def _part(self, name: str, number: int, service: dict[str, Any]) -> Part:
         title = f"{name}-{number + 1}"
-        env = self._environment(service)
+        env = self._environment(name, service)
         if "FLOWS_DATABASE_URL" in env:
             env["FLOWS_DATABASE_URL"] = self.database.url(env["FLOWS_DATABASE_URL"])
         if "FLOWS_ALIVE_FILE" in env:
@@ -266,15 +266,29 @@ class Composed:
         grace = seconds(service["stop_grace_period"])
         return Part(name, command, env, self.folder / f"{title}.log", grace)
 
-    def _environment(self, service: dict[str, Any]) -> dict[str, str]:
-        return {name: self._here(str(value)) for name, value in service.get("environment", {}).items()}
+    def _environment(self, name: str, service: dict[str, Any]) -> dict[str, str]:
+        """Return a service's environment, with the secrets that it is given where it looks for them, and no others."""
+        folder = self._mounts(name)
+        for secret in service.get("secrets", []):
+            source = secret if isinstance(secret, str) else secret["source"]
+            target = f"/run/secrets/{secret}" if isinstance(secret, str) else secret["target"]
+            file = folder / target.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self._here(self._files[source].read_text()))
+        values = {name: str(value) for name, value in service.get("environment", {}).items()}
+        return {
+            name: self._here(value).replace("/run/secrets", f"{folder}/run/secrets") for name, value in values.items()
+        }
+
+    def _mounts(self, name: str) -> Path:
+        """Return what a service's root is here."""
+        return self.folder / "mounts" / name
 
     def _address(self, name: str, port: int) -> str:
         return f"127.0.0.1:{self._ports[f'{name}:{port}']}"
 
     def _here(self, text: str) -> str:
-        """Return a text of a container as it is on this machine: its folder of secrets, and names of servers."""
-        text = text.replace("/run/secrets", str(self.folder / "here"))
+        """Return a text of a container with the addresses of servers on this machine."""
         for name in ("nats", "nats-2", "nats-3"):
             for port in (4222, 6222):
                 text = re.sub(rf"(?<=[/@]){name}:{port}\b", self._address(name, port), text)

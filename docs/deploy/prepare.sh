@@ -15,10 +15,20 @@ case $mode in single | cluster) ;; *) echo "usage: $0 [single|cluster]" >&2; exi
 
 random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 
-mkdir -p secrets data/nats data/nats-2 data/nats-3 data/database disks repository
+certificate() { # FILE KEY NAMES
+    [ -e "$1" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 825 \
+        -subj "/CN=flows" -addext "subjectAltName=$3" -keyout "$2" -out "$1" 2> /dev/null
+}
+
+mkdir -p secrets/credentials data/nats data/nats-2 data/nats-3 data/database disks repository
 for name in admin-token database-admin database-owner database-recorder database-api; do
     [ -e "secrets/$name" ] || random > "secrets/$name"
 done
+# the users of NATS: what each shows, and what the server knows of all
+for user in setup api registry scheduler executor worker recorder notifier tracer operator subscriber; do
+    [ -e "secrets/credentials/$user" ] || random > "secrets/credentials/$user"
+    echo "PASSWORD_$(echo "$user" | tr '[:lower:]' '[:upper:]'): \"$(cat "secrets/credentials/$user")\""
+done > secrets/nats-passwords
 if [ ! -e secrets/nats-routes ]; then
     password=$(random)
     {
@@ -28,19 +38,16 @@ if [ ! -e secrets/nats-routes ]; then
         echo "]"
     } > secrets/nats-routes
 fi
-if [ ! -e secrets/tls-certificate ]; then
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 825 -subj "/CN=$site" \
-        -addext "subjectAltName=DNS:$site" -keyout secrets/tls-key -out secrets/tls-certificate 2> /dev/null
-fi
+certificate secrets/nats-certificate secrets/nats-key "DNS:nats,DNS:nats-2,DNS:nats-3,DNS:localhost,IP:127.0.0.1"
+certificate secrets/tls-certificate secrets/tls-key "DNS:$site"
 if [ ! -e .env ]; then
     {
         echo "FLOWS_USER=$(id -u):$(id -g)"
         echo "FLOWS_SITE=$site"
-        echo "FLOWS_NATS_PASSWORD=$(random)"
         if [ "$mode" = cluster ]; then
             echo "COMPOSE_PROFILES=cluster"
             echo "FLOWS_NATS_CONFIG=nats-cluster.conf"
-            echo "FLOWS_NATS_SERVERS=nats:4222,nats://nats-2:4222,nats://nats-3:4222"
+            echo "FLOWS_NATS_URL=nats://nats:4222,nats://nats-2:4222,nats://nats-3:4222"
             echo "FLOWS_REPLICAS=3"
         fi
     } > .env
