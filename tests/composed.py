@@ -23,6 +23,7 @@ import httpx
 import psycopg
 
 from bus import process
+from bus.address import with_files
 from bus.server import binary
 from tests.composition import composition, is_ours, replicas, seconds, variables
 from tests.ports import reserved_port
@@ -228,9 +229,16 @@ class Composed:
             return False
         return subprocess.run(command, env=part.env, capture_output=True).returncode == 0
 
+    @property
+    def nats_url(self) -> str:
+        """The log's address for whoever has all passwords."""
+        url = self.parts["recorder"][0].env["FLOWS_NATS_URL"]
+        files = self.secrets
+        return with_files(url, credentials=str(files / "credentials"), ca=str(files / "nats-certificate"))
+
     def flows(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command where a recorder runs."""
-        env = self.parts["recorder"][0].env
+        """Run a command as an operator does, where a recorder runs."""
+        env = self.parts["recorder"][0].env | {"FLOWS_NATS_CREDENTIALS": str(self.secrets / "credentials")}
         return subprocess.run([FLOWS, *arguments], env=env, capture_output=True, text=True, timeout=120)
 
     def _server(self, name: str, service: dict[str, Any]) -> Part:

@@ -25,7 +25,7 @@ for name in admin-token database-admin database-owner database-recorder database
     [ -e "secrets/$name" ] || random > "secrets/$name"
 done
 # the users of NATS: what each shows, and what the server knows of all
-for user in setup api registry scheduler executor worker recorder notifier tracer operator subscriber; do
+for user in $(sed -n 's/^ *user: *//p' "$(dirname "$0")/../../nats.conf"); do
     [ -e "secrets/credentials/$user" ] || random > "secrets/credentials/$user"
     echo "PASSWORD_$(echo "$user" | tr '[:lower:]' '[:upper:]'): \"$(cat "secrets/credentials/$user")\""
 done > secrets/nats-passwords

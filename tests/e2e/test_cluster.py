@@ -18,6 +18,7 @@ import pytest
 from nats.errors import Error as NatsError
 
 from bus.connection import Connection, connect
+from bus.identities import OPERATOR
 from bus.log import Log
 from bus.subjects import STREAM
 from tests.composed import Composed, Part
@@ -126,7 +127,7 @@ async def test_the_leader_killed_again_and_again_and_then_the_database_loses_not
     await asyncio.to_thread(api.until_ready)
     fields: dict[str, Any] = {"vms": VMS, "config": {"seconds": 0.2}, "overlap_policy": "allow"}
     flows = [(await asyncio.to_thread(flow, api, f"flow {n}", **fields))["id"] for n in range(FLOWS_UNDER_LOAD)]
-    client = await connect(composed.parts["recorder"][0].env["FLOWS_NATS_URL"], "test")
+    client = await connect(composed.nats_url, OPERATOR)
     async with minded(composed):
         load = Load(composed.urls, composed.token, flows)
         load.start()
