@@ -11,7 +11,7 @@ a request says: that is why nobody may ask it to send a stored message as it is 
 
 from __future__ import annotations
 
-from bus.subjects import STREAM, STREAM_SUBJECTS, TABLE
+from bus.subjects import STREAM, STREAM_SUBJECTS, TABLE, matches
 from schemas import commands as c
 from schemas import events as e
 from schemas.base import Message, Value, tag_of
@@ -24,7 +24,7 @@ LIVE = "flow.*"  # what the stream republishes: nobody may publish there
 
 USERS = (
     *("setup", "api", "registry", "scheduler", "executor", "worker", "recorder", "notifier"),
-    *("operator", "subscriber"),
+    *("tracer", "operator", "subscriber"),
 )
 OPERATOR, SUBSCRIBER = "operator", "subscriber"
 QUEUES = ("worker",)  # durable consumers that followers may not touch
@@ -58,9 +58,9 @@ _BY_TYPE: dict[type[Message], tuple[str, ...]] = {
     e.DeadSettled: ("operator",),
 }
 _SETS_ASIDE = ("registry", "scheduler", "executor", "recorder", "notifier")  # appends dead letters of its own
-_FOLLOWS = (*_SETS_ASIDE, "setup", "api", "worker", "operator")
+_FOLLOWS = (*_SETS_ASIDE, "setup", "api", "worker", "tracer", "operator")
 _LIVES = tuple(user for user in USERS if user not in {OPERATOR, SUBSCRIBER})  # gives heartbeats
-_CHECKPOINTS = ("registry", "scheduler", "executor", "notifier")
+_CHECKPOINTS = ("registry", "scheduler", "executor", "notifier", "tracer")
 
 
 class Permissions(Value, frozen=True, kw_only=True):
@@ -96,6 +96,11 @@ def appends(user: str) -> tuple[str, ...]:
     )
 
 
+def author_of(subject: str) -> str | None:
+    """Return a user that may append to a subject, None when there is none."""
+    return next((user for user in USERS if any(matches(mine, subject) for mine in appends(user))), None)
+
+
 def _subjects(user: str, message: type[Message], template: str) -> list[str]:
     if message is e.Rejected:
         definitions = user == "registry"
@@ -116,7 +121,8 @@ def permissions(user: str) -> Permissions:
     inbox = f"_INBOX.{user}.>"
     if user in _FOLLOWS:
         publish += _READING
-        never += [f"{verb}.{queue}" for queue in QUEUES for verb in _ON_CONSUMERS if user not in {"setup", queue}]
+        spared = {"setup": _ON_CONSUMERS, "worker": (_TAKING,)}.get(user, ())
+        never += [f"{verb}.{queue}" for queue in QUEUES for verb in _ON_CONSUMERS if verb not in spared]
     if user in _LIVES:
         publish.append(f"{KEYS}.service.{user}.>")
     if user in _CHECKPOINTS:
@@ -128,10 +134,11 @@ def permissions(user: str) -> Permissions:
             publish.append(INSPECTION)
         case "worker":
             publish += [f"{KEYS}.worker.>", f"$JS.ACK.{STREAM}.*.>"]
-            never.append(f"$JS.API.CONSUMER.CREATE.{STREAM}.worker")
             return Permissions(
                 publish=tuple(publish), publish_never=tuple(never), subscribe=(inbox, INSPECTION), replies=True
             )
+        case "tracer":
+            publish.append(f"{KEYS}.tracer_exported")
         case "operator":
             publish.append(f"{REPLAYED}.>")
         case "subscriber":
@@ -151,7 +158,8 @@ def restoring() -> Permissions:
     return Permissions(publish=(*_READING, *STREAM_SUBJECTS), subscribe=(f"_INBOX.{OPERATOR}.>",))
 
 
-_ON_CONSUMERS = tuple(f"$JS.API.CONSUMER.{verb}.{STREAM}" for verb in ("CREATE", "DELETE", "MSG.NEXT"))
+_TAKING = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}"
+_ON_CONSUMERS = (*(f"$JS.API.CONSUMER.{verb}.{STREAM}" for verb in ("CREATE", "DELETE")), _TAKING)
 _READING = (
     *(f"$JS.API.STREAM.{verb}.{stream}" for stream in (STREAM, BUCKET_STREAM) for verb in ("INFO", "MSG.GET")),
     *(f"{verb}.*" for verb in _ON_CONSUMERS),

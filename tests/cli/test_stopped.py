@@ -120,7 +120,7 @@ def test_a_running_engine_is_read_where_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["log", "--follow"], ["dead", "list"], ["prune", "--keep", "90d"], ["replay", "--publish-to", "again"]],
+    [["log", "--follow"], ["dead", "list"], ["prune", "--keep", "90d"], ["replay", "--publish-to", "replay"]],
 )
 def test_what_needs_the_engine_says_what_to_start(arguments: list[str], folder: Path) -> None:
     done = flows(*arguments, "--data", str(folder))
