@@ -153,9 +153,12 @@ def reading() -> Permissions:
     return Permissions(publish=_READING, subscribe=(f"_INBOX.{OPERATOR}.>",))
 
 
-def restoring() -> Permissions:
-    """Return what the operator may do while a log is filled from its second copy: append everything."""
-    return Permissions(publish=(*_READING, *STREAM_SUBJECTS), subscribe=(f"_INBOX.{OPERATOR}.>",))
+def restoring(user: str) -> Permissions:
+    """Return what a user may do while a log is filled from its second copy: the operator appends everything."""
+    if user == "setup":
+        return permissions(user)
+    publish = (*_READING, *STREAM_SUBJECTS) if user == OPERATOR else ()
+    return Permissions(publish=publish, subscribe=(f"_INBOX.{user}.>",))
 
 
 _TAKING = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}"
