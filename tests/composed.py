@@ -168,11 +168,15 @@ class Composed:
 
     def _start(self) -> None:
         for name in self._order():
+            for needed, how in self.services[name].get("depends_on", {}).items():
+                if how["condition"] == "service_healthy":
+                    for part in self.parts.get(needed, []):
+                        self.until_healthy(part)
             for part in self.parts[name]:
                 part.start()
-            needed = self.services[name]["restart"] == "on-failure"
+            ends = self.services[name]["restart"] == "on-failure"
             for part in self.parts[name]:
-                if needed:
+                if ends:
                     assert part.process
                     assert part.process.wait(START) == 0, part.said()
         for name in self._order():
@@ -216,7 +220,8 @@ class Composed:
         check = self.services[part.name].get("healthcheck", {})
         if check.get("disable"):
             return True
-        assert part.running, part.said()
+        if not part.running and part not in self._killed:
+            part.start()  # `restart: always`
         command = check["test"] if "test" in check else image_health_check()
         command = [self._here(word) for word in command[1:]]
         if command[0] == "python":
