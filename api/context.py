@@ -137,7 +137,9 @@ class RequestContext:
             return str(uuid4())
         if not 0 < len(key) <= MAX_KEY:
             raise ApiError(400, f"the Idempotency-Key must have 1 to {MAX_KEY} characters")
-        return derived("command", self.actor, self._request.method, self._request.scope["path"], key)
+        return derived(
+            "command", self.identity.token_id or self.actor, self._request.method, self._request.scope["path"], key
+        )
 
 
 def _refusal(outcome: CommandOutcome) -> ApiError:

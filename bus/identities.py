@@ -131,7 +131,7 @@ def permissions(user: str) -> Permissions:
         case "setup":
             publish += _SETTING_UP
         case "api":
-            publish.append(INSPECTION)
+            publish += [INSPECTION, f"{KEYS}.token.>"]  # when tokens were last used
         case "worker":
             publish += [f"{KEYS}.worker.>", f"$JS.ACK.{STREAM}.*.>"]
             return Permissions(

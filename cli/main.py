@@ -30,6 +30,7 @@ COMMANDS = {
     "schedule": ("cli.commands.schedule:schedule", "Add, list, show, change and delete schedules."),
     "repository": ("cli.commands.repository:repository", "Add, list, show, change and delete repositories."),
     "policy": ("cli.commands.policy:policy", "Add, list, show, change and delete policies."),
+    "token": ("cli.commands.token:token", "Create, list and revoke tokens of the API."),
     "backups": ("cli.commands.runs:backups", "List backups, newest first."),
     "queue": ("cli.commands.now:queue", "Print which backups wait, and for what, and which run."),
     "backfill": ("cli.commands.runs:backfill", "Execute past occurrences of a flow's schedule now."),

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, or_, select
 from api.readmodel.reader import Page, Reader, consistent
 from api.responses.log import EventList, LoggedEvent
 from bus.selection import Filter
+from bus.subjects import ABOUT_TOKENS
 from schemas import tables as t
 
 
@@ -21,10 +22,15 @@ async def of_execution(reader: Reader, execution_id: str, page: Page) -> EventLi
     return await _page(reader, _select().where(t.events.c.correlation == execution_id), page)
 
 
-async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, after: int) -> EventList:
-    """Return a page of the log after a sequence, on subjects that match a NATS pattern, as `flows log` does."""
+async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, after: int, tokens: bool) -> EventList:
+    """Return a page of the log after a sequence, on subjects that match a NATS pattern, as `flows log` does.
+
+    `tokens`: with what is about tokens of the API.
+    """
     e = t.events
     statement = _select().where(e.c.sequence > after)
+    if not tokens:
+        statement = statement.where(*(e.c.subject.not_like(f"{family}.token.%") for family in ABOUT_TOKENS))
     if pattern != ">":
         statement = statement.where(_matching(pattern))
     if wanted.flow is not None:

@@ -27,7 +27,7 @@ from services.worker.status import PREFIX, WorkerStatus, live
 REFERENCES: dict[str, Kind] = {"context_id": "vm", "repository_id": "repository", "policy_id": "policy"}
 
 
-@get("/", responses=READ)
+@get("/", responses=READ, opt={"role": "viewer"})
 async def list_backups(
     context: Context,
     limit: Limit = 50,
@@ -46,7 +46,7 @@ async def list_backups(
     return await backups.find(context.reader, wanted, page(limit, offset))
 
 
-@get("/stats", responses=READ)
+@get("/stats", responses=READ, opt={"role": "viewer"})
 async def stats(
     context: Context, vm_name: FromQuery[str | None] = None, repository_id: FromQuery[str | None] = None
 ) -> BackupStats:
@@ -54,7 +54,7 @@ async def stats(
     return await backups.stats(context.reader, BackupFilter(vm_name=vm_name, repository_id=repository_id))
 
 
-@get("/{backup_id:str}", responses=READ)
+@get("/{backup_id:str}", responses=READ, opt={"role": "viewer"})
 async def get_backup(context: Context, backup_id: PathId) -> BackupResponse:
     """Return one backup."""
     found = await backups.one(context.reader, backup_id)
@@ -63,7 +63,7 @@ async def get_backup(context: Context, backup_id: PathId) -> BackupResponse:
     return found
 
 
-@post("/", status_code=202, responses=WRITE)
+@post("/", status_code=202, responses=WRITE, opt={"role": "operator"})
 async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[StartedBackup]:
     """Back up one VM at once, outside any flow, with the same engine and on the same log."""
     data = await referring(context, data, REFERENCES)
@@ -82,7 +82,7 @@ async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[S
     return accepted(StartedBackup(**values, backup_id=backup_id, backup=backup))
 
 
-@get("/queue", responses=READ, tags=["Backups"])
+@get("/queue", responses=READ, tags=["Backups"], opt={"role": "viewer"})
 async def get_queue(context: Context) -> Queue:
     """Return what waits, and for what, and what runs."""
     return await queue.current(context.reader, await workers_beside(context.log))
