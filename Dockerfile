@@ -20,7 +20,6 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
 
 FROM python:3.11.15-slim-trixie
 RUN apt-get update && apt-get install -y --no-install-recommends zstd && rm -rf /var/lib/apt/lists/* \
-    && python -m pip uninstall --yes --root-user-action ignore pip \
     && useradd --uid 10001 --create-home flows
 COPY --from=build /opt/flows /opt/flows
 # FLOWS_ALIVE_FILE: what `flows serve` touches every few seconds, and the health check looks at

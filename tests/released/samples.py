@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
 
@@ -15,6 +14,20 @@ from schemas.base import Message
 from tests.support import T0
 
 TEXTS = ("sample-1", "nightly", "/srv/sample", "22:00", "02:30", "2026-10-09", "0 2 * * *", "UTC", "s", "gold", "1")
+TEXTS += (16 * "0af1",)  # a digest
+    "sample-1",
+    "nightly",
+    "/srv/sample",
+    "22:00",
+    "02:30",
+    "2026-10-09",
+    "0 2 * * *",
+    "UTC",
+    "s",
+    "gold",
+    "1",
+    16 * "0af1",
+)
 
 
 def full(shape: type[Message]) -> Envelope:
@@ -74,7 +87,7 @@ def _value(info: inspect.Type, *, whole: bool) -> Any:
         case inspect.FloatType():
             return max(info.ge or 0.0, 0.5)
         case inspect.StrType():
-            return next(_fitting(info))
+            return _text(info)
         case inspect.DateTimeType():
             return T0.replace(tzinfo=None if info.tz is False else UTC).isoformat()
         case inspect.DateType():
@@ -87,8 +100,9 @@ def _value(info: inspect.Type, *, whole: bool) -> Any:
             raise TypeError(f"no sample is known of {info}: add it here")
 
 
-def _fitting(info: inspect.StrType) -> Iterator[str]:
+def _text(info: inspect.StrType) -> str:
     shortest, longest = info.min_length or 0, info.max_length or 1024
     for text in TEXTS:
         if shortest <= len(text) <= longest and (info.pattern is None or re.search(info.pattern, text)):
-            yield text
+            return text
+    raise TypeError(f"no text of `TEXTS` fits {info}: add one")
