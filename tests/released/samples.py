@@ -15,19 +15,6 @@ from tests.support import T0
 
 TEXTS = ("sample-1", "nightly", "/srv/sample", "22:00", "02:30", "2026-10-09", "0 2 * * *", "UTC", "s", "gold", "1")
 TEXTS += (16 * "0af1",)  # a digest
-    "sample-1",
-    "nightly",
-    "/srv/sample",
-    "22:00",
-    "02:30",
-    "2026-10-09",
-    "0 2 * * *",
-    "UTC",
-    "s",
-    "gold",
-    "1",
-    16 * "0af1",
-)
 
 
 def full(shape: type[Message]) -> Envelope:
