@@ -257,7 +257,8 @@ def authenticated(connection: Connection, token: str) -> Identity:
 
 def _check_address(connection: Connection, tokens: Tokens, at: datetime) -> None:
     """Refuse a token in the address, whatever the header says, without repeating it. Raises 401."""
-    for name, value in connection.query_params.multi_items():
+    parts = [("", part) for part in connection.scope["path"].split("/")]
+    for name, value in (*parts, *connection.query_params.multi_items()):
         if name.casefold() not in PARAMETERS and not secrets.is_whole(value):
             continue
         try:

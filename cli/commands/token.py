@@ -58,11 +58,11 @@ def create(api: Api, name: str, role: str, groups: Sequence[str], expires: datet
     if expires is not None:
         body["expires_at"] = expires.isoformat()
     made = api.call("POST", PATH, json=body)
+    terminal.print_line(terminal.err, (ONCE.format(name=name), "yellow"))
     if as_json:
         terminal.print_json(terminal.out, made)
-        return
-    terminal.print_line(terminal.err, (ONCE.format(name=name), "yellow"))
-    terminal.print_line(terminal.out, made["secret"])
+    else:
+        terminal.print_line(terminal.out, made["secret"])
 
 
 @token.command("list")

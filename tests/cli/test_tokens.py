@@ -120,7 +120,7 @@ def test_nobody_creates_more_than_they_may(running: Running, api: Client, unique
         ({"created_by": "somebody"}, "created_by"),
         ({"actor": "somebody"}, "actor"),
         ({"digest": "0" * 64}, "digest"),
-        ({"name": f"flows_{'x' * 43}"}, "name"),
+        ({"name": f"flows_{'x' * 42}7"}, "name"),
     ],
 )
 def test_bad_input(api: Client, unique: str, body: dict[str, Any], field: str) -> None:
