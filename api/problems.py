@@ -132,6 +132,11 @@ def too_many(reason: str, seconds: float) -> ApiError:
     return ApiError(429, f"{reason}: try again in {later} s", headers={"Retry-After": str(later)})
 
 
+def unknown(kind: str, text: str) -> str:
+    """Return what is said of a reference that leads to nothing."""
+    return f"there is no {kind} with the id or name {shortened(text)!r}"
+
+
 def problem_of(error: ApiError) -> Problem:
     """Return an error as a problem."""
     title = TITLES.get(error.status, "Error")

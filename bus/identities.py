@@ -19,6 +19,7 @@ from schemas.base import Message, Value, tag_of
 BUCKET_STREAM = "KV_FLOWS_CHECKPOINTS"
 KEYS = "$KV.FLOWS_CHECKPOINTS"
 INSPECTION = "worker.inspect"  # a question to all workers, beside the log
+TRIAL = "notifier.test"  # a question to one notifier, beside the log
 REPLAYED = "replay"  # what subjects begin with that `flows replay` publishes to
 LIVE = "flow.*"  # what the stream republishes: nobody may publish there
 
@@ -131,11 +132,15 @@ def permissions(user: str) -> Permissions:
         case "setup":
             publish += _SETTING_UP
         case "api":
-            publish += [INSPECTION, f"{KEYS}.token.>"]  # when tokens were last used
+            publish += [INSPECTION, TRIAL, f"{KEYS}.token.>"]  # when tokens were last used
         case "worker":
             publish += [f"{KEYS}.worker.>", f"$JS.ACK.{STREAM}.*.>"]
             return Permissions(
                 publish=tuple(publish), publish_never=tuple(never), subscribe=(inbox, INSPECTION), replies=True
+            )
+        case "notifier":
+            return Permissions(
+                publish=tuple(publish), publish_never=tuple(never), subscribe=(inbox, TRIAL), replies=True
             )
         case "tracer":
             publish.append(f"{KEYS}.tracer_exported")

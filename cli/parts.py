@@ -51,7 +51,7 @@ def executor(_: Settings) -> Service:
 def worker(settings: Settings) -> Service:
     from services.worker.app import Worker
 
-    return Worker(slots=settings.worker_slots, own=own_files(settings))
+    return Worker(slots=settings.worker_slots, own=own_files(settings), outbox=settings.outbox)
 
 
 def recorder(settings: Settings) -> Service:
@@ -59,6 +59,18 @@ def recorder(settings: Settings) -> Service:
     from services.recorder.store import Tables
 
     return Recorder(Tables(_database(settings)))
+
+
+def notifier(settings: Settings) -> Service:
+    from services.notifier.app import Notifier
+    from services.notifier.delivery import Deliveries
+    from services.notifier.targets import Allowed
+
+    try:
+        allowed = Allowed.parse(settings.webhook_allow)
+    except ValueError as error:
+        raise ValueError(f"FLOWS_WEBHOOK_ALLOW: {error}") from None
+    return Notifier(Deliveries(allowed=allowed, api_url=settings.public_url), instance=settings.instance)
 
 
 def tracer(settings: Settings) -> Service:
@@ -77,6 +89,7 @@ SERVICES: dict[str, Callable[[Settings], Service]] = {
     "executor": executor,
     "worker": worker,
     "recorder": recorder,
+    "notifier": notifier,
     "tracer": tracer,
 }
 NAMES = ("api", *SERVICES)
@@ -84,7 +97,7 @@ NAMES = ("api", *SERVICES)
 # hang or a heavy backup in one of them stops none of the others.
 PROCESSES: dict[str, Sequence[str]] = {
     "api": ("api",),
-    "control": ("setup", "registry", "scheduler", "executor", "recorder"),
+    "control": ("setup", "registry", "scheduler", "executor", "recorder", "notifier"),
     "worker": ("worker",),
 }
 TRACING: dict[str, Sequence[str]] = {"tracer": ("tracer",)}  # only where there is something to send spans to

@@ -56,6 +56,9 @@ class Settings(Value, frozen=True, kw_only=True):
     `alive_file`: touched every few seconds while the process lives, for health checks of containers.
 
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
+    `state_folder`: a worker's own, for what it cannot report yet; without one, that is in the data folder.
+    `webhook_allow`: networks and hosts that notifications may go to although they are not public; `public_url`: where
+    people reach the API, for links in them.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
     calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes. `tracing`:
     there is something that takes spans, whose address OpenTelemetry's own variables have.
@@ -74,15 +77,24 @@ class Settings(Value, frozen=True, kw_only=True):
     proxies: tuple[str, ...] = PRIVATE
     worker_slots: int = 4
     data_folder: Path | None = None
+    state_folder: Path | None = None
     seeds: Mapping[str, Seed] = {}
     replicas: int | None = None
     placement_tags: tuple[str, ...] = ()
+    webhook_allow: str = ""
+    public_url: str = ""
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
     alive_file: Path | None = None
     oidc: Oidc | None = None
     tracing: bool = False
+
+    @property
+    def outbox(self) -> Path | None:
+        """The folder of what a worker cannot report yet; None when nothing outlives the process."""
+        folder = self.state_folder or self.data_folder
+        return None if folder is None else folder / "outbox"
 
     @property
     def own_host(self) -> str:
@@ -99,6 +111,7 @@ class Settings(Value, frozen=True, kw_only=True):
 def from_environment() -> Settings:
     """Return the settings of this process. Raises `ValueError` that names the variable at fault."""
     data_folder = os.environ.get("FLOWS_DATA_DIR")
+    state_folder = os.environ.get("FLOWS_STATE_DIR")
     return Settings(
         nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
         database_url=database_url(),
@@ -111,9 +124,12 @@ def from_environment() -> Settings:
         proxies=networks(PROXIES),
         worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
         data_folder=Path(data_folder).resolve() if data_folder else None,
+        state_folder=Path(state_folder).resolve() if state_folder else None,
         seeds={name: value for name, variable in VARIABLES.items() if (value := _seed(name, variable)) is not None},
         replicas=_number("FLOWS_REPLICAS", None),
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
+        webhook_allow=os.environ.get("FLOWS_WEBHOOK_ALLOW", ""),
+        public_url=os.environ.get("FLOWS_PUBLIC_URL", "").rstrip("/"),
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=watchdog(),
@@ -189,7 +205,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
 def own_files(settings: Settings) -> list[str]:
     """Return the folders and files of the engine that this process knows of: nobody's disk, and no repository."""
     secret = settings.oidc and settings.oidc.client_secret_file
-    files = (settings.data_folder, settings.admin_token_file, settings.tls_key, secret)
+    files = (settings.data_folder, settings.state_folder, settings.admin_token_file, settings.tls_key, secret)
     own = [str(file) for file in files if file is not None]
     scheme, _, database = settings.database_url.partition(":///")
     if scheme.startswith("sqlite") and database:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from nats.aio.client import Client
 
+from bus import setup
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server
@@ -52,5 +53,5 @@ async def client(server: Server) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def log(server: Server, client: Client) -> Log:
-    await declare_at(server.url)
+    await declare_at(server.url, setup.QUEUES)  # as they are now: tests shorten their leases
     return Log(client)

@@ -63,7 +63,7 @@ async def of_flow(reader: Reader, flow_id: str, at: datetime | None, now: dateti
     for subject in about(survey, flow_id, at):
         if isinstance(subject, Run):
             await _execution(found, survey, subject)
-    told = explain(found.in_order, Question(flow_id=flow_id, at=at), now, complete=found.complete)
+    told = _explained(found, Question(flow_id=flow_id, at=at), now)
     return None if told is None else response(told)
 
 
@@ -78,7 +78,7 @@ async def of_execution(reader: Reader, execution_id: str, now: datetime) -> Expl
         return None
     await _define(found, run.flow_id, t.events.c.sequence <= run.first.sequence)
     await _execution(found, surveyed(found.in_order), run)
-    told = explain(found.in_order, Question(execution_id=execution_id), now, complete=found.complete)
+    told = _explained(found, Question(execution_id=execution_id), now)
     return None if told is None else response(told)
 
 
@@ -132,6 +132,10 @@ class _Messages:
         """Read the newest versions of definitions, of those that fulfil conditions."""
         if wanted := sorted(set(subjects)):
             await self.add(t.events.c.subject.in_(wanted), t.DEFINITIONS, *where, most=VERSIONS, newest=True)
+
+
+def _explained(found: _Messages, question: Question, now: datetime) -> Told | None:
+    return explain(found.in_order, question, now, complete=found.complete, others=found.reader.finds_everything)
 
 
 def _of(flow_id: str, types: Collection[str]) -> ColumnElement[bool]:

@@ -12,17 +12,12 @@ from schemas import tables as t
 Row = dict[str, Any]
 
 
-async def find(reader: Reader, page: Page, *, name: str | None, groups: frozenset[str] | None) -> tuple[list[Row], int]:
-    """Return a page of tokens, and how many there are. `groups`: those alone that are limited to some of them."""
+async def find(reader: Reader, page: Page, *, name: str | None) -> tuple[list[Row], int]:
+    """Return a page of tokens, and how many there are."""
     c = t.tokens.c
     statement = select(t.tokens).order_by(c.created_at.desc(), c.id)
     if name is not None:
         statement = statement.where(c.name == name)
-    if groups is not None:
-        # the ids are in JSON, and there are few tokens: they are looked at here
-        rows = await reader.rows(select(c.id, c.groups))
-        within = [row.id for row in rows if row.groups is not None and groups.issuperset(row.groups)]
-        statement = statement.where(c.id.in_(within))
     rows, total = await reader.page(statement, page)
     return [dict(row) for row in rows], total
 

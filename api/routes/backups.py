@@ -7,7 +7,7 @@ from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
 from api.naming import referring
-from api.problems import invalid, not_found
+from api.problems import invalid, not_found, unknown
 from api.readmodel import backups, names, queue
 from api.readmodel.backups import BackupFilter
 from api.requests import BackupRequest
@@ -103,7 +103,7 @@ async def _check_known(context: Context, data: BackupRequest) -> None:
     for field, kind in REFERENCES.items():
         id_ = getattr(data, field)
         if id_ is not None and id_ not in await names.existing(context.reader, kind, [id_]):
-            wrong.append(FieldError(field=field, message=f"there is no {kind} with the id or name {id_!r}"))
+            wrong.append(FieldError(field=field, message=unknown(kind, id_)))
     if wrong:
         raise invalid(422, wrong)
 

@@ -8,6 +8,7 @@ from litestar import delete, get, put
 from litestar.params import JSONBody
 
 from api.context import Context, RequestContext
+from api.permission import unscoped
 from api.problems import ApiError
 from api.readmodel import calendar
 from api.requests import FreezeRequest
@@ -47,14 +48,14 @@ async def get_freeze(context: Context) -> FreezeResponse:
     return await _freeze(context)
 
 
-@put("/freeze", responses=WRITE, tags=["Schedules"], opt={"role": "operator"})
+@put("/freeze", responses=WRITE, tags=["Schedules"], opt={"role": "operator"}, guards=[unscoped])
 async def set_freeze(context: Context, data: JSONBody[FreezeRequest]) -> FreezeResponse:
     """Let nothing start by its schedule until then; what runs goes on. It ends by itself."""
     await context.submit(c.SetFreeze(id=ENGINE, until=data.until, reason=data.reason))
     return await _freeze(context)
 
 
-@delete("/freeze", responses=WRITE, tags=["Schedules"], opt={"role": "operator"})
+@delete("/freeze", responses=WRITE, tags=["Schedules"], opt={"role": "operator"}, guards=[unscoped])
 async def lift_freeze(context: Context) -> None:
     """End the freeze now."""
     await context.submit(c.LiftFreeze(id=ENGINE))

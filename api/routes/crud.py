@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
+from api.permission import unscoped
 from api.problems import ApiError, not_found
 from api.routes.parameters import READ, WRITE, PathId, tagged
 from schemas.base import Value
@@ -106,7 +107,17 @@ def creating(resource: CrudResource) -> BaseRouteHandler:
     kind, created = resource.kind, resource.created
     shape = resource.response if created is None else created.shape
 
-    @post("/", responses=WRITE, opt={"role": "admin"}, operation_id=f"create_{kind}", summary=f"Create a {kind}")
+    # a new flow is about what one may see; everything else widens that, or is for all
+    guards = [] if kind == "flow" else [unscoped]
+
+    @post(
+        "/",
+        responses=WRITE,
+        opt={"role": "admin"},
+        guards=guards,
+        operation_id=f"create_{kind}",
+        summary=f"Create a {kind}",
+    )
     async def handler(context: Context, data: JSONBody[resource.request]) -> Response[shape]:
         id_ = resource.new_id(context, data) if resource.new_id else context.new_id(kind)
         if resource.refer:

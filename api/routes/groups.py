@@ -10,6 +10,7 @@ from msgspec import structs
 
 from api.context import Context
 from api.naming import Mention, ids_of, referring
+from api.permission import require_unscoped
 from api.problems import ApiError, invalid, not_found
 from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
@@ -83,6 +84,7 @@ async def add_member(
 ) -> MemberResponse | MemberList:
     """Put a VM into a group, or with `vm_context_ids` several: all of them, or none. They come back as a list."""
     await required(GROUP, context, group_id)
+    require_unscoped(context.identity)  # else one's scope would be as wide as one likes
     match data:
         case AddMembersRequest(context_id=None, vm_context_id=None, vm_context_ids=list(ids)):
             ids = await _vms(context, "vm_context_ids[{}]", ids)

@@ -16,7 +16,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.auth import TICKETED, Tokens
 from api.broadcast import Broadcaster, SlowConsumer
-from api.context import Context
+from api.context import Context, RequestContext
 from api.problems import ApiError
 from api.readmodel import events
 from api.resources import AppResources
@@ -106,9 +106,11 @@ async def live_events(
     wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type, tokens=context.identity.sees_tokens)
     tokens: Tokens = state.tokens
     allowed = partial(tokens.stands, context.identity)
-    return ServerSentEvent(
-        _stream(resources.broadcaster, begin, wanted, allowed), headers={"Cache-Control": "no-store"}
-    )
+    if context.scoped:
+        stream = _seen(context, resources.broadcaster, begin, wanted, allowed)
+    else:
+        stream = _stream(resources.broadcaster, begin, wanted, allowed)
+    return ServerSentEvent(stream, headers={"Cache-Control": "no-store"})
 
 
 async def _stream(
@@ -127,7 +129,38 @@ async def _stream(
             if entry is None:
                 yield ServerSentEventMessage(comment="ping", data=None)
             else:
-                yield ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
+                yield _message(entry)
+
+
+async def _seen(
+    context: RequestContext,
+    broadcaster: Broadcaster,
+    after: int,
+    wanted: EventFilter,
+    allowed: Callable[[datetime], bool],
+) -> AsyncIterator[ServerSentEventMessage]:
+    """Yield messages as they come, as far as one with a scope may see them at that moment; else like `_stream`.
+
+    What that is, only the tables say. So whatever comes, it is from them that messages are read, once they have it.
+    """
+    yield ServerSentEventMessage(comment="connected", data=None)
+    with suppress(SlowConsumer):  # the client comes again, with its last id
+        async for news in broadcaster.subscribe(wanted.takes, after=after, ping=PING):
+            if not allowed(now()):
+                return
+            if news is None:
+                yield ServerSentEventMessage(comment="ping", data=None)
+                continue
+            if news.sequence > after and not await context.reached(news.sequence):
+                return  # the tables are behind: likewise
+            while news.sequence > after:
+                found, after = await events.following(context.reader, after)
+                for entry in filter(wanted.takes, found):
+                    yield _message(entry)
+
+
+def _message(entry: Stored) -> ServerSentEventMessage:
+    return ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
 
 
 Pattern = FromQuery[

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from api.context import Context
 from api.files import GIGABYTE
+from api.permission import unscoped
 from api.problems import not_found
 from api.readmodel import vms
 from api.readmodel.definitions import DefinitionFilter
@@ -96,7 +97,7 @@ async def vms_of_group(context: Context, group_id: PathId, limit: Limit = 500, o
     return structs.replace(found, members=await _sized(context, found.members))
 
 
-@get("/ungrouped-vms", responses=READ, opt={"role": "viewer"})
+@get("/ungrouped-vms", responses=READ, opt={"role": "viewer"}, guards=[unscoped])
 async def ungrouped_vms(context: Context, limit: Limit = 500, offset: Offset = 0) -> UngroupedVms:
     """List the VMs that are in no group, newest first."""
     found = await vms.ungrouped(context.reader, page(limit, offset))

@@ -14,11 +14,15 @@ from services.explanation.words import Clock
 
 
 class Story(Value, frozen=True, kw_only=True):
-    """What is told from, and by which clock. `now`: up to when something may be to come."""
+    """What is told from, and by which clock. `now`: up to when something may be to come.
+
+    `others`: what other flows did meanwhile is among what it is told from.
+    """
 
     survey: Survey
     clock: Clock
     now: datetime
+    others: bool = True
 
     def named(self, run: Run) -> str:
         """Return what people call another execution: by its occurrence, or by who asked for it."""

@@ -1,100 +1,54 @@
-"""What the log says of attempts at backups: followed as it grows, and read again where it is older than that."""
+"""What the log says of the backups that this worker holds: asked for each of them alone, about nothing else.
+
+So what a worker reads does not depend on how many others there are, and what they do (docs/adr/0027).
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-
-from bus.envelope import Entry, Stored
 from bus.log import Log
-from bus.stream import WORKER_QUEUE
-from services.worker.domain import Attempts, Report, evolve
-from services.worker.run import Run, Stopping
-
-REPORTS = "backup.>"
-STOPS = ("flow.cancelling.*", "flow.completed.*")
-READS = (REPORTS, *STOPS)
-PAGE = 10_000  # places on the log that are read at once when a request is from long ago
+from services.worker.followed import Followed
+from services.worker.record import Record
 
 
 class History:
-    """The attempts of all workers, up to `position` on the log. `stopping` is set when this worker goes down."""
+    """Asks the log. `position` is the highest sequence that anything has shown to be there."""
 
-    def __init__(self, log: Log, stopping: asyncio.Event) -> None:
+    def __init__(self, log: Log, followed: Followed) -> None:
         self.position = 0
-        self.attempts = Attempts()
         self._log = log
-        self._stopping = stopping
-        self._past = _Past(log)
-        self._moved = asyncio.Event()
+        self._followed = followed
 
     async def open(self) -> None:
-        """Find where to begin. Raises `Unavailable`."""
-        acknowledged, executor = await self._log.acknowledged(WORKER_QUEUE), await self._log.checkpoint("executor")
-        # a backup that was requested again has attempts that are older than its message, and not older than these
-        self.position = min(acknowledged, executor.position)
-        self.attempts = Attempts(since=self.position)
+        """Find where the log ends. Raises `Unavailable`."""
+        self.position = (await self._log.identity()).last_sequence
 
-    async def follow(self, moved: Callable[[], None]) -> None:
-        """Follow the log for ever. `moved` is called whenever there was something new, before anybody else sees it."""
-        async for batch in self._log.follow(READS, after=self.position):
-            _fold(self.attempts, batch.entries)
-            self.position = batch.position
-            moved()
-            self.wake()
+    async def begin(self, record: Record) -> None:
+        """Take in all that the log says of a backup that was delivered. Raises `Unavailable`."""
+        if record.request.round > 1:
+            # it has attempts that are older than its message, and not older than what the executor has not finished
+            executor = await self._log.checkpoint("executor")
+            record.position = record.former = min(record.position, executor.position)
+        await self.look(record)
 
-    def wake(self) -> None:
-        """Wake those who wait for the position to move."""
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+    async def look(self, record: Record) -> None:
+        """Take in what the log says now of a backup. Raises `Unavailable`.
 
-    async def of(self, run: Run, until: int | None = None) -> Attempts:
-        """Return what the log says of a run's backup, now or at least until a sequence. Raises as `caught_up`."""
-        await self.caught_up(until)
-        if self.attempts.knows(run.request.backup_id, run.entry.sequence):
-            return self.attempts
-        return await self._past.read(run.entry, run.request.backup_id, until=self.position)
-
-    async def caught_up(self, until: int | None = None) -> None:
-        """Return when all has been followed that is on the log, now or up to a sequence.
-
-        Raises `Stopping`, `Unavailable`.
+        One question, when nothing was said since. The guard of the next report is never beyond what was taken in.
         """
-        last = await self._log.last_sequence(REPORTS) if until is None else until
-        while self.position < last:
-            if self._stopping.is_set():
-                raise Stopping
-            await self._moved.wait()
+        newest = await self._log.last(record.subjects)
+        last = 0 if newest is None else newest.sequence
+        reported = await self._log.after(record.subjects, record.position) if last > record.position else []
+        if record.is_late(reported, newest):
+            record.position = 0
+            reported = await self._log.after(record.subjects, 0)
+        former = await self._followed.former(record.request, record.former)
+        for entry in sorted([*reported, *former], key=lambda entry: entry.sequence):
+            record.fold(entry)
+        record.position = max([record.position, *(entry.sequence for entry in reported)])
+        record.former = max([record.former, *(entry.sequence for entry in former)])
+        record.guard = reported[-1].sequence if reported else min(last, record.position)
+        self.seen(max(record.position, record.former))
 
-
-class _Past:
-    """What the log says of requests from before all that a worker follows.
-
-    A consumer that was made anew delivers everything again, in order: so the past is read once, forwards, and no
-    further than the backup's end.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._attempts: Attempts | None = None
-        self._position = 0
-        self._reading = asyncio.Lock()
-
-    async def read(self, entry: Stored, backup_id: str, *, until: int) -> Attempts:
-        """Return what the log says up to a sequence of a backup that was requested there, or up to its end."""
-        async with self._reading:
-            attempts = self._attempts
-            if attempts is None or not attempts.knows(backup_id, entry.sequence):
-                attempts = self._attempts = Attempts(since=entry.sequence - 1)
-                self._position = entry.sequence - 1
-            while backup_id not in attempts.ended and self._position < until:
-                page = min(self._position + PAGE, until)
-                _fold(attempts, await self._log.read(READS, after=self._position, until=page))
-                self._position = page
-            return attempts
-
-
-def _fold(attempts: Attempts, entries: Sequence[Entry]) -> None:
-    for entry in entries:
-        if isinstance(entry, Stored) and isinstance(entry.envelope.data, Report):
-            evolve(attempts, entry.envelope.data, entry.sequence)
+    def seen(self, sequence: int) -> None:
+        """Note that the log goes as far as this."""
+        self.position = max(self.position, sequence)

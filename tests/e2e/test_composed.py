@@ -27,7 +27,16 @@ pytestmark = pytest.mark.server
 
 # how often all are restarted, one after the other; 0: one of each part
 ROUNDS = int(os.environ.get("FLOWS_TEST_ROLLING_RESTARTS", "0"))
-PARTS = ("setup", "recorder", "worker", "executor", "scheduler", "registry", "api")  # as they are upgraded, too
+PARTS = (
+    "setup",
+    "recorder",
+    "notifier",
+    "executor",
+    "scheduler",
+    "registry",
+    "worker",
+    "api",
+)  # as they are upgraded, too
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
     with postgresql_process() as postgresql:
         with Composed(folder, postgresql, scheduler=3, executor=3, registry=2) as composed:
             yield composed
-        for name in ("api", "worker", "executor", "scheduler", "registry", "recorder", "setup"):
+        for name in PARTS:
             for part in composed.parts[name]:  # each ends when it is asked to, and nobody shows a secret
                 assert part.wait() == 0, part.said()
                 for secret in filter(Path.is_file, composed.secrets.rglob("*")):

@@ -49,10 +49,10 @@ async def inspect_flow(
 ) -> list[WorkerSeen] | None:
     """Return what workers see of a flow's repository, and of the disks of those VMs that it would back up.
 
-    None when it has no repository.
+    None when it has no repository, and for one with a scope: it is about the machines.
     """
     repository = catalogue.repositories.get(flow.repository_id or "")
-    if repository is None:
+    if repository is None or context.scoped:
         return None
     planned = [one.context_id for one in preview.planned]
     inspection = await inspections.of(context.reader, repository, planned)

@@ -129,7 +129,8 @@ async def flow_occurrences(
 @get("/{flow_id:str}/explain", responses=READ, opt={"role": "viewer"})
 async def explain_flow(context: Context, flow_id: PathId, at: At = None) -> Explanation:
     """Say in plain words why a flow ran, or did not, at an instant or last."""
-    found = await explain.of_flow(context.reader, flow_id, moment("at", at, bounded=True), context.now)
+    asked_at = moment("at", at, bounded=True)
+    found = await explain.of_flow(context.reader, flow_id, asked_at, context.now)
     if found is None:
         raise not_found("flow", flow_id)
     return found

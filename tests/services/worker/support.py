@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from bus import stream
+from bus import setup, stream
 from bus.clock import now
+from bus.envelope import Envelope
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
 from bus.tasks import cancel_and_wait
 from schemas.base import Message
 from schemas.events import (
-    AttemptEvent,
     BackupRequested,
     BackupStarted,
 )
@@ -28,7 +28,7 @@ from services.hosting import Subscribe
 from services.worker import app, presence
 from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
-from services.worker.run import Run
+from services.worker.record import Record
 from services.worker.status import key_of
 from tests.services.conftest import Engine
 from tests.support import T0, eventually, sent
@@ -40,6 +40,7 @@ LEASE = 2.0
 def lease(monkeypatch: pytest.MonkeyPatch) -> None:
     short = structs.replace(WORKER_QUEUE, ack_wait=LEASE)
     monkeypatch.setattr(stream, "WORKER_QUEUE", short)
+    monkeypatch.setattr(setup, "QUEUES", (short,))
     monkeypatch.setattr(app, "WORKER_QUEUE", short)
     monkeypatch.setattr(presence, "STATUS_PAUSE", 0.1)
 
@@ -75,17 +76,18 @@ class Observed(Worker):
         super().__init__(**given)
         self.deliveries: list[Delivery] = []
         self.before: dict[type[Message], list[Message]] = {}
+        self.through: Log | None = None  # how that is said, when it is not what a worker may say
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         await super().open(log, subscribe)
-        report = self._reports.report
+        append = self._reports.append
 
-        async def observed(run: Run, event: AttemptEvent) -> int:
-            for message in self.before.pop(type(event), []):
-                await say(log, message)
-            return await report(run, event)
+        async def observed(record: Record, event: Envelope) -> None:
+            for message in self.before.pop(type(event.data), []):
+                await say(self.through or log, message)
+            await append(record, event)
 
-        self._reports.report = observed  # type: ignore[method-assign]
+        self._reports.append = observed  # type: ignore[method-assign]
 
     async def handle(self, delivery: Delivery) -> Outcome:
         self.deliveries.append(delivery)
