@@ -14,7 +14,7 @@ from schemas.base import Message
 from tests.support import T0
 
 TEXTS = ("sample-1", "nightly", "/srv/sample", "22:00", "02:30", "2026-10-09", "0 2 * * *", "UTC", "s", "gold", "1")
-TEXTS += (16 * "0af1",)  # a digest
+TEXTS += (16 * "0af1", "https://example.org/hook", "a@example.org", "08:00")  # the first one is a digest
 
 
 def full(shape: type[Message]) -> Envelope:
