@@ -16,13 +16,13 @@ from schemas.ids import derived, instant
 
 STREAM = "FLOWS"
 FAMILIES = ("command", "rejected", "catalog", "flow", "backup", "dead")
-STREAM_SUBJECTS = tuple(f"{family}.*.*" for family in FAMILIES)
+STREAM_SUBJECTS = tuple(f"{family}.>" if family == "backup" else f"{family}.*.*" for family in FAMILIES)
 
 # Accepted `flow.*` events are republished to two-token subjects: `flow.due.<id>` to `flow.due`.
 REPUBLISH_FROM, REPUBLISH_TO = "flow.*.*", "flow.{{wildcard(1)}}"
 
 CATALOG = "catalog.*.*"
-REQUESTS = "backup.requested.*"
+REQUESTS = "backup.requested.>"  # those for any worker, and those with a pool
 
 # What a decision rests on beside its guard, by the guard: guarded too, as far as a batch has messages without a guard
 # (docs/adr/0021). Requests rest on limits; on all definitions, an import would keep them off the log.
@@ -144,7 +144,7 @@ _ROWS = (
     # One filter for all flows: admission counts slots over all of them.
     MessageType(
         message=e.BackupRequested,
-        subject="backup.requested.{flow_id}",
+        subject="backup.requested.{flow_id}.{pool}",
         guard=REQUESTS,
         id="requested:{backup_id}:{round}",
     ),
@@ -220,7 +220,7 @@ def id_of(message: Message, cause: str = "") -> str:
 
 def guard_at(subject: str) -> str:
     """Return the one guard that an append to a subject moves on, whatever the message."""
-    family, event, key = subject.split(".")
+    family, event, key = subject.split(".")[:3]
     if family == "catalog":
         return CATALOG
     if family == "flow":

@@ -207,7 +207,7 @@ async def _checkpoint(log: Log, folded: Folded) -> Finding:
     """Compare the state of an executor that starts now with the state folded from the whole log."""
     position = (await log.checkpoint("executor")).position
     restarted = executor_state.State()
-    for entry in await log.read(["command.*.*", "rejected.*.*", "flow.*.*", "backup.*.*"], after=position):
+    for entry in await log.read(["command.*.*", "rejected.*.*", "flow.*.*", "backup.>"], after=position):
         counts = entry.sequence <= folded.position and entry.sequence not in folded.repeats | folded.unfolded
         if isinstance(entry, Stored) and counts:
             executor_state.evolve(restarted, entry)

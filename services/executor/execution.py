@@ -43,11 +43,13 @@ class NewestRequest(Value, frozen=True, kw_only=True):
     """The newest request of a backup in flight: its sequence on the log, and when the first request was made.
 
     `delay`: seconds for which no worker needs to hold it, as its last attempt has failed and the next one is to wait.
+    `pool`: of the workers that may take it.
     """
 
     sequence: int
     round: int
     requested_at: datetime
+    pool: str | None = None
     delay: int = 0
 
 
@@ -128,7 +130,7 @@ class Execution:
         elif event.backup_id not in self.in_flight or event.round <= self.requests[event.backup_id].round:
             return False
         self.requests[event.backup_id] = NewestRequest(
-            sequence=sequence, round=event.round, requested_at=event.requested_at
+            sequence=sequence, round=event.round, requested_at=event.requested_at, pool=event.pool
         )
         return True
 

@@ -12,7 +12,7 @@ from services.explanation.survey import Run, Survey
 
 FIRST = (CATALOG, "command.flow.execute", "command.execution.*", "command.backup.create", "flow.*.*")
 BACKUPS = tuple(
-    f"backup.{event}.*"
+    f"backup.{event}.>"
     for event in ("requested", "abandoned", "skipped", "started", "retrying", "completed", "failed", "cancelled")
 )
 

@@ -11,7 +11,7 @@ from bus.stream import WORKER_QUEUE
 from services.worker.domain import Attempts, Report, evolve
 from services.worker.run import Run, Stopping
 
-REPORTS = "backup.*.*"
+REPORTS = "backup.>"
 STOPS = ("flow.cancelling.*", "flow.completed.*")
 READS = (REPORTS, *STOPS)
 PAGE = 10_000  # places on the log that are read at once when a request is from long ago

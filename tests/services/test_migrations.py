@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,11 @@ from services.database import (
 )
 from services.recorder.store import Tables
 from tests.services.execution import BUFFERED, COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
-from tests.support import T0, due, engine_settings, flow, history, schedule, vm
+from tests.support import T0, due, engine_settings, flow, history, repository, schedule, vm
 
 pytestmark = pytest.mark.slow
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0012"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -188,7 +189,7 @@ async def test_going_back_says_what_is_lost(url: str) -> None:
     with pytest.raises(WrongRevision, match="nothing to go back from"):
         downgrade_to(url)
     upgrade(url)
-    assert downgrade_to(url) == Downgrade(revision="0009", lost=[]), "an empty table loses nothing"
+    assert downgrade_to(url) == Downgrade(revision="0010", lost=[]), "an empty table loses nothing"
     store = Tables(url)
     await store.apply(history(*HOUSE, engine_settings(disk_roots=["/srv"]), STARTED, PLANNED, COMPLETED), STREAM)
     await store.close()
@@ -202,9 +203,9 @@ async def test_going_back_says_what_is_lost(url: str) -> None:
     assert "column settings.disk_roots: 1 row" not in downgrade_to(url, "0003").lost, "the whole table goes"
     assert "table settings: 1 row" in downgrade_to(url, "0003").lost
     assert "table events: 8 rows" in downgrade_to(url, "base").lost
-    with pytest.raises(WrongRevision, match="'0042' is none of 0009, 0008"):
+    with pytest.raises(WrongRevision, match="'0042' is none of 0010, 0009, 0008"):
         downgrade_to(url, "0042")
-    with pytest.raises(WrongRevision, match="at revision 0010: '0010' is none of"):
+    with pytest.raises(WrongRevision, match="at revision 0012: '0012' is none of"):
         downgrade_to(url, REVISIONS[-1])
     run(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(WrongRevision, match="newer version"):
@@ -271,6 +272,26 @@ async def test_how_many_disks_a_backup_was_asked_for_is_found_in_its_request(url
     run(url, "UPDATE events SET body = 'x' WHERE sequence = 1")
     upgrade(url)
     assert run(url, counts) == [("b", 2)]
+
+
+async def test_labels_of_workers_are_found_on_the_log(url: str) -> None:
+    upgrade(url)
+    store = Tables(url)
+    labelled = vm("vm-2", worker_labels={"site": "b"})
+    changed = [repository(worker_labels={"site": "x"}, version=2), repository(worker_labels={"site": "a"}, version=3)]
+    requested = replace(REQUESTED, pool="p", worker_labels={"site": "a"})
+    await store.apply(history(*HOUSE, labelled, *changed, STARTED, PLANNED, requested), STREAM)
+    await store.close()
+
+    def labels(table: str) -> list[Any]:
+        found = [row[0] for row in run(url, f"SELECT worker_labels FROM {table} ORDER BY id")]
+        return [json.loads(one) if isinstance(one, str) else one for one in found]
+
+    there = {"vms": [{}, {"site": "b"}], "repositories": [{"site": "a"}], "backup_jobs": [{"site": "a"}]}
+    assert {table: labels(table) for table in there} == there
+    upgrade(url, "0010")
+    upgrade(url)
+    assert {table: labels(table) for table in there} == there
 
 
 async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:
