@@ -51,7 +51,7 @@ from bus.clock import now
 from bus.connection import connect
 from bus.errors import LogError
 from bus.log import Log
-from bus.tasks import cancel_and_wait
+from bus.tasks import cancel_and_wait, unless
 from services import database
 from services.heartbeat import UNSUPERVISED, Heartbeats, Process
 
@@ -86,7 +86,13 @@ def create_app(
     async def resources(app: Litestar) -> AsyncIterator[None]:
         client = await connect(nats_url, "api", on_closed=on_lost)
         read_model = ReadModel(database.reader(database_url))
-        flows_log = await Log.open(client, reply_timeout=REPLY_TIMEOUT)
+        flows_log = Log(client, reply_timeout=REPLY_TIMEOUT)
+        await unless(stopping or asyncio.Event(), flows_log.declared())
+        if stopping is not None and stopping.is_set():
+            yield  # before there was anything to serve
+            await read_model.close()
+            await client.close()
+            return
         end = (await flows_log.identity()).last_sequence
         commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)

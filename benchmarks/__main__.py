@@ -29,6 +29,7 @@ from bus.connection import connect
 from bus.envelope import Envelope, envelope
 from bus.log import Log
 from bus.server import Server
+from bus.setup import declare_at
 from bus.subjects import STREAM
 from schemas.commands import (
     CreateFlow,
@@ -169,7 +170,8 @@ async def show(
         server.start()
         client = await connect(server.url, "bench")
         try:
-            found = await measure(server, await Log.open(client), folder)
+            await declare_at(server.url)
+            found = await measure(server, Log(client), folder)
         finally:
             await client.close()
             server.stop()

@@ -19,6 +19,7 @@ from bus.connection import connect
 from bus.envelope import envelope
 from bus.log import Log
 from bus.server import Server
+from bus.setup import declare_at
 from schemas.base import Message
 from schemas.commands import ExecuteFlow
 from schemas.definitions import Flow, Group, Member, Repository, Vm
@@ -91,7 +92,8 @@ async def bench(limit: int | None = None) -> AsyncIterator[Bench]:
         server.start()
         client = await connect(server.url, "bench")
         try:
-            log = await Log.open(client)
+            await declare_at(server.url)
+            log = Log(client)
             events = [
                 envelope(one, id=f"d{number}", source="bench", time=now())
                 for number, one in enumerate(definitions(limit))

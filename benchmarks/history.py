@@ -20,6 +20,7 @@ from bus.connection import connect
 from bus.envelope import Envelope, envelope
 from bus.log import Log
 from bus.server import Server
+from bus.setup import declare_at
 from schemas import tables as t
 from schemas.base import Message
 from schemas.definitions import Flow, Group, Member, Repository, Vm
@@ -138,7 +139,8 @@ async def history() -> dict[str, list[float]]:
         server = Server(folder / "nats")
         server.start()
         client = await connect(server.url, "bench")
-        log = await Log.open(client)
+        await declare_at(server.url)
+        log = Log(client)
         events = sealed(definitions())
         for number in range(EXECUTIONS):
             events += sealed(execution(number))
@@ -190,7 +192,8 @@ async def lag() -> list[float]:
         server = Server(folder / "nats")
         server.start()
         client = await connect(server.url, "bench")
-        log = await Log.open(client)
+        await declare_at(server.url)
+        log = Log(client)
         url = database.sqlite_url(folder / "flows.db")
         recorder = Recorder(Tables(url))
         await recorder.open(log, None)  # type: ignore[arg-type]

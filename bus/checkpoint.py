@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 from nats.js import JetStreamContext, api
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError
+from nats.js.errors import KeyNotFoundError, NotFoundError
 from nats.js.kv import KeyValue
 
 from bus.stream import Placement
@@ -42,18 +42,18 @@ class Checkpoint(Value, frozen=True, kw_only=True):
 
 
 async def bucket(js: JetStreamContext) -> KeyValue:
-    """Return the bucket, made when it is not there."""
+    """Return the bucket. Raises `BucketNotFoundError` when nobody has declared it."""
+    return await js.key_value(BUCKET)
+
+
+async def declare(js: JetStreamContext, placement: Placement) -> None:
+    """Create the bucket, or bring it to a placement."""
     try:
-        return await js.key_value(BUCKET)
-    except BucketNotFoundError:
-        config = api.KeyValueConfig(bucket=BUCKET, history=1, storage=api.StorageType.FILE)
-        return await js.create_key_value(config)  # pyright: ignore[reportUnknownMemberType]
-
-
-async def place(js: JetStreamContext, placement: Placement) -> None:
-    """Bring the bucket to a placement."""
-    await bucket(js)
-    config = (await js.stream_info(_STREAM)).config
+        config = (await js.stream_info(_STREAM)).config
+    except NotFoundError:
+        new = api.KeyValueConfig(bucket=BUCKET, history=1, storage=api.StorageType.FILE)
+        await js.create_key_value(new)  # pyright: ignore[reportUnknownMemberType]
+        config = (await js.stream_info(_STREAM)).config
     if (wanted := placement.of(config)) != config:
         await js.update_stream(wanted)  # pyright: ignore[reportUnknownMemberType]
 

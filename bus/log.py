@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,16 +14,20 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from bus import checkpoint, replies
+from bus import checkpoint, replies, setup
 from bus.appending import Appender
-from bus.errors import Unavailable
 from bus.reading import LogReader
-from bus.refusals import SILENCE, unavailable
-from bus.stream import Queue, declare, redeclare
+from bus.refusals import unavailable
+from bus.stream import Placement, Queue
 from bus.subjects import STREAM
 from schemas.base import Value
 
+logger = logging.getLogger(__name__)
+
 REPLY_TIMEOUT = 5.0  # seconds to wait for the server's reply
+LOOK_AGAIN = 0.1  # seconds between looks whether the log is there
+TELL_AFTER = 2.0  # seconds of waiting for it until that is said
+TELL_AGAIN = 30.0  # … and said again
 
 
 class Replica(Value, frozen=True, kw_only=True):
@@ -68,16 +74,47 @@ class Log(Appender, LogReader):
 
     @classmethod
     async def open(cls, client: Client, *, reply_timeout: float = REPLY_TIMEOUT) -> Log:
-        """Return the log, with its stream set up. Raises `Unavailable` when JetStream does not reply.
+        """Return the log once it is there: the part `setup` declares it. Raises `Unavailable` without JetStream.
 
         `reply_timeout`: seconds to wait for the server's reply.
         """
         log = cls(client, reply_timeout=reply_timeout)
-        try:
-            await declare(log._js)
-        except SILENCE as error:
-            raise Unavailable(f"the log cannot be set up: {error or type(error).__name__}") from error
+        await log.declared()
         return log
+
+    async def declare(self, queues: Sequence[Queue], placement: Placement) -> None:
+        """Set up the stream, the bucket beside it, and queues: the part `setup` does. Raises `Unavailable`."""
+        await setup.declare(self._js, queues, placement)
+
+    async def keep(self, queues: Sequence[Queue]) -> list[str]:
+        """Put queues right that somebody has deleted or changed, and return what was done. Raises `Unavailable`."""
+        with unavailable():
+            return await setup.keep(self._js, queues)
+
+    async def declared(self, queues: Sequence[Queue] = ()) -> None:
+        """Wait until the log and these queues are there. Raises `Unavailable` when JetStream does not reply."""
+        loop = asyncio.get_running_loop()
+        tell_at = loop.time() + TELL_AFTER
+        with unavailable():
+            while (missing := await self._missing(queues)) is not None:
+                if loop.time() >= tell_at:
+                    about = {"action": "log_missing"}
+                    logger.warning("%s is not there yet: is `flows serve setup` running?", missing, extra=about)
+                    tell_at = loop.time() + TELL_AGAIN
+                await asyncio.sleep(LOOK_AGAIN)
+
+    async def _missing(self, queues: Sequence[Queue]) -> str | None:
+        """Return what of the log and its queues is not there, None when all of it is."""
+        try:
+            await self._js.stream_info(STREAM)
+        except NotFoundError:
+            return "the log"
+        for queue in queues:
+            try:
+                await self._js.consumer_info(STREAM, queue.name)
+            except NotFoundError:
+                return f"the queue {queue.name!r}"
+        return None
 
     @property
     def is_connected(self) -> bool:
@@ -122,11 +159,6 @@ class Log(Appender, LogReader):
             pending=info.num_pending or 0,
             listeners=info.num_waiting or 0,
         )
-
-    async def redeclare(self, queue: Queue) -> bool:
-        """Make a queue again that somebody has deleted; return whether that was so. Raises `Unavailable`."""
-        with unavailable(f"the queue {queue.name!r}"):
-            return await redeclare(self._js, queue)
 
     async def acknowledged(self, queue: Queue) -> int:
         """Return the sequence up to which a queue's messages are all acknowledged."""

@@ -1,8 +1,7 @@
-"""The one place where the stream and its durable consumers are set up, idempotently."""
+"""What the stream and its queues are: names, settings, and where a cluster keeps them. `bus/setup.py` declares them."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from nats.js import JetStreamContext, api
@@ -49,8 +48,8 @@ class Placement(Value, frozen=True, kw_only=True):
 ANYWHERE = Placement()
 
 
-async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> api.StreamInfo:
-    """Create the stream and its queues, or bring their settings up to date; return what the server has then."""
+async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> None:
+    """Create the stream, or bring its settings up to date."""
     config = api.StreamConfig(
         name=STREAM,
         description="The log of the Protection Flows Engine: everything asked, decided and done.",
@@ -64,40 +63,16 @@ async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> api.
         republish=api.RePublish(src=REPUBLISH_FROM, dest=REPUBLISH_TO),
     )
     try:
-        info = await js.stream_info(STREAM)
-        wanted = placement.of(
-            info.config.evolve(  # pyright: ignore[reportUnknownMemberType]
-                **{field: getattr(config, field) for field in _MUTABLE}
-            )
-        )
-        if wanted != info.config:
-            info = await js.update_stream(wanted)  # pyright: ignore[reportUnknownMemberType]
+        found = (await js.stream_info(STREAM)).config
     except NotFoundError:
-        info = await js.add_stream(placement.of(config))  # pyright: ignore[reportUnknownMemberType]
-    await _add(js, WORKER_QUEUE)
-    for name in _RETIRED:
-        with suppress(NotFoundError):
-            await js.delete_consumer(STREAM, name)
-    return info
+        await js.add_stream(placement.of(config))  # pyright: ignore[reportUnknownMemberType]
+        return
+    mutable = {field: getattr(config, field) for field in _MUTABLE}
+    wanted = placement.of(found.evolve(**mutable))  # pyright: ignore[reportUnknownMemberType]
+    if wanted != found:
+        await js.update_stream(wanted)  # pyright: ignore[reportUnknownMemberType]
 
 
-async def redeclare(js: JetStreamContext, queue: Queue) -> bool:
-    """Make a queue again that is not there; return whether that was so."""
-    try:
-        await js.consumer_info(STREAM, queue.name)
-    except NotFoundError:
-        await _add(js, queue)
-        return True
-    return False
-
-
-async def _add(js: JetStreamContext, queue: Queue) -> None:
-    await js.add_consumer(  # pyright: ignore[reportUnknownMemberType]
-        STREAM, consumer_config(queue)
-    )
-
-
-_RETIRED = ("registry",)  # durable consumers of older versions, which nothing reads any more
 _MUTABLE = (
     "description",
     "subjects",

@@ -7,7 +7,10 @@ waits with it: a task that is cancelled once may go on for ever. So it is cancel
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 AGAIN = 0.5  # seconds between cancellations
 PATIENCE = 20  # cancellations of whoever waits
@@ -35,3 +38,13 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
             task.exception()  # asked for, or asyncio logs that nobody has, over the reason for which all ends
     if cancelled is not None:
         raise cancelled
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `work` returns; None when `stop` is set before, and then it is cancelled. Raises what it raises."""
+    task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        await cancel_and_wait(task, stopping)

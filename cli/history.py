@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bus.clock import now
-from bus.connection import connect
 from bus.envelope import envelope
-from bus.log import Log
 from bus.server import Server
+from bus.setup import declare_at
 from cli.actor import actor
 from cli.attach import attached
 from cli.terminal import print_line
@@ -50,15 +49,12 @@ async def diff(first: str, second: str, most: int, console: Console) -> int:
 
 async def restore(nats_url: str, url: str, console: Console) -> None:
     """Fill an empty log from a database. Raises `ValueError` when it is not empty, or services run."""
-    client = await connect(nats_url, "flows-restore")
-    try:
-        log = await Log.open(client)
+    await declare_at(nats_url)
+    async with attached(nats_url, "flows-restore") as log:
         with _progress(console) as progress:
             task = progress.add_task("messages", total=None)
             async for position, last in restoration.restore(log, url):
                 progress.update(task, completed=position, total=last)
-    finally:
-        await client.close()
 
 
 def restore_folder(folder: Path, url: str, nats_server: str | None, console: Console) -> None:

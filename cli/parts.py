@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from services.hosting import Service
 
 
+def setup(settings: Settings) -> Service:
+    from bus.stream import Placement
+    from services.setup.app import Setup
+
+    return Setup(Placement(replicas=settings.replicas, tags=settings.placement_tags))
+
+
 def registry(settings: Settings) -> Service:
     from services.registry.app import Registry
 
@@ -52,6 +59,7 @@ def recorder(settings: Settings) -> Service:
 
 
 SERVICES: dict[str, Callable[[Settings], Service]] = {
+    "setup": setup,
     "registry": registry,
     "scheduler": scheduler,
     "executor": executor,
@@ -63,7 +71,7 @@ NAMES = ("api", *SERVICES)
 # hang or a heavy backup in one of them stops none of the others.
 PROCESSES: dict[str, Sequence[str]] = {
     "api": ("api",),
-    "control": ("registry", "scheduler", "executor", "recorder"),
+    "control": ("setup", "registry", "scheduler", "executor", "recorder"),
     "worker": ("worker",),
 }
 PROCESS_PER_SERVICE: dict[str, Sequence[str]] = {name: (name,) for name in NAMES}

@@ -6,9 +6,7 @@ import asyncio
 import signal
 from collections.abc import Sequence
 
-from bus.placement import place
-from bus.stream import ANYWHERE, Placement
-from bus.tasks import cancel_and_wait
+from bus.tasks import cancel_and_wait, unless
 from cli import parts
 from cli.notify import Notifier
 from cli.seed import seed
@@ -48,13 +46,11 @@ async def _serve(names: Sequence[str], settings: Settings, notifier: Notifier) -
             hosting = host_all(some, settings.nats_url, stop, process=process, on_start=on_start)
             work.append(asyncio.create_task(hosting))
 
-    placement = Placement(replicas=settings.replicas, tags=settings.placement_tags)
-    if placement != ANYWHERE:
-        await place(settings.nats_url, placement)
-    # the registry first: the others begin with the settings that it has taken in
-    begin([service for service in services if service.name == "registry"])
-    await seed(settings.nats_url, settings.seeds)
-    begin([service for service in services if service.name != "registry"])
+    # the set-up first, which all wait for; then the registry: the others begin with the settings that it has taken in
+    first = ("setup", "registry")
+    begin([service for service in services if service.name in first])
+    await unless(stop, seed(settings.nats_url, settings.seeds))
+    begin([service for service in services if service.name not in first])
     if "api" in names:
         from cli.http import serve_api
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the client of NATS comes with it, and supervisors that live
     from bus.checkpoint import Status
 
 PREFIX = "service."
-NEEDED = ("registry", "scheduler", "executor", "worker", "recorder")
+NEEDED = ("setup", "registry", "scheduler", "executor", "worker", "recorder")
 SILENCE = timedelta(seconds=15)  # without a heartbeat, until an instance counts as hung
 GONE = timedelta(seconds=60)  # … and until it counts as gone
 RESTARTS = 2  # within WINDOW, from which on an instance counts as restarting

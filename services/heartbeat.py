@@ -114,9 +114,11 @@ class Heartbeats:
         """Return the sequence of the last message on what is read. Asked for only when the log has become longer."""
         whole = (await self._log.identity()).last_sequence
         if whole != self._end[0]:
-            reads = () if self._reads == _ALL else self._reads
-            parts = await asyncio.gather(*map(self._log.last_sequence, reads))
-            self._end = (whole, max(parts, default=whole))
+            if self._reads == _ALL:
+                self._end = (whole, whole)
+            else:
+                parts = await asyncio.gather(*map(self._log.last_sequence, self._reads))
+                self._end = (whole, max(parts, default=0))
         return self._end[1]
 
     async def _tidy(self) -> None:

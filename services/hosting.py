@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from faststream import AckPolicy, FastStream
 from faststream.nats import NatsBroker
@@ -18,7 +18,7 @@ from faststream.nats import NatsBroker
 from bus.connection import Connection, connect
 from bus.errors import Unavailable
 from bus.log import Log
-from bus.tasks import cancel_and_wait
+from bus.tasks import cancel_and_wait, unless
 from services.consuming import Consumer, Handler, Queues
 from services.heartbeat import UNSUPERVISED, Heartbeats, Process
 
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 LEAVE = 1.0  # seconds that taking leave may last
 PATIENCE = 10.0  # seconds in which the others of a process end after one has failed
 SETTLING = 5.0  # seconds in which what is being handled is settled at the end
-QUEUES_EVERY = 5.0  # seconds between checks whether the queues are there
 
 
 class Subscribe(Protocol):
@@ -53,6 +52,13 @@ class Service(Protocol):
     async def run(self) -> None: ...
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """A service that makes what the others wait for, before anything else."""
+
+    async def prepare(self, log: Log) -> None: ...
+
+
 class _Broker(NatsBroker):
     """FastStream's broker on a connection of ours: its own gives up at the first refusal, and tells nobody."""
 
@@ -75,6 +81,8 @@ async def host(
 ) -> None:
     """Run a service until `stop` is set. Raises what the service raised, or `Unavailable`.
 
+    It waits until the log is there, and what it subscribes to, which the set-up declares.
+
     `on_start` is called with its name when it has started.
     """
     lost = asyncio.Event()
@@ -92,19 +100,25 @@ async def host(
         consumers.append(Consumer(client, queues, handler, slots=slots))
 
     try:
-        flows_log = await Log.open(client)
+        flows_log = Log(client)
+        prepared = service.prepare(flows_log) if isinstance(service, Preparing) else flows_log.declared()
+        await unless(stop, prepared)
+        if stop.is_set():
+            return
         heartbeats = Heartbeats(flows_log, service.name, service.reads, lambda: service.position, process)
         with suppress(Unavailable):
             await heartbeats.give()  # one that fails at its start, again and again, is seen too
         beating = asyncio.create_task(heartbeats.run(), name=f"heartbeats of {service.name}")
         try:
             await service.open(flows_log, subscribe)
+            await unless(stop, flows_log.declared([queue for consumer in consumers for queue in consumer.queues()]))
+            if stop.is_set():
+                return
             await app.start()
             heartbeats.start()
             on_start(service.name)
             log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
-            keeping = asyncio.create_task(_keep(consumers, flows_log, service.name))
-            await _work(service, client, lost, stop, consumers, beating, keeping)
+            await _work(service, client, lost, stop, consumers, beating)
         finally:
             await cancel_and_wait(beating)
             if stop.is_set() and client.is_connected:
@@ -156,17 +170,6 @@ async def _work(
         if consuming:  # what the service has just stopped is settled still
             await asyncio.wait(consuming, timeout=SETTLING)
         await cancel_and_wait(*consuming)
-
-
-async def _keep(consumers: Sequence[Consumer], flows_log: Log, part: str) -> None:
-    """Make a queue again that somebody has deleted. All that it ever held is delivered again, and known to be done."""
-    while True:
-        await asyncio.sleep(QUEUES_EVERY)
-        with suppress(Unavailable):
-            for queue in [queue for consumer in consumers for queue in consumer.queues()]:
-                if await flows_log.redeclare(queue):
-                    about = {"action": "queue_restored", "part": part}
-                    log.warning("the queue %r had been deleted, and is made again", queue.name, extra=about)
 
 
 async def host_all(

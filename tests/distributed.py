@@ -30,7 +30,7 @@ class Distributed:
             "FLOWS_ADMIN_TOKEN_FILE": str(token),
             "FLOWS_PORT": str(self.port),
         }
-        parts = (["recorder", "registry", "worker"], ["api", "scheduler", "executor"])
+        parts = (["setup", "recorder", "registry", "worker"], ["api", "scheduler", "executor"])
         self.processes = [
             subprocess.Popen([*FLOWS, "serve", *names], cwd=ROOT, env=self.env, stderr=subprocess.DEVNULL)
             for names in parts

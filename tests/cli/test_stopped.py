@@ -14,6 +14,7 @@ from nats.errors import Error
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server, in_use
+from bus.setup import declare_at
 from cli.attach import reading
 from cli.doctor.findings import finding
 from cli.doctor.report import _of_stopped
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.server
 async def opened(url: str) -> AsyncIterator[Log]:
     client = await connect(url, "test")
     try:
-        yield await Log.open(client)
+        yield Log(client)
     finally:
         await client.close()
 
@@ -41,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     server.start()
 
     async def fill() -> None:
+        await declare_at(server.url)
         async with opened(server.url) as log:
             for entry in load(FOLDER / "limits.jsonl"):
                 await log.append([entry.envelope], expect={})

@@ -19,6 +19,7 @@ from bus.clock import now
 from bus.connection import connect, worker_name
 from bus.log import Log
 from bus.server import Server
+from bus.setup import declare_at
 from schemas import commands as c
 from schemas.definitions import FlowPatch, GroupPatch, Member, PolicySpec, ScheduleSpec, SettingsPatch, VmPatch
 from schemas.events import BackupFailed, BackupStarted
@@ -285,7 +286,8 @@ async def record(name: str) -> None:
         server.start()
         try:
             client = await connect(server.url, "recorder-of-histories")
-            log = await Log.open(client)
+            await declare_at(server.url)
+            log = Log(client)
             engine = Engine(server, log, database.sqlite_url(Path(folder) / "unused.db"))
             await SCENARIOS[name](engine)
 

@@ -15,6 +15,7 @@ from bus.connection import connect
 from bus.errors import ForeignStream, Unavailable
 from bus.log import Log
 from bus.server import Server
+from bus.setup import declare_at
 from bus.subjects import STREAM
 from schemas import commands as c
 from schemas import tables as t
@@ -165,7 +166,7 @@ async def test_a_request_redelivered_after_its_end_is_not_run_again(engine: Engi
         await engine.ask(c.ExecuteFlow(id="flow"))
         await engine.until("flow.completed.*")
     await engine.log._js.delete_consumer(STREAM, "worker")
-    await Log.open(engine.log._client)
+    await declare_at(engine.server.url)
     async with engine.running(Registry(), Executor(), Worker()):
         await engine.ask(c.ExecuteFlow(id="flow"))
         await engine.until("flow.completed.*", 2)
@@ -327,7 +328,8 @@ async def test_a_foreign_log_is_not_projected(engine: Engine, tmp_path: Path) ->
     other = Server(tmp_path / "other")
     other.start()
     client = await connect(other.url, "other")
-    stranger = Engine(other, await Log.open(client), engine.database_url)
+    await declare_at(other.url)
+    stranger = Engine(other, Log(client), engine.database_url)
     with pytest.raises(ForeignStream, match="replaced or damaged"):
         async with stranger.running(stranger.recorder()) as running:
             await asyncio.wait([running], timeout=20)

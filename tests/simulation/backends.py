@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server as RealServer
+from bus.setup import declare_at
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from bus.tasks import cancel_and_wait
@@ -152,7 +153,8 @@ async def _real(folder: Path) -> AsyncIterator[Real]:
     server = RealServer(folder)
     server.start()
     client = await connect(server.url, "test")
-    backend = Real(server, client, await Log.open(client))
+    await declare_at(server.url)
+    backend = Real(server, client, Log(client))
     try:
         yield backend
     finally:

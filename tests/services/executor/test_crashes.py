@@ -15,6 +15,7 @@ from bus.connection import connect
 from bus.envelope import Envelope
 from bus.log import Log
 from bus.server import Server
+from bus.setup import declare_at
 from bus.tasks import cancel_and_wait
 from schemas import commands as c
 from schemas import tables as t
@@ -132,7 +133,8 @@ async def unharmed(tmp_path: Path) -> Tables:
         server.start()
         try:
             client = await connect(server.url, "unharmed")
-            engine = Engine(server, await Log.open(client), database.sqlite_url(tmp_path / "unharmed.db"))
+            await declare_at(server.url)
+            engine = Engine(server, Log(client), database.sqlite_url(tmp_path / "unharmed.db"))
             log = CountingLog(engine.log)
             _unharmed.append(await scripted(engine, lambda: run_executor(engine, log)))
             assert 3 <= log.appends <= APPENDS, "the script has more appends than the test goes through"

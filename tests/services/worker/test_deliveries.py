@@ -141,7 +141,7 @@ async def test_a_worker_that_was_paused_beyond_its_lease_looks_before_it_reports
 
     async def elsewhere() -> None:
         client = await connect(engine.server.url, "elsewhere")
-        log = await Log.open(client)
+        log = Log(client)
         await log.put_status(key_of("two"), claim("backup-1"))
         await say(log, started(2, "two"))
         await client.close()

@@ -10,9 +10,8 @@ from nats.js.api import StoreCompression
 
 from bus.checkpoint import BUCKET
 from bus.errors import Unavailable
-from bus.log import Log
-from bus.placement import place
 from bus.server import Server
+from bus.setup import declare_at
 from bus.stream import Placement
 from bus.subjects import STREAM
 from tests.cluster import Cluster
@@ -33,20 +32,19 @@ async def compression(cluster: Cluster) -> StoreCompression | None:
 
 
 async def test_replicas_are_brought_to_what_is_said_and_else_left(cluster: Cluster) -> None:
-    await place(cluster.urls, Placement(replicas=1))
+    await declare_at(cluster.urls, placement=Placement(replicas=1))
     assert set((await replicas(cluster)).values()) == {1}
     assert await compression(cluster) == StoreCompression.S2
-    await place(cluster.urls, Placement(replicas=3))
+    await declare_at(cluster.urls, placement=Placement(replicas=3))
     assert set((await replicas(cluster)).values()) == {3}
     assert await compression(cluster) == StoreCompression.NONE  # docs/adr/0019
-    await place(cluster.urls, Placement())
-    await Log.open(cluster.client)
+    await declare_at(cluster.urls, placement=Placement())
     assert set((await replicas(cluster)).values()) == {3}
     assert await compression(cluster) == StoreCompression.NONE
     with pytest.raises(Unavailable, match=r"cannot be kept on any servers with the tags nowhere.*FLOWS_PLACEMENT_TAGS"):
-        await place(cluster.urls, Placement(tags=("nowhere",)))
+        await declare_at(cluster.urls, placement=Placement(tags=("nowhere",)))
 
 
 async def test_one_server_cannot_keep_three_replicas(server: Server) -> None:
     with pytest.raises(Unavailable, match=r"cannot be kept on 3 servers.*FLOWS_REPLICAS"):
-        await place(server.url, Placement(replicas=3))
+        await declare_at(server.url, placement=Placement(replicas=3))
