@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, cast
 import msgspec
 from msgspec import Meta
 
-from bus.subjects import LONGEST_ID, TABLE, key_of, subject_of, type_of
+from bus.subjects import LONGEST_ID, TABLE, belongs_on, key_of, subject_of, type_of
 from schemas.base import FIRST_YEAR, LAST_YEAR, Instant, Message, Value
 from schemas.bounds import beyond_bounds, out_of_bounds, timed_fields
 from schemas.commands import CreateSchedule, UpdateSchedule
@@ -137,7 +137,7 @@ def decode(*, sequence: int, subject: str, stored_at: datetime, body: bytes) -> 
         bounded &= type(value) is datetime and FIRST_YEAR <= value.year <= LAST_YEAR
     if (not bounded or (_BACKSLASH in body and _NUL in body)) and (error := _fault(event, body)):
         return _unreadable(sequence, subject, stored_at, body, error)
-    if subject != subject_of(event.data) or event.type != type_of(event.data):
+    if not belongs_on(event.data, subject) or event.type != type_of(event.data):
         error = f"a message of type {event.type!r} about {event.subject!r} does not belong on {subject!r}"
         return _unreadable(sequence, subject, stored_at, body, error)
     return Stored(sequence=sequence, subject=subject, stored_at=stored_at, body=body, envelope=event)

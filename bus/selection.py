@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from bus.envelope import Entry, Stored
+from bus.subjects import matches
 from schemas import events as e
 from schemas.base import Message, Value
 
 
-def full_pattern(pattern: str) -> str:
-    """Return a pattern over whole subjects: `flow` and `flow.*` mean all of their messages."""
-    tokens = pattern.split(".")
-    return pattern if len(tokens) >= 3 or tokens[-1] == ">" else f"{pattern}.>"
+def begins(pattern: str, subject: str) -> bool:
+    """Tell whether a subject, or its beginning, matches a pattern: `flow` and `flow.*` mean all of their messages."""
+    return matches(pattern, subject) or matches(f"{pattern}.>", subject)
 
 
 class Filter(Value, frozen=True, kw_only=True):

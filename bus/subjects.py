@@ -1,5 +1,7 @@
 """The table of messages: one row for each type, with its subject `<family>.<event>.<key>`.
 
+What is reported about one backup has its VM as a fourth token, so that it is found without reading about any other.
+
 To add a message: its Struct in schemas/, its row here, and whoever handles it.
 """
 
@@ -16,13 +18,13 @@ from schemas.ids import derived, instant
 
 STREAM = "FLOWS"
 FAMILIES = ("command", "rejected", "catalog", "flow", "backup", "dead")
-STREAM_SUBJECTS = tuple(f"{family}.>" if family == "backup" else f"{family}.*.*" for family in FAMILIES)
+STREAM_SUBJECTS = tuple("backup.>" if family == "backup" else f"{family}.*.*" for family in FAMILIES)
 
 # Accepted `flow.*` events are republished to two-token subjects: `flow.due.<id>` to `flow.due`.
 REPUBLISH_FROM, REPUBLISH_TO = "flow.*.*", "flow.{{wildcard(1)}}"
 
 CATALOG = "catalog.*.*"
-REQUESTS = "backup.requested.>"  # those for any worker, and those with a pool
+REQUESTS = "backup.requested.>"
 
 # What a decision rests on beside its guard, by the guard: guarded too, as far as a batch has messages without a guard
 # (docs/adr/0021). Requests rest on limits; on all definitions, an import would keep them off the log.
@@ -58,6 +60,8 @@ def _definition(message: type[e.Defined], kind: str) -> MessageType:
 # All events of one flow are one sequence, and each decision on the flow is guarded by all of it: any event that came
 # meanwhile refuses the decision. So two decisions on different pasts cannot both be on the log (docs/adr/0008).
 _OF_FLOW = "flow.*.{flow_id}"
+
+_BACKUP = "{flow_id}.{context_id}"  # the end of the subjects of what is reported about one backup
 
 _ROWS = (
     *(MessageType(message=message, subject=tag_of(message)) for message in c.COMMANDS),
@@ -150,29 +154,29 @@ _ROWS = (
     ),
     MessageType(
         message=e.BackupAbandoned,
-        subject="backup.abandoned.{flow_id}",
-        guard="backup.abandoned.{flow_id}",
+        subject=f"backup.abandoned.{_BACKUP}",
+        guard=f"backup.abandoned.{_BACKUP}",
         id="abandoned:{backup_id}:{request}",
     ),
     MessageType(
         message=e.BackupSkipped,
-        subject="backup.skipped.{flow_id}",
-        guard="backup.skipped.{flow_id}",
+        subject=f"backup.skipped.{_BACKUP}",
+        guard="backup.skipped.{flow_id}.*",  # of many at once, as they are one batch
         id="skipped:{backup_id}",
     ),
-    MessageType(message=e.BackupOrphaned, subject="backup.orphaned.{flow_id}", id="orphaned:{backup_id}"),
+    MessageType(message=e.BackupOrphaned, subject=f"backup.orphaned.{_BACKUP}", id="orphaned:{backup_id}"),
     # Workers report without a guard: the first end of the newest attempt counts, wherever it stands.
-    MessageType(message=e.BackupStarted, subject="backup.started.{flow_id}", id="started:{backup_id}:{attempt}"),
+    MessageType(message=e.BackupStarted, subject=f"backup.started.{_BACKUP}", id="started:{backup_id}:{attempt}"),
     MessageType(
         message=e.BackupProgressed,
-        subject="backup.progressed.{flow_id}",
+        subject=f"backup.progressed.{_BACKUP}",
         id="progressed:{backup_id}:{attempt}:{percent}",
         lifetime="progress",
     ),
-    MessageType(message=e.BackupRetrying, subject="backup.retrying.{flow_id}", id="retrying:{backup_id}:{attempt}"),
-    MessageType(message=e.BackupCompleted, subject="backup.completed.{flow_id}", id="completed:{backup_id}:{attempt}"),
-    MessageType(message=e.BackupFailed, subject="backup.failed.{flow_id}", id="failed:{backup_id}:{attempt}"),
-    MessageType(message=e.BackupCancelled, subject="backup.cancelled.{flow_id}", id="cancelled:{backup_id}:{attempt}"),
+    MessageType(message=e.BackupRetrying, subject=f"backup.retrying.{_BACKUP}", id="retrying:{backup_id}:{attempt}"),
+    MessageType(message=e.BackupCompleted, subject=f"backup.completed.{_BACKUP}", id="completed:{backup_id}:{attempt}"),
+    MessageType(message=e.BackupFailed, subject=f"backup.failed.{_BACKUP}", id="failed:{backup_id}:{attempt}"),
+    MessageType(message=e.BackupCancelled, subject=f"backup.cancelled.{_BACKUP}", id="cancelled:{backup_id}:{attempt}"),
     MessageType(message=e.DeadLettered, subject="dead.{service}.{reason}", id="dead:{sequence}"),
     MessageType(message=e.DeadSettled, subject="dead.settled.{sequence}"),
 )
@@ -203,6 +207,12 @@ def subject_of(message: Message) -> str:
     return _SUBJECTS[tag_of(message)].filled(message)
 
 
+def belongs_on(message: Message, subject: str) -> bool:
+    """Tell whether a message may stand on a subject: its own, or the one that older versions appended it to."""
+    own = subject_of(message)
+    return subject == own or (isinstance(message, e.BackupEvent) and subject == ".".join(own.split(".")[:3]))
+
+
 def guard_of(message: Message) -> str | None:
     """Return the subject filter whose last sequence guards the append of this message, if any does."""
     template = _GUARDS.get(tag_of(message))
@@ -220,12 +230,16 @@ def id_of(message: Message, cause: str = "") -> str:
 
 def guard_at(subject: str) -> str:
     """Return the one guard that an append to a subject moves on, whatever the message."""
-    family, event, key = subject.split(".")[:3]
+    family, event, key, *more = subject.split(".")
     if family == "catalog":
         return CATALOG
     if family == "flow":
         return f"flow.*.{key}"
-    return REQUESTS if (family, event) == ("backup", "requested") else subject
+    if family != "backup":
+        return subject
+    if event == "requested":
+        return REQUESTS
+    return f"backup.skipped.{key}.*" if event == "skipped" and more else subject
 
 
 def guards_at(subject: str) -> tuple[str, ...]:

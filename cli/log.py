@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 
 from bus.envelope import Entry, Stored
-from bus.selection import Filter, Selection, full_pattern
-from bus.subjects import matches
+from bus.selection import Filter, Selection, begins
 from cli.attach import attached
 from cli.describe import describe
 from cli.printable import json_line, printable
@@ -23,11 +22,11 @@ async def show(
 ) -> None:
     """Print the log's messages whose subjects match. With `follow` it goes on until interrupted."""
     write = _json_line(console) if as_json else _line(console, local=local)
-    subject, selection = full_pattern(pattern), Selection(wanted)
+    selection = Selection(wanted)
 
     def print_those_of(entries: Sequence[Entry]) -> None:
         for entry in entries:
-            if selection.takes(entry) and matches(subject, entry.subject):
+            if selection.takes(entry) and begins(pattern, entry.subject):
                 write(entry)
 
     async with attached(url, "flows-log") as log:

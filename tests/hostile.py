@@ -48,9 +48,10 @@ class Generator:
             subject = subject_of(msgspec.convert(data, shape))
         except (msgspec.ValidationError, OverflowError):
             subject = ""
-        if not re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", subject, re.ASCII):
-            subject = self._subject(TABLE[tag_of(shape)].subject, data)
-        family, event, key = subject.split(".")
+        template = TABLE[tag_of(shape)].subject
+        if not re.fullmatch(rf"[\w-]+(\.[\w-]+){{{max(2, template.count('.'))}}}", subject, re.ASCII):
+            subject = self._subject(template, data)
+        family, event, key, *_ = subject.split(".")
         named_whole = family in {"rejected", "dead"} and event != "settled"
         envelope = {
             "specversion": "1.0",
@@ -70,8 +71,9 @@ class Generator:
 
     def _subject(self, template: str, data: dict[str, Any]) -> str:
         subject = re.sub(r"\{(\w+)\}", lambda field: str(data[field[1]]), template)
-        subject = subject if subject.count(".") == 2 else f"{subject}.{data.get('id', 'nowhere')}"
-        return ".".join(re.sub(r"[^A-Za-z0-9_-]", "_", token)[:64] or "_" for token in subject.split(".")[:3])
+        subject = subject if subject.count(".") >= 2 else f"{subject}.{data.get('id', 'nowhere')}"
+        tokens = subject.split(".")[: max(3, template.count(".") + 1)]
+        return ".".join(re.sub(r"[^A-Za-z0-9_-]", "_", token)[:64] or "_" for token in tokens)
 
     def _one(self, values: Sequence[Any]) -> Any:
         return self._random.choice(values)

@@ -43,10 +43,16 @@ async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, afte
 
 
 def _matching(pattern: str) -> ColumnElement[bool]:
-    """Return a filter on subjects. All have three tokens, and no token has a dot."""
+    """Return a filter on subjects that match or begin so. They have three tokens or four, and no token has a dot."""
     tokens = [token.replace("/", "//").replace("%", "/%").replace("_", "/_") for token in pattern.split(".")]
     like = ".".join("%" if token in {"*", ">"} else token for token in tokens)
-    return t.events.c.subject.like(like, escape="/")
+    subject = t.events.c.subject
+    whole = subject.like(like, escape="/")
+    if tokens[-1] == ">":
+        return whole
+    if len(tokens) == 3:  # no `*` stands for two tokens
+        whole &= subject.not_like("%.%.%.%")
+    return whole | subject.like(f"{like}.%", escape="/")
 
 
 def _select() -> Select[*tuple[Any, ...]]:

@@ -23,7 +23,7 @@ from api.routes.parameters import READ, Limit, Offset, Since, Until, moment, pag
 from api.streams import counted
 from api.tickets import LONGEST
 from bus.envelope import Stored
-from bus.selection import Filter, full_pattern
+from bus.selection import Filter
 from schemas.base import ID_PATTERN, Value
 
 PING = 15.0  # seconds between comments on a quiet stream, so that proxies keep it open
@@ -38,7 +38,7 @@ class EventFilter(Value, frozen=True, kw_only=True):
 
     def takes(self, entry: Stored) -> bool:
         sent = entry.envelope
-        if self.flow_id is not None and self.flow_id not in {sent.subject, entry.subject.rpartition(".")[2]}:
+        if self.flow_id is not None and self.flow_id not in {sent.subject, entry.subject.split(".")[2]}:
             return False
         if self.execution_id is not None and sent.correlationid != self.execution_id:
             return False
@@ -113,7 +113,7 @@ async def _stream(
 
 
 Pattern = FromQuery[
-    Annotated[str, QueryParameter(max_length=200, pattern=r"^[A-Za-z0-9_*>-]+(\.[A-Za-z0-9_*>-]+){0,2}$")]
+    Annotated[str, QueryParameter(max_length=200, pattern=r"^[A-Za-z0-9_*>-]+(\.[A-Za-z0-9_*>-]+){0,3}$")]
 ]
 
 
@@ -132,4 +132,4 @@ async def log_events(
 ) -> EventList:
     """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence."""
     wanted = Filter(flow=flow, execution=execution, vm=vm, since=moment("from", since), until=moment("to", until))
-    return await events.find(context.reader, full_pattern(pattern), wanted, page(limit, offset), after=after)
+    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bus.envelope import Stored, Unreadable, decode, encode
 from bus.subjects import subject_of
+from schemas.events import BackupStarted
 from tests.support import T0, due, flow, group, policy, repository, schedule, sent, vm
 
 EVENTS = [vm(), group(members=["a"]), schedule(), repository(config={"seconds": 1.5}), policy(), flow(), due()]
@@ -27,6 +28,15 @@ def test_what_goes_in_comes_out(message: Any) -> None:
     assert isinstance(entry, Stored)
     assert entry.envelope.data == message
     assert (entry.envelope.actor, entry.envelope.decidedon, entry.sequence) == ("admin", "12", 7)
+
+
+def test_a_report_without_its_vm_in_the_subject_is_read_as_older_versions_wrote_it() -> None:
+    about = {"flow_id": "flow", "execution_id": "e", "backup_id": "b", "context_id": "vm"}
+    body = encode(sent(BackupStarted(**about, attempt=1, worker="w")))
+    for subject in ("backup.started.flow.vm", "backup.started.flow"):
+        assert isinstance(read(subject, body), Stored)
+    for subject in ("backup.started.flow.other", "backup.started.other", "backup.failed.flow.vm", "backup.started"):
+        assert isinstance(read(subject, body), Unreadable)
 
 
 def test_a_body_is_a_cloud_event() -> None:

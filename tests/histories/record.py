@@ -81,7 +81,7 @@ async def overlap(engine: Engine, policy: Any, ends: int) -> None:
     await set_up(engine, vms=2, config={"seconds": 1}, overlap_policy=policy)
     async with engine.running(Executor(), Worker()):
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.started.*", 2)
+        await engine.until("backup.started.>", 2)
         await engine.ask(c.ExecuteFlow(id="flow"), c.ExecuteFlow(id="flow"))
         await over(engine, ends)
 
@@ -142,7 +142,7 @@ async def cancelled(engine: Engine) -> None:
     await set_up(engine, vms=4, config={"seconds": 60}, max_concurrent_jobs=2)
     async with engine.running(Executor(), Worker()):
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.started.*", 2)
+        await engine.until("backup.started.>", 2)
         await engine.ask(c.CancelExecution(id=await execution(engine)))
         await over(engine)
         await engine.ask(c.CancelExecution(id=await execution(engine)))
@@ -154,7 +154,7 @@ async def one_vm_cancelled(engine: Engine) -> None:
     await set_up(engine, vms=3, config={"seconds": 1})
     async with engine.running(Executor(), Worker()):
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.started.*", 3)
+        await engine.until("backup.started.>", 3)
         await engine.ask(c.CancelExecution(id=await execution(engine), context_id="vm-1"))
         await over(engine)
 
@@ -167,7 +167,7 @@ async def attempts_and_retry(engine: Engine) -> None:
     async with engine.running(Executor(), Worker()):
         await engine.ask(c.ExecuteFlow(id="flow"))
         await over(engine)
-        failed = [event.context_id for event in await engine.messages("backup.failed.*")]
+        failed = [event.context_id for event in await engine.messages("backup.failed.>")]
         await engine.ask(c.RetryExecution(id=await execution(engine), flow_id="flow", context_ids=failed))
         await over(engine, 2)
 
@@ -217,7 +217,7 @@ async def silent_worker(engine: Engine) -> None:
     await set_up(engine, vms=2)
     async with engine.running(Scheduler(), Executor(), Worker(engines={"simulated": Deaf()})):
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.started.*", 2)
+        await engine.until("backup.started.>", 2)
         await engine.ask(c.CancelExecution(id=await execution(engine)))
         await over(engine)
 
@@ -228,12 +228,12 @@ async def zombie(engine: Engine) -> None:
     await set_up(engine, vms=1)
     async with engine.running(Executor()):
         await engine.ask(c.ExecuteFlow(id="flow"))
-        (request,) = await engine.until("backup.requested.*")
+        (request,) = await engine.until("backup.requested.>")
         about = {field: getattr(request, field) for field in ("flow_id", "execution_id", "backup_id", "context_id")}
         dead = BackupStarted(**about, attempt=1, worker="thought-dead")
         await engine.log.publish_once(sent(dead, id="dead", time=now()))
         async with engine.running(Worker()):
-            await engine.until("backup.completed.*")
+            await engine.until("backup.completed.>")
             await over(engine)
         await engine.log.publish_once(sent(BackupFailed(**about, attempt=1, error="late"), id="late", time=now()))
 
@@ -244,7 +244,7 @@ async def changed_while_running(engine: Engine) -> None:
     await set_up(engine, vms=5, config={"seconds": 1}, max_concurrent_jobs=1)
     async with engine.running(Registry(), Executor(), Worker()):
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.started.*")
+        await engine.until("backup.started.>")
         await engine.ask(
             c.UpdateVm(id="vm-1", patch=VmPatch(enabled=False)),
             c.RemoveMember(id="group", context_id="vm-2"),
@@ -252,7 +252,7 @@ async def changed_while_running(engine: Engine) -> None:
             c.AddMember(id="group", member=Member(context_id="late")),
             c.UpdateGroup(id="group", patch=GroupPatch(enabled=False)),
         )
-        await engine.until("backup.started.*", 2)
+        await engine.until("backup.started.>", 2)
         await engine.ask(c.DeleteFlow(id="flow"))
         await over(engine)
 
@@ -265,7 +265,7 @@ async def executors_come_and_go(engine: Engine) -> None:
         await engine.ask(c.ExecuteFlow(id="flow"), c.ExecuteFlow(id="flow"))
         for ends in (2, 5, 8, 14):
             async with engine.running(Executor(), Executor()):
-                await engine.until("backup.completed.*", ends)
+                await engine.until("backup.completed.>", ends)
         async with engine.running(Executor()):
             await over(engine, 2)
 

@@ -9,14 +9,25 @@ import msgspec
 import pytest
 
 from api import requests
-from bus.subjects import TABLE, guard_at, guard_of, key_of, matches, subject_of, type_of
+from bus.selection import begins
+from bus.subjects import (
+    STREAM_SUBJECTS,
+    TABLE,
+    belongs_on,
+    guard_at,
+    guard_of,
+    key_of,
+    matches,
+    subject_of,
+    type_of,
+)
 from cli.commands.settings import MEANINGS
 from cli.settings import VARIABLES
 from schemas import definitions, ids, tables
 from schemas.base import Id, tag_of
 from schemas.commands import COMMANDS
 from schemas.definitions import DEFINITIONS, FlowSpec
-from schemas.events import EVENTS, FlowDue, Rejected
+from schemas.events import EVENTS, BackupEvent, BackupRequested, BackupStarted, FlowDue, Rejected
 from tests import support
 from tests.support import T0
 
@@ -54,6 +65,47 @@ def test_subjects_have_three_tokens() -> None:
     assert subject_of(no) == type_of(no) == "rejected.flow.create"
     for command in COMMANDS:
         assert tag_of(command).count(".") == 2
+
+
+def test_what_is_reported_about_a_backup_names_its_vm_in_the_subject() -> None:
+    for row in TABLE.values():
+        if issubclass(row.message, BackupEvent) and row.message is not BackupRequested:
+            assert row.subject == f"{tag_of(row.message)}.{{flow_id}}.{{context_id}}"
+    assert "backup.>" in STREAM_SUBJECTS
+    started = BackupStarted(flow_id="flow", execution_id="e", backup_id="b", context_id="vm", attempt=1, worker="w")
+    assert subject_of(started) == "backup.started.flow.vm"
+    assert belongs_on(started, "backup.started.flow.vm")
+    assert belongs_on(started, "backup.started.flow")  # as older versions appended it
+    assert not belongs_on(started, "backup.started.flow.other")
+    assert not belongs_on(started, "backup.started.other.vm")
+    assert not belongs_on(started, "backup.failed.flow.vm")
+    assert not belongs_on(support.due("a"), "flow.due")
+
+
+def test_an_append_of_an_older_version_moves_the_guard_on_that_it_had() -> None:
+    assert guard_at("backup.requested.f") == guard_at("backup.requested.f.pool") == "backup.requested.>"
+    assert guard_at("backup.skipped.f") == "backup.skipped.f"
+    assert guard_at("backup.skipped.f.vm") == "backup.skipped.f.*"
+    assert guard_at("backup.abandoned.f.vm") == "backup.abandoned.f.vm"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "expected"),
+    [
+        ("backup", "backup.started.a.vm", True),
+        ("backup.started", "backup.started.a.vm", True),
+        ("backup.started.*", "backup.started.a", True),
+        ("backup.started.*", "backup.started.a.vm", True),
+        ("backup.*.a", "backup.started.a.vm", True),
+        ("backup.*.vm", "backup.started.a.vm", False),
+        ("backup.*.*.vm", "backup.started.a.vm", True),
+        ("backup.>", "backup.started.a.vm", True),
+        ("flow", "flow.due.a", True),
+        ("flo", "flow.due.a", False),
+    ],
+)
+def test_a_pattern_of_people_matches_what_begins_so(pattern: str, subject: str, *, expected: bool) -> None:
+    assert begins(pattern, subject) is expected
 
 
 def test_guards() -> None:

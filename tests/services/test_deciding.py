@@ -100,10 +100,10 @@ async def test_no_execution_starts_twice_when_an_outcome_is_unknown(
         await engine.until("flow.started.*", FLOWS)
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(outcome, int | Exception)
-        await asyncio.gather(engine.until("backup.requested.*", 1))
+        await asyncio.gather(engine.until("backup.requested.>", 1))
         started = [one.execution_id for one in await engine.messages("flow.started.*")]
         assert len(started) == len(set(started)) == FLOWS
-        requested = [one.backup_id for one in await engine.messages("backup.requested.*")]
+        requested = [one.backup_id for one in await engine.messages("backup.requested.>")]
         assert len(requested) == len(set(requested))
     finally:
         running.cancel()
@@ -219,7 +219,7 @@ async def test_what_was_admitted_before_a_limit_was_lowered_is_not_requested_beh
             (position,) = await engine.ask(lowering)
             await eventually(lambda: _is_defined(engine, after=position))
             resumed.set()
-            requests = await engine.until("backup.requested.*")
+            requests = await engine.until("backup.requested.>")
             assert len(requests) == 1
         finally:
             await cancel_and_wait(running)
@@ -235,7 +235,7 @@ async def test_what_another_executor_has_seen_meanwhile_is_not_said_again(engine
     async with engine.running(Registry(), Executor()):
         await built(engine, house(vms=2))
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.requested.*", 2)
+        await engine.until("backup.requested.>", 2)
     second = Executor()
 
     class Rival:
@@ -258,6 +258,6 @@ async def test_what_another_executor_has_seen_meanwhile_is_not_said_again(engine
         seen = abandonment(one)
         assert not await second._abandon(one)
         assert await second._abandon(other)
-        assert await engine.messages("backup.abandoned.*") == [seen, abandonment(other)]
+        assert await engine.messages("backup.abandoned.>") == [seen, abandonment(other)]
     finally:
         await cancel_and_wait(running)

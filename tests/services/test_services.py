@@ -75,7 +75,7 @@ async def test_two_of_each_service_are_as_good_as_one(engine: Engine) -> None:
 
         await eventually(all_answered, within=30)
         answers = await engine.messages("flow.started.*")
-        requested = [request.backup_id for request in await engine.messages("backup.requested.*")]
+        requested = [request.backup_id for request in await engine.messages("backup.requested.>")]
         assert len(requested) == len(set(requested)) == 10 * len(answers)
         assert len(await engine.messages("flow.completed.*")) == len(answers)
 
@@ -128,9 +128,9 @@ async def test_a_failing_vm_is_retried_and_then_failed_with_the_reason(engine: E
         (end,) = await engine.until("flow.completed.*")
         assert (end.status, end.jobs_failed) == ("error", 2)
         assert "simulated failure of attempt 2" in end.error_message
-        started = await engine.messages("backup.started.*")
+        started = await engine.messages("backup.started.>")
         assert sorted(start.attempt for start in started) == [1, 1, 2, 2]
-        assert len(await engine.messages("backup.retrying.*")) == 2
+        assert len(await engine.messages("backup.retrying.>")) == 2
         await engine.recorded()
     jobs = await engine.rows(select(t.backup_jobs))
     assert {(job["status"], job["attempt"]) for job in jobs} == {("error", 2)}
@@ -141,7 +141,7 @@ async def test_a_backup_over_its_time_is_failed(engine: Engine) -> None:
     async with engine.running(Registry(), Executor(), Worker()):
         await built(engine, house(vms=1, config={"seconds": 60}, policy=policy))
         await engine.ask(c.ExecuteFlow(id="flow"))
-        (failed,) = await engine.until("backup.failed.*")
+        (failed,) = await engine.until("backup.failed.>")
         assert "not finished within 1 s" in failed.error
 
 
@@ -151,11 +151,11 @@ async def test_a_worker_that_stops_hands_its_work_on(engine: Engine, monkeypatch
         await built(engine, house(vms=2, config={"seconds": 2}))
         async with engine.running(Worker()):
             await engine.ask(c.ExecuteFlow(id="flow"))
-            await engine.until("backup.started.*", 2)
+            await engine.until("backup.started.>", 2)
         async with engine.running(Worker()):
             (end,) = await engine.until("flow.completed.*")
         assert (end.status, end.jobs_completed) == ("success", 2)
-        attempts = [start.attempt for start in await engine.messages("backup.started.*")]
+        attempts = [start.attempt for start in await engine.messages("backup.started.>")]
         assert sorted(attempts) == [1, 1, 2, 2]
 
 
@@ -170,7 +170,7 @@ async def test_a_request_redelivered_after_its_end_is_not_run_again(engine: Engi
     async with engine.running(Registry(), Executor(), Worker()):
         await engine.ask(c.ExecuteFlow(id="flow"))
         await engine.until("flow.completed.*", 2)
-    started = [(start.backup_id, start.attempt) for start in await engine.messages("backup.started.*")]
+    started = [(start.backup_id, start.attempt) for start in await engine.messages("backup.started.>")]
     assert len(started) == len(set(started)) == 6
     assert {attempt for _, attempt in started} == {1}
 
@@ -179,7 +179,7 @@ async def test_a_cancelled_execution_ends_at_once(engine: Engine) -> None:
     async with engine.running(Registry(), Executor(), Executor(), Worker(slots=2), engine.recorder()):
         await built(engine, house(vms=5, config={"seconds": 60}))
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.started.*", 2)
+        await engine.until("backup.started.>", 2)
         (started,) = await engine.messages("flow.started.*")
         begun = asyncio.get_running_loop().time()
         await engine.ask(c.CancelExecution(id=started.execution_id))
@@ -215,7 +215,7 @@ async def test_one_vm_without_its_disk_is_an_error_and_the_others_are_done(engin
         (end,) = await engine.until("flow.completed.*")
         assert (end.status, end.jobs_completed, end.jobs_failed) == ("warning", 2, 1)
         assert "1.raw does not exist" in end.error_message
-        assert len(await engine.messages("backup.completed.*")) == 2
+        assert len(await engine.messages("backup.completed.>")) == 2
 
 
 async def test_a_schedule_fires_at_its_time(engine: Engine) -> None:

@@ -34,7 +34,7 @@ async def test_a_healthy_system_at_work_and_at_rest(engine: Engine) -> None:
     async with engine.running(*everything):
         await built(engine, house(vms=3, config={"seconds": 1}))
         await engine.ask(c.UpdateFlow(id="flow", patch=FlowPatch(max_concurrent_jobs=2)), c.ExecuteFlow(id="flow"))
-        await engine.until("backup.started.*")
+        await engine.until("backup.started.>")
         await engine.recorded()
         assert await problems(engine) == []
         await engine.until("flow.completed.*")
@@ -53,7 +53,7 @@ async def test_a_part_that_is_missing_is_named(engine: Engine) -> None:
         (found,) = await problems(engine)
         assert found.startswith("FlowStarted started:")
         async with engine.running(Executor()):
-            await engine.until("backup.requested.*")
+            await engine.until("backup.requested.>")
         (found,) = await problems(engine)
         assert found == "1 backups wait in the queue, and no worker asks for them: is one running?"
         async with engine.running(Executor(), Worker()):
@@ -100,7 +100,7 @@ async def test_a_backup_that_was_lost_from_the_queue(engine: Engine) -> None:
     async with engine.running(Registry(), Executor(), engine.recorder()):
         await built(engine, house(vms=1))
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.requested.*")
+        await engine.until("backup.requested.>")
         subscription = await engine.log._js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
         (message,) = await subscription.fetch(1)
         await message.ack_sync()  # by a worker that did nothing
@@ -195,17 +195,17 @@ async def test_a_lost_backup_is_requested_anew(engine: Engine) -> None:
     async with engine.running(Registry(), Executor(), engine.recorder()):
         await built(engine, house(vms=1))
         await engine.ask(c.ExecuteFlow(id="flow"))
-        (request,) = await engine.until("backup.requested.*")
+        (request,) = await engine.until("backup.requested.>")
         subscription = await engine.log._js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
         (message,) = await subscription.fetch(1)
         await message.ack_sync()  # by a worker that did nothing
         await engine.recorded()
         _, said = await repaired(engine, sure=False)
         assert f"remedy: have backup {request.backup_id} requested anew" in said
-        assert await engine.messages("backup.abandoned.*") == []
+        assert await engine.messages("backup.abandoned.>") == []
         both = await asyncio.gather(repaired(engine, sure=True), repaired(engine, sure=True))
         assert sum("done already, by somebody else" in said for _, said in both) <= 1
-        (abandoned,) = await engine.messages("backup.abandoned.*")
+        (abandoned,) = await engine.messages("backup.abandoned.>")
         assert (abandoned.backup_id, abandoned.request) == (request.backup_id, message.metadata.sequence.stream)
 
 
@@ -218,7 +218,7 @@ async def test_a_request_that_was_delivered_and_nobody_holds(
     async with engine.running(Registry(), Executor(), engine.recorder()):
         await built(engine, house(vms=1))
         await engine.ask(c.ExecuteFlow(id="flow"))
-        (request,) = await engine.until("backup.requested.*")
+        (request,) = await engine.until("backup.requested.>")
         subscription = await engine.log._js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
         await subscription.fetch(1)
         await engine.log.put_status("worker.w", {"slots": 2, "holding": [request.backup_id] if holding else []})

@@ -41,7 +41,7 @@ async def test_a_checkpoint_stays_behind_what_is_not_over(engine: Engine) -> Non
         await eventually(all_over)
     (command,) = await engine.ask(c.ExecuteFlow(id="flow"))
     async with engine.running(Executor()):
-        await engine.until("backup.requested.*", 4)
+        await engine.until("backup.requested.>", 4)
     assert last <= await saved() < command + 2  # the second execution is not over
     second = Executor()
     await second.open(engine.log, None)  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ async def test_a_checkpoint_stays_behind_what_is_not_over(engine: Engine) -> Non
     assert second._state.executions == {}
     async with engine.running(Executor(), Worker()):
         await engine.until("flow.completed.*", 2)
-    requested = [request.backup_id for request in await engine.messages("backup.requested.*")]
+    requested = [request.backup_id for request in await engine.messages("backup.requested.>")]
     assert len(requested) == len(set(requested)) == 4
     (first_end, second_end) = await engine.messages("flow.completed.*")
     assert (first_end.jobs_completed, second_end.jobs_completed) == (2, 2)
@@ -97,12 +97,12 @@ async def test_settings_from_before_the_checkpoint_count(engine: Engine) -> None
         await eventually(saved)
     async with engine.running(Registry(), Executor()):
         await engine.ask(c.ExecuteFlow(id="flow"))
-        assert len(await engine.until("backup.requested.*", 4)) == 4  # what is admitted at the start is one batch
+        assert len(await engine.until("backup.requested.>", 4)) == 4  # what is admitted at the start is one batch
         await engine.ask(c.UpdateSettings(id=ENGINE, patch=SettingsPatch(max_concurrent_jobs=2), if_version=1))
-        await engine.until("backup.requested.*", 5)
+        await engine.until("backup.requested.>", 5)
     (_, second) = await engine.messages("catalog.settings.*")
     assert (second.version, second.definition.max_concurrent_jobs) == (2, 2)
-    assert len(await engine.messages("backup.requested.*")) == 5
+    assert len(await engine.messages("backup.requested.>")) == 5
 
 
 async def test_a_checkpoint_of_another_stream_counts_for_nothing(log: Log) -> None:

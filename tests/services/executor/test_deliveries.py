@@ -148,7 +148,7 @@ class Book:
     async def abandon(self, one: Outstanding) -> bool:
         event = abandonment(one)
         guard = guard_of(event)
-        assert guard == "backup.abandoned.f"
+        assert guard == "backup.abandoned.f.v"
         self.said.append(id_of(event))
         await self.engine.log.append([sent(event, id=id_of(event), time=now())], expect={guard: 0})
         self.open = {await say(self.engine.log, request(round=2))}
@@ -170,11 +170,11 @@ async def test_a_request_that_somebody_else_acknowledged_is_found_and_made_anew(
     book = Book(engine, sequence)
     guard = asyncio.create_task(watch(engine.log, book.unfinished, book.abandon, ack_wait=LEASE, every=0.3))
     async with engine.running(Observed(engines={"simulated": gate}, worker_id="one")):
-        (done,) = await engine.until("backup.completed.*")
+        (done,) = await engine.until("backup.completed.>")
         assert not guard.done()
         await cancel_and_wait(guard)
     assert done.attempt == 2
-    (abandoned,) = await engine.messages("backup.abandoned.*")
+    (abandoned,) = await engine.messages("backup.abandoned.>")
     assert (abandoned.backup_id, abandoned.request) == ("backup-1", sequence)
     assert book.said == [id_of(abandoned)]
 
@@ -192,7 +192,7 @@ async def test_what_is_being_worked_on_is_not_abandoned(engine: Engine, monkeypa
         assert not guard.done()
         await cancel_and_wait(guard)
         gate.open.set()
-        await engine.until("backup.completed.*")
+        await engine.until("backup.completed.>")
     assert book.said == []
 
 
@@ -206,7 +206,7 @@ async def test_executors_ask_anew_for_what_was_lost_from_the_queue(
         async with engine.running(Registry(), Executor(), Executor()):
             await built(engine, house(vms=1))
             await engine.ask(c.ExecuteFlow(id="flow"))
-            (lost,) = await engine.until("backup.requested.*")
+            (lost,) = await engine.until("backup.requested.>")
             subscription = await engine.log._js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
             (message,) = await subscription.fetch(1)
             await message.ack_sync()
@@ -215,8 +215,8 @@ async def test_executors_ask_anew_for_what_was_lost_from_the_queue(
             await message.nak()
     async with engine.running(Executor(), Executor(), Worker(worker_id="one")):
         await engine.until("flow.completed.*")
-    (abandoned,) = await engine.messages("backup.abandoned.*")
+    (abandoned,) = await engine.messages("backup.abandoned.>")
     assert abandoned.backup_id == lost.backup_id
-    again = (await engine.messages("backup.requested.*"))[1:]
+    again = (await engine.messages("backup.requested.>"))[1:]
     assert [(one.backup_id, one.round, one.requested_at) for one in again] == [(lost.backup_id, 2, lost.requested_at)]
-    assert len(await engine.messages("backup.completed.*")) == 1
+    assert len(await engine.messages("backup.completed.>")) == 1

@@ -160,7 +160,7 @@ async def test_a_backfill_runs_so_many_at_a_time_and_is_cancelled_as_one(engine:
         await engine.ask(c.UpdateRepository(id="repository", patch=slow))
         await engine.until("catalog.repository.*", 2)
         await engine.ask(c.CreateBackfill(id="b2", flow_id="flow", occurrences=past, max_concurrent=2))
-        await engine.until("backup.started.*", 4)  # one VM: its backups follow one another
+        await engine.until("backup.started.>", 4)  # one VM: its backups follow one another
         await engine.ask(c.CancelBackfill(id="b2", flow_id="flow"))
         await engine.until("flow.completed.*", 5)
         skipped = await engine.until("flow.skipped.*", 4)

@@ -50,11 +50,11 @@ async def test_a_message_comes_once_when_its_backup_is_done(engine: Engine) -> N
         last = 0
         for number in range(12):
             last = await say(engine.log, request(backup_id=f"backup-{number}"))
-        await engine.until("backup.completed.*", 12)
+        await engine.until("backup.completed.>", 12)
         await eventually(lambda: not worker._held)
         await acknowledged(engine, last)
     assert [(delivery.entry.sequence, delivery.number) for delivery in worker.deliveries] == [
-        (entry.sequence, 1) for entry in await engine.log.read(["backup.requested.*"])
+        (entry.sequence, 1) for entry in await engine.log.read(["backup.requested.>"])
     ]
 
 
@@ -72,11 +72,11 @@ async def test_a_redelivery_to_the_worker_at_work_begins_no_second_attempt(engin
         second = await say(engine.log, request(round=2))
         await eventually(lambda: len(worker.deliveries) == 4)
         gate.open.set()
-        await engine.until("backup.completed.*")
+        await engine.until("backup.completed.>")
         await acknowledged(engine, max(sequence, second))
     assert (gate.begun, gate.most) == ([1], 1)
-    assert [begun.attempt for begun in await engine.messages("backup.started.*")] == [1]
-    (done,) = await engine.messages("backup.completed.*")
+    assert [begun.attempt for begun in await engine.messages("backup.started.>")] == [1]
+    (done,) = await engine.messages("backup.completed.>")
     assert done.attempt == 1
 
 
@@ -94,7 +94,7 @@ async def test_a_taken_over_delivery_gets_the_signs_of_life(engine: Engine) -> N
         await eventually(lambda: asyncio.get_running_loop().time() > taken + 2 * LEASE)
         assert len(worker.deliveries) == 2
         gate.open.set()
-        await engine.until("backup.completed.*")
+        await engine.until("backup.completed.>")
 
 
 async def test_a_stale_report_is_not_acknowledged(engine: Engine) -> None:
@@ -105,7 +105,7 @@ async def test_a_stale_report_is_not_acknowledged(engine: Engine) -> None:
     worker.before[BackupCompleted] = [started(2, "two")]
     async with living(engine, "two", "backup-1"), engine.running(worker):
         sequence = await say(engine.log, request())
-        await engine.until("backup.completed.*")
+        await engine.until("backup.completed.>")
         # it comes again, which it would not if it had been acknowledged, and is left to the worker that holds it
         await eventually(lambda: len(worker.deliveries) >= 2)
         assert await engine.log.acknowledged(WORKER_QUEUE) < sequence
@@ -127,8 +127,8 @@ async def test_what_cannot_be_removed_is_on_the_log(engine: Engine) -> None:
     worker = Observed(engines={"simulated": Stuck()}, worker_id="one")
     async with engine.running(worker):
         sequence = await say(engine.log, request())
-        (failed,) = await engine.until("backup.failed.*")
-        (orphaned,) = await engine.until("backup.orphaned.*")
+        (failed,) = await engine.until("backup.failed.>")
+        (orphaned,) = await engine.until("backup.orphaned.>")
         await acknowledged(engine, sequence)
     assert failed.error == "no space left"
     assert (orphaned.backup_id, orphaned.error) == ("backup-1", "the folder is read-only")
@@ -154,7 +154,7 @@ async def test_a_worker_that_was_paused_beyond_its_lease_looks_before_it_reports
         gate.open.set()
         time.sleep(LEASE + 1)  # noqa: ASYNC251  # not a wait: this process is paused
         other.join()
-        (done,) = await engine.until("backup.completed.*")
+        (done,) = await engine.until("backup.completed.>")
     assert done.attempt == 3  # made when the other one had been silent for its lease too
 
 
@@ -196,7 +196,7 @@ async def test_what_was_delivered_and_ended_long_ago_is_only_acknowledged(
             await eventually(lambda: not worker._held)
         assert 1 <= len(reads) <= 2
     assert gate.begun == []
-    assert len(await engine.messages("backup.started.*")) == many
+    assert len(await engine.messages("backup.started.>")) == many
     assert await engine.log.acknowledged(WORKER_QUEUE) >= last - 2
 
 
@@ -212,5 +212,5 @@ async def test_a_backup_requested_again_goes_on_counting_its_attempts(engine: En
     assert await engine.log.acknowledged(WORKER_QUEUE) == first
     await say(engine.log, request(round=2))
     async with engine.running(Worker(engines={"simulated": gate}, worker_id="one")):
-        await engine.until("backup.completed.*")
+        await engine.until("backup.completed.>")
     assert gate.begun == [2]

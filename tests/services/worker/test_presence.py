@@ -41,7 +41,7 @@ async def test_what_a_live_worker_holds_is_not_taken_from_it(engine: Engine) -> 
         async with living(engine, "two", "backup-1"):
             await eventually(lambda: len(worker.deliveries) > 4)  # for longer than a lease
             assert gate.begun == []
-        await engine.until("backup.completed.*")  # as it is silent now
+        await engine.until("backup.completed.>")  # as it is silent now
     assert gate.begun == [2]
 
 
@@ -53,7 +53,7 @@ async def test_what_a_live_worker_does_not_hold_any_more_is_taken(engine: Engine
     async with engine.running(Observed(engines={"simulated": gate}, worker_id="one")):
         while not gate.begun:
             await engine.log.put_status(key_of("two"), claim(position=last))
-        await engine.until("backup.completed.*")
+        await engine.until("backup.completed.>")
     assert gate.begun == [2]
 
 
@@ -97,7 +97,7 @@ async def test_a_worker_that_stops_hands_on_at_once_what_it_held(
         await eventually(lambda: first.begun)
     stopped = asyncio.get_running_loop().time()
     async with engine.running(Worker(engines={"simulated": second}, worker_id="two")):
-        await engine.until("backup.completed.*")
+        await engine.until("backup.completed.>")
     assert asyncio.get_running_loop().time() - stopped < LEASE
     assert second.begun == [2]
 

@@ -76,10 +76,10 @@ async def test_killed_workers_and_a_killed_server_leave_no_backup_running(engine
         await built(engine, house(vms=4, config={"seconds": LEASE * 1.5}))
         workers.start()
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.started.*", 4)
+        await engine.until("backup.started.>", 4)
         workers.kill()
         workers.start()
-        await engine.until("backup.started.*", 8)
+        await engine.until("backup.started.>", 8)
         engine.server.kill()
         await asyncio.to_thread(engine.server.start)
         await asyncio.sleep(0.55 * LEASE)  # not a wait: the moment of the fault
@@ -96,14 +96,14 @@ async def test_a_killed_server_gives_nobody_what_a_live_worker_holds(engine: Eng
         await built(engine, house(vms=4, config={"seconds": LEASE * 4}))
         workers.start()
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.started.*", 4)
+        await engine.until("backup.started.>", 4)
         workers.start()
         for _ in range(2):
             engine.server.kill()
             await asyncio.to_thread(engine.server.start)
         (end,) = await engine.until("flow.completed.*", within=12 * LEASE)
     assert (end.status, end.jobs_completed) == ("success", 4)
-    assert {begun.attempt for begun in await engine.messages("backup.started.*")} == {1}
+    assert {begun.attempt for begun in await engine.messages("backup.started.>")} == {1}
     await once(engine, 4)
 
 
@@ -115,18 +115,18 @@ async def test_a_paused_worker_does_not_take_the_next_one_its_message_away(engin
         await engine.ask(c.ExecuteFlow(id="flow"))
 
         async def nearly_done() -> bool:
-            return any(one.percent > 60 for one in await engine.messages("backup.progressed.*"))
+            return any(one.percent > 60 for one in await engine.messages("backup.progressed.>"))
 
         await eventually(nearly_done)
         os.kill(paused.pid, signal.SIGSTOP)
         workers.start()
-        await engine.until("backup.started.*", 2, within=6 * LEASE)
+        await engine.until("backup.started.>", 2, within=6 * LEASE)
         os.kill(paused.pid, signal.SIGCONT)
         await asyncio.sleep(LEASE / 3)  # not a wait: the moment of the fault, at which the next one is at work
         workers.kill()
         (end,) = await engine.until("flow.completed.*", within=8 * LEASE)
         assert (end.status, end.jobs_completed) == ("success", 1)
-        assert [done.attempt for done in await engine.messages("backup.completed.*")] == [3]
+        assert [done.attempt for done in await engine.messages("backup.completed.>")] == [3]
     await once(engine, 1)
 
 
@@ -146,7 +146,7 @@ async def test_a_worker_that_dies_in_the_middle_of_what_is_cancelled_leaves_noth
         await built(engine, commands)
         workers.start()
         await engine.ask(c.ExecuteFlow(id="flow"))
-        await engine.until("backup.progressed.*")
+        await engine.until("backup.progressed.>")
         workers.kill()
         assert list(repository.rglob(".partial-*"))
         (started,) = await engine.messages("flow.started.*")
@@ -170,11 +170,11 @@ async def acknowledged(engine: Engine) -> None:
 
 async def once(engine: Engine, backups: int) -> None:
     """Check that each backup has one end that counts, and that no attempt began twice."""
-    begun: Counter[Any] = Counter((one.backup_id, one.attempt) for one in await engine.messages("backup.started.*"))
+    begun: Counter[Any] = Counter((one.backup_id, one.attempt) for one in await engine.messages("backup.started.>"))
     assert set(begun.values()) == {1}
     newest = {backup: max(n for one, n in begun if one == backup) for backup, _ in begun}
     ends = Counter(
-        one.backup_id for one in await engine.messages("backup.completed.*") if one.attempt == newest[one.backup_id]
+        one.backup_id for one in await engine.messages("backup.completed.>") if one.attempt == newest[one.backup_id]
     )
     assert ends == dict.fromkeys(newest, 1)
     assert len(newest) == backups

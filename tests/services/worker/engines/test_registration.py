@@ -65,7 +65,7 @@ async def test_an_engine_is_added_by_its_line(engine: Engine) -> None:
         await engine.ask(c.ExecuteFlow(id="flow"))
         (end,) = await engine.until("flow.completed.*")
         assert (end.status, end.jobs_completed) == ("success", 2)
-        assert {asked.engine for asked in await engine.messages("backup.requested.*")} == {"tiny"}
+        assert {asked.engine for asked in await engine.messages("backup.requested.>")} == {"tiny"}
         await engine.recorded()
     assert {row["snapshot_ref"] for row in await engine.rows(select(t.backup_jobs))} == {
         "tiny:here/vm-0",
