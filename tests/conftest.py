@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server
-from bus.setup import declare_at
+from bus.setup import QUEUES, declare_at
 from tests.databases import database_url, empty_tables, postgresql, postgresql_url
 from tests.looks import looks
 
@@ -51,5 +51,5 @@ async def client(server: Server) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def log(server: Server, client: Client) -> Log:
-    await declare_at(server.url)
+    await declare_at(server.url, QUEUES)
     return Log(client)

@@ -30,6 +30,7 @@ from services.worker.engines.loading import load
 from services.worker.history import READS, History
 from services.worker.inspector import Inspector
 from services.worker.presence import Presence
+from services.worker.queues import PoolQueues
 from services.worker.reports import Reports
 from services.worker.run import Run, Stopping
 from services.worker.runner import Runner
@@ -38,7 +39,8 @@ from services.worker.runner import Runner
 class Worker:
     """Runs one backup engine for each VM, `slots` at a time. `worker_id` is its own among all that run at once.
 
-    `own`: folders and files of the engine, which are nobody's disk.
+    `own`: folders and files of the engine, which are nobody's disk. `labels`: it serves what requires none, and what
+    requires no others than these.
     """
 
     name = "worker"
@@ -52,8 +54,10 @@ class Worker:
         clock: Clock = now,
         worker_id: str | None = None,
         own: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self._slots = slots
+        self._labels = dict(labels or {})
         self._engines = load(own) if engines is None else engines
         self._clock = clock
         self._id = worker_id or worker_name()
@@ -61,13 +65,16 @@ class Worker:
         self._stopping = asyncio.Event()
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
+        self._queues = PoolQueues(log, self._labels)
+        await self._queues.look()
         self._history = History(log, self._stopping)
-        await self._history.open()
+        await self._history.open(self._queues.current())
         self._presence = Presence(
             log,
             self._id,
             slots=self._slots,
             engines=sorted(self._engines),
+            labels=self._labels,
             held=self._held,
             history=self._history,
             lease=WORKER_QUEUE.ack_wait,
@@ -83,7 +90,7 @@ class Worker:
         )
         self._inspector = Inspector(self._id, self._engines)
         await self._inspector.open(log)
-        subscribe(WORKER_QUEUE, self.handle, slots=self._slots)
+        subscribe(self._queues.current, self.handle, slots=self._slots)
 
     @property
     def position(self) -> int:
@@ -91,7 +98,7 @@ class Worker:
 
     async def run(self) -> None:
         """Follow what all workers report, and let them know that this one lives."""
-        parts = (self._history.follow(self._stop_runs), *self._presence.parts())
+        parts = (self._history.follow(self._stop_runs), self._queues.follow(), *self._presence.parts())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

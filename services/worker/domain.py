@@ -8,6 +8,7 @@ from __future__ import annotations
 from schemas.base import Value
 from schemas.events import (
     AttemptEvent,
+    BackupAbandoned,
     BackupCancelled,
     BackupCompleted,
     BackupFailed,
@@ -19,7 +20,7 @@ from schemas.events import (
     FlowCompleted,
 )
 
-Report = AttemptEvent | BackupSkipped | FlowCancelling | FlowCompleted
+Report = AttemptEvent | BackupAbandoned | BackupSkipped | FlowCancelling | FlowCompleted
 
 REMEMBERED = 100_000  # ended backups
 
@@ -52,6 +53,7 @@ class Attempts:
         self.begun: dict[str, Attempt] = {}  # by backup, of those that have not ended
         self.ended: dict[str, End] = {}  # by backup, oldest first
         self.stopped: dict[tuple[str, str | None], str] = {}  # by execution, and VM (None: all of them): why
+        self.abandoned: dict[str, int] = {}  # by backup that has not ended: the last request that counts no more
 
     def knows(self, backup_id: str, requested: int) -> bool:
         """Tell whether what is here is all that the log says of a backup that was requested there."""
@@ -61,6 +63,10 @@ class Attempts:
         """Return why a backup is to stop, None when it is not."""
         whole = self.stopped.get((request.execution_id, None))
         return whole or self.stopped.get((request.execution_id, request.context_id))
+
+    def withdrawn(self, backup_id: str, requested: int) -> bool:
+        """Tell whether a request that stands there counts no more: another one follows, perhaps for other workers."""
+        return requested <= self.abandoned.get(backup_id, 0)
 
     def next_attempt(self, backup_id: str) -> int:
         """Return the number of the attempt that is to be made now."""
@@ -81,8 +87,10 @@ def evolve(attempts: Attempts, event: Report, sequence: int) -> Attempts:
         case FlowCompleted():
             for key in [key for key in attempts.stopped if key[0] == event.execution_id]:
                 del attempts.stopped[key]
-        case AttemptEvent() | BackupSkipped() if event.backup_id in attempts.ended:
+        case AttemptEvent() | BackupSkipped() | BackupAbandoned() if event.backup_id in attempts.ended:
             pass  # the first end counts
+        case BackupAbandoned():
+            attempts.abandoned[event.backup_id] = max(event.request, attempts.abandoned.get(event.backup_id, 0))
         case AttemptEvent() if event.attempt < attempts.next_attempt(event.backup_id) - 1:
             pass  # of a worker that was thought dead
         case BackupStarted() if event.attempt >= attempts.next_attempt(event.backup_id):
@@ -105,6 +113,7 @@ def evolve(attempts: Attempts, event: Report, sequence: int) -> Attempts:
 def _end(attempts: Attempts, backup_id: str, sequence: int, snapshot_ref: str | None = None) -> None:
     begun = attempts.next_attempt(backup_id) - 1
     attempts.begun.pop(backup_id, None)
+    attempts.abandoned.pop(backup_id, None)
     attempts.ended[backup_id] = End(sequence=sequence, begun=begun, snapshot_ref=snapshot_ref)
     if len(attempts.ended) > REMEMBERED:
         forgotten = attempts.ended.pop(next(iter(attempts.ended)))

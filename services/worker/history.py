@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from bus.envelope import Entry, Stored
 from bus.log import Log
-from bus.stream import WORKER_QUEUE
+from bus.stream import Queue
 from services.worker.domain import Attempts, Report, evolve
 from services.worker.run import Run, Stopping
 
@@ -28,11 +28,12 @@ class History:
         self._past = _Past(log)
         self._moved = asyncio.Event()
 
-    async def open(self) -> None:
-        """Find where to begin. Raises `Unavailable`."""
-        acknowledged, executor = await self._log.acknowledged(WORKER_QUEUE), await self._log.checkpoint("executor")
+    async def open(self, queues: Sequence[Queue]) -> None:
+        """Find where to begin, given the queues that are taken from. Raises `Unavailable`."""
+        acknowledged = [await self._log.acknowledged(queue) for queue in queues]
+        executor = await self._log.checkpoint("executor")
         # a backup that was requested again has attempts that are older than its message, and not older than these
-        self.position = min(acknowledged, executor.position)
+        self.position = min(*acknowledged, executor.position)
         self.attempts = Attempts(since=self.position)
 
     async def follow(self, moved: Callable[[], None]) -> None:

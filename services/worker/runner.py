@@ -81,6 +81,8 @@ class Runner:
             if end.snapshot_ref is None:
                 await self._discard(run, end)
             return Ack()
+        if attempts.withdrawn(request.backup_id, run.entry.sequence):
+            return Ack()
         if (silent_in := await self._presence.held_elsewhere(request, attempts)) > 0:
             return Nack(delay=min(silent_in + 0.5, run.delivery.lease / 3))
         number = attempts.next_attempt(request.backup_id)
@@ -88,7 +90,8 @@ class Runner:
             return await self._conclude(run, BackupCancelled.of(request, attempt=number, reason=reason))
         begun = await self._reports.report(run, BackupStarted.of(request, attempt=number, worker=self._worker))
         attempts = await self._history.of(run, begun)
-        if attempts.lost(request.backup_id, number, self._worker):
+        withdrawn = attempts.withdrawn(request.backup_id, run.entry.sequence)
+        if withdrawn or attempts.lost(request.backup_id, number, self._worker):
             raise Lost
         run.attempt = number
         return await self._conclude(run, await self._work(run))

@@ -15,8 +15,8 @@ from bus.log import Log
 from bus.server import Server
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
-from services import consuming, hosting
-from services.consuming import Ack, Delivery, Handler, Nack, Outcome, consume, router
+from services import consuming
+from services.consuming import Ack, Consumer, Delivery, Handler, Nack, Outcome, consume
 from tests.support import due, eventually, sent, stored
 
 QUEUE = Queue(name="work", filters=("flow.due.*",), ack_wait=20.0)
@@ -121,21 +121,20 @@ async def test_a_server_that_does_not_confirm_ends_nothing() -> None:
     await consume(returning(Ack()), delivery(Silent()))
 
 
-# --- with the framework, on a real server ----------------------------------------------------------------------------
+# --- on a real server ----------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def consumed(server: Server, log: Log, handler: Handler) -> AsyncIterator[None]:
     client = await connect(server.url, "work")
     await log._js.add_consumer(STREAM, consumer_config(QUEUE))
-    broker = hosting._Broker(client)
-    await broker.connect()
-    broker.include_router(router(QUEUE, handler, slots=2))
-    await broker.start()
+    consumer = Consumer(client, lambda: [QUEUE], handler, slots=2)
+    task = asyncio.create_task(consumer.run())
     try:
         yield
     finally:
-        await broker.stop()
+        consumer.close()
+        await task
         await client.close()
 
 

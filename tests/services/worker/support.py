@@ -30,6 +30,7 @@ from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
 from services.worker.run import Run
 from services.worker.status import key_of
+from tests import conftest
 from tests.services.conftest import Engine
 from tests.support import T0, eventually, sent
 
@@ -39,6 +40,7 @@ LEASE = 2.0
 @pytest.fixture(autouse=True)
 def lease(monkeypatch: pytest.MonkeyPatch) -> None:
     short = structs.replace(WORKER_QUEUE, ack_wait=LEASE)
+    monkeypatch.setattr(conftest, "QUEUES", (short,))
     monkeypatch.setattr(stream, "WORKER_QUEUE", short)
     monkeypatch.setattr(app, "WORKER_QUEUE", short)
     monkeypatch.setattr(presence, "STATUS_PAUSE", 0.1)

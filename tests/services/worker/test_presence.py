@@ -119,7 +119,7 @@ async def test_notes_of_dead_workers_are_removed_by_the_living(monkeypatch: pyte
 
     board: Any = Board()
     history = History(board, asyncio.Event())
-    living = presence.Presence(board, "one", slots=1, engines=[], held={}, history=history, lease=LEASE)
+    living = presence.Presence(board, "one", slots=1, engines=[], labels={}, held={}, history=history, lease=LEASE)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(living._tidy(), 0.1)
     assert removed == ["worker.long-dead"]

@@ -21,6 +21,7 @@ from schemas import commands as c
 from schemas.definitions import Disk, RepositorySpec, VmSpec
 from services.executor.app import Executor
 from services.registry.app import Registry
+from tests import conftest
 from tests.running import ROOT
 from tests.services.conftest import Engine
 from tests.services.house import built, house
@@ -58,7 +59,9 @@ class Workers:
 
 @pytest.fixture(autouse=True)
 def lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "WORKER_QUEUE", structs.replace(WORKER_QUEUE, ack_wait=LEASE))
+    short = structs.replace(WORKER_QUEUE, ack_wait=LEASE)
+    monkeypatch.setattr(stream, "WORKER_QUEUE", short)
+    monkeypatch.setattr(conftest, "QUEUES", (short,))
 
 
 @pytest.fixture
