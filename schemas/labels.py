@@ -7,6 +7,7 @@ requires, and may have more; so one without labels serves only what requires non
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -50,6 +51,20 @@ def contradiction(vm: str, repository: str, found: Contradiction) -> str:
 def canonical(labels: Mapping[str, str]) -> str:
     """Return labels as text, the same for the same labels: `site=a,tier=fast`; nothing for none."""
     return ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+
+
+def parsed(text: str) -> dict[str, str]:
+    """Return the labels that a text names, as `canonical` writes them. Raises `ValueError` that says what is wrong."""
+    labels: dict[str, str] = {}
+    for part in filter(None, text.replace(" ", "").split(",")):
+        key, _, value = part.partition("=")
+        if labels.setdefault(key, value) != value:
+            raise ValueError(f"{key!r} is given twice, as {labels[key]!r} and as {value!r}")
+        if not (re.match(LABEL_KEY, key) and re.match(LABEL_KEY, value)):
+            raise ValueError(f"{part!r} is no label: KEY=VALUE is needed, of letters, digits and `_ . / -`")
+    if len(labels) > MOST:
+        raise ValueError(f"there are {len(labels)} labels; a worker has at most {MOST}")
+    return labels
 
 
 def pool_of(required: Mapping[str, str]) -> str | None:
