@@ -70,6 +70,8 @@ class Generator:
         return subject, msgspec.json.encode({name: value for name, value in envelope.items() if value is not None})
 
     def _subject(self, template: str, data: dict[str, Any]) -> str:
+        there = {name: value for name, value in data.items() if value is not None}  # what is not is left out
+        template = re.sub(r"\.\{(\w+)\}$", lambda field: field[0] if field[1] in there else "", template)
         subject = re.sub(r"\{(\w+)\}", lambda field: str(data[field[1]]), template)
         subject = subject if subject.count(".") >= 2 else f"{subject}.{data.get('id', 'nowhere')}"
         tokens = subject.split(".")[: max(3, template.count(".") + 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Select, case, exists, func, select
@@ -13,6 +14,7 @@ from api.readmodel.reader import Reader, consistent, shaped
 from api.responses.backups import PendingExecution, Queue, RunningBackup, WaitingBackup, Workers
 from schemas import tables as t
 from schemas.ids import AD_HOC
+from schemas.labels import canonical
 from services.executor.admission import Claim, Limits, Obstacle, Slots, obstacle, urgency
 from services.worker.status import WorkerStatus
 
@@ -66,27 +68,45 @@ async def _queued(reader: Reader, workers: Sequence[WorkerStatus] | None) -> lis
     queued = _open(*_about(), r.c.type.label("engine")).outerjoin(r, r.c.id == j.c.repository_id)
     queued = queued.where(j.c.status == "queued").order_by(j.c.requested_at, j.c.execution_id, j.c.position).limit(MOST)
     return [
-        shaped(WaitingBackup, {**row, "waiting_for": for_worker(row["engine"], row["attempt"], workers)})
+        shaped(
+            WaitingBackup,
+            {**row, "waiting_for": for_worker(row["engine"], row["attempt"], workers, row["worker_labels"])},
+        )
         for row in await reader.mappings(queued)
     ]
 
 
-def for_worker(engine: str | None, attempt: int, workers: Sequence[WorkerStatus] | None) -> str:
-    """Return what a backup waits for that has a slot. `attempt`: the last one that was made, 0 when none was."""
+def for_worker(
+    engine: str | None,
+    attempt: int,
+    workers: Sequence[WorkerStatus] | None,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Return what a backup waits for that has a slot. `attempt`: the last one that was made, 0 when none was.
+
+    `labels`: those that its worker must have.
+    """
     if workers is None:
         return "a worker; which are there cannot be seen, as the log does not respond"
+    labelled = [one for one in workers if one.may_serve(labels)]
+    if labels and not labelled:
+        return f"a worker: there is no worker for {canonical(labels)}"
     if not workers:
         return "a worker: none is there"
-    able = [one for one in workers if engine is None or engine in one.engines]
+    able = [one for one in labelled if one.may_serve(labels, engine)]
     if not able:
-        there = "the one that is there does not have it" if len(workers) == 1 else f"none of {len(workers)} has it"
-        return f"a worker with engine {engine!r}: {there}"
+        there = "the one that is there does not have it" if len(labelled) == 1 else f"none of {len(labelled)} has it"
+        return f"a worker with engine {engine!r}{_labelled(labels)}: {there}"
     if attempt:
         return f"its next attempt, as attempt {attempt} failed"
     if not any(one.free for one in able):
         slots = sum(one.slots for one in able)
-        return f"a worker with a free slot: {slots} of {slots} {'is' if slots == 1 else 'are'} taken"
+        return f"a worker with a free slot{_labelled(labels)}: {slots} of {slots} {'is' if slots == 1 else 'are'} taken"
     return "a worker: it is next"
+
+
+def _labelled(labels: Mapping[str, str]) -> str:
+    return f" and {canonical(labels)}" if labels else ""
 
 
 def _summed(workers: Sequence[WorkerStatus]) -> Workers:
@@ -130,7 +150,7 @@ def _about() -> tuple[Any, ...]:
     j, e = t.backup_jobs, t.executions
     return (
         *(j.c.id.label("backup_id"), j.c.execution_id, e.c.flow_id, j.c.context_id, e.c.priority),
-        *(j.c.created_at.label("since"), j.c.status, j.c.attempt, j.c.progress_percent),
+        *(j.c.created_at.label("since"), j.c.status, j.c.attempt, j.c.progress_percent, j.c.worker_labels),
     )
 
 

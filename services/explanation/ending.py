@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bus.envelope import Stored
 from schemas.events import (
+    BackupRequested,
     BackupSkipped,
     FlowCancelling,
     FlowCompleted,
@@ -13,6 +14,7 @@ from schemas.events import (
     FlowPlanned,
     FlowStarted,
 )
+from schemas.labels import canonical, fulfils
 from services.explanation.course import Course, Job
 from services.explanation.definitions import Change, is_disabled, is_gone
 from services.explanation.running import awaited
@@ -222,11 +224,28 @@ def under_way(story: Story, run: Run, course: Course) -> Iterator[Sentence]:
         told = f"{listed(names)} {are(names, 'waits', 'wait')} for the next attempt."
         yield sentence(told, *(job.attempts[-1].failed for job in pausing[:NAMED]))
     if requested := [job for job in open_ones if not job.attempts and job.requests]:
-        names, first = [job.name for job in requested], requested[0].requests[-1]
-        has = are(names, "has a slot and waits", "have slots and wait")
-        told = f"{listed(names)} {has} for a worker, since {story.clock.at(first.envelope.time)}."
-        yield sentence(told, first)
+        yield from _for_worker(story, requested)
     yield from _idle(story, terms, started, course, [job for job in open_ones if not job.requests])
+
+
+def _for_worker(story: Story, requested: Sequence[Job]) -> Iterator[Sentence]:
+    """Yield which backups wait for a worker: for any, or for one with labels, and whether there is such a one."""
+    by_labels: dict[str, list[Job]] = {}
+    for job in requested:
+        by_labels.setdefault(canonical(_required(job)), []).append(job)
+    for labels, jobs in by_labels.items():
+        names, first = [job.name for job in jobs], jobs[0].requests[-1]
+        has = are(names, "has a slot and waits", "have slots and wait")
+        which = f" with {labels}" if labels else ""
+        told = f"{listed(names)} {has} for a worker{which}, since {story.clock.at(first.envelope.time)}"
+        able = story.workers is None or any(fulfils(one, _required(jobs[0])) for one in story.workers)
+        lacking = "" if able else f": there is no worker for {labels}" if labels else ": none is there"
+        yield sentence(f"{told}{lacking}.", first)
+
+
+def _required(job: Job) -> Mapping[str, str]:
+    request = job.requests[-1].envelope.data
+    return request.worker_labels if isinstance(request, BackupRequested) else {}
 
 
 def _newest(job: Job) -> Stored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from schemas.base import Value
@@ -14,11 +15,15 @@ from services.explanation.words import Clock
 
 
 class Story(Value, frozen=True, kw_only=True):
-    """What is told from, and by which clock. `now`: up to when something may be to come."""
+    """What is told from, and by which clock. `now`: up to when something may be to come.
+
+    `workers`: the labels of each worker that is there; None when that is not known.
+    """
 
     survey: Survey
     clock: Clock
     now: datetime
+    workers: Sequence[Mapping[str, str]] | None = None
 
     def named(self, run: Run) -> str:
         """Return what people call another execution: by its occurrence, or by who asked for it."""

@@ -88,7 +88,7 @@ class Worker:
             reports=self._reports,
             stopping=self._stopping,
         )
-        self._inspector = Inspector(self._id, self._engines)
+        self._inspector = Inspector(self._id, self._engines, self._labels)
         await self._inspector.open(log)
         subscribe(self._queues.current, self.handle, slots=self._slots)
 

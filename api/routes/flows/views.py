@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from litestar import get
 from litestar.params import FromQuery, QueryParameter
 
+from api import workers
 from api.context import Context
 from api.problems import ApiError, not_found
 from api.readmodel import executions, explain, flows, occurrences, statistics
@@ -129,7 +130,9 @@ async def flow_occurrences(
 @get("/{flow_id:str}/explain", responses=READ)
 async def explain_flow(context: Context, flow_id: PathId, at: At = None) -> Explanation:
     """Say in plain words why a flow ran, or did not, at an instant or last."""
-    found = await explain.of_flow(context.reader, flow_id, moment("at", at, bounded=True), context.now)
+    found = await explain.of_flow(
+        context.reader, flow_id, moment("at", at, bounded=True), context.now, await workers.labels(context.log)
+    )
     if found is None:
         raise not_found("flow", flow_id)
     return found

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from api.readmodel import executions, flows, queue
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.reader import Page, Reader
-from api.routes.backups import workers_beside
 from api.routes.starting import in_words
+from api.workers import living
 from bus.checkpoint import Status
 from bus.errors import Unavailable
 from schemas.base import Message
@@ -203,5 +203,5 @@ class Beside:
     ids=["two", "silent", "one ends", "no log"],
 )
 async def test_the_workers_that_are_there(log: Any, number: int | None) -> None:
-    found = await workers_beside(log)
+    found = await living(log)
     assert (None if found is None else len(found)) == number
