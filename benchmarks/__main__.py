@@ -47,6 +47,7 @@ from services.recorder.app import Recorder
 from services.recorder.store import Tables
 from services.registry.app import Registry
 from services.worker.app import Worker
+from tests.servers import root, server_in
 
 ROUNDS = 5
 
@@ -92,7 +93,7 @@ async def read_rates(server: Server, log: Log, _folder: Path) -> dict[str, list[
     """Read it all: plainly, as followers do, and as whole histories are read."""
     for _ in range(30):
         await log.append([due(number) for number in range(1000)], expect={})
-    client = await connect(server.url, "bench-plain")
+    client = await connect(root(server), "bench-plain")
     count = (await log.identity()).last_sequence
 
     async def plain() -> None:
@@ -166,9 +167,9 @@ async def show(
     """Measure on a server of its own, and print rates with their ratio to the first."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        server = Server(folder / "data")
+        server = server_in(folder / "data")
         server.start()
-        client = await connect(server.url, "bench")
+        client = await connect(root(server), "bench")
         try:
             await declare_at(server.url)
             found = await measure(server, Log(client), folder)

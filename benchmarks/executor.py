@@ -31,6 +31,7 @@ from schemas.events import (
     RepositoryDefined,
     VmDefined,
 )
+from tests.servers import root, server_in
 
 VMS = 10_000
 ROUNDS = 3
@@ -88,9 +89,9 @@ class Bench:
 @asynccontextmanager
 async def bench(limit: int | None = None) -> AsyncIterator[Bench]:
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder))
+        server = server_in(Path(folder))
         server.start()
-        client = await connect(server.url, "bench")
+        client = await connect(root(server), "bench")
         try:
             await declare_at(server.url)
             log = Log(client)

@@ -19,7 +19,6 @@ from bus.clock import now
 from bus.connection import connect
 from bus.envelope import Envelope, envelope
 from bus.log import Log
-from bus.server import Server
 from bus.setup import declare_at
 from schemas import tables as t
 from schemas.base import Message
@@ -43,6 +42,7 @@ from services import database
 from services.recorder.app import Recorder
 from services.recorder.rebuild import rebuild
 from services.recorder.store import Tables
+from tests.servers import root, server_in
 
 VMS, FLOWS, EXECUTIONS = 20, 50, 1_500
 RATE, SECONDS = 2_000, 10  # of the lag
@@ -136,9 +136,9 @@ async def history() -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"plain executemany of the same rows": [], "rebuild": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        server = Server(folder / "nats")
+        server = server_in(folder / "nats")
         server.start()
-        client = await connect(server.url, "bench")
+        client = await connect(root(server), "bench")
         await declare_at(server.url)
         log = Log(client)
         events = sealed(definitions())
@@ -189,9 +189,9 @@ async def lag() -> list[float]:
     """Return the recorder's lag in ms, looked at again and again, while 2,000 events a second come."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        server = Server(folder / "nats")
+        server = server_in(folder / "nats")
         server.start()
-        client = await connect(server.url, "bench")
+        client = await connect(root(server), "bench")
         await declare_at(server.url)
         log = Log(client)
         url = database.sqlite_url(folder / "flows.db")

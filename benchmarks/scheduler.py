@@ -16,11 +16,11 @@ from bus.clock import now
 from bus.connection import connect
 from bus.envelope import envelope
 from bus.log import Log
-from bus.server import Server
 from bus.setup import declare_at
 from schemas.base import Message
 from schemas.definitions import Flow, Schedule
 from schemas.events import FlowDefined, ScheduleDefined
+from tests.servers import root, server_in
 
 FLOWS, SCHEDULES, AT_ONCE = 100_000, 1_000, 1_000
 IDLE = 20.0  # seconds
@@ -55,9 +55,9 @@ def cpu_seconds(pid: int) -> float:
 async def scheduler() -> dict[str, float]:
     """Return seconds to start, memory, idle CPU, and the seconds from the instant to the last of 1,000 `flow.due`."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder))
+        server = server_in(Path(folder))
         server.start()
-        client = await connect(server.url, "bench")
+        client = await connect(root(server), "bench")
         await declare_at(server.url)
         log = Log(client)
         # the instant is far enough for the scheduler to start, and then be idle

@@ -54,7 +54,7 @@ async def declare(js: JetStreamContext, placement: Placement) -> None:
         new = api.KeyValueConfig(bucket=BUCKET, history=1, storage=api.StorageType.FILE)
         await js.create_key_value(new)  # pyright: ignore[reportUnknownMemberType]
         config = (await js.stream_info(_STREAM)).config
-    if (wanted := placement.of(config)) != config:
+    if (wanted := placement.of(config.evolve(allow_direct=False))) != config:  # pyright: ignore[reportUnknownMemberType]
         await js.update_stream(wanted)  # pyright: ignore[reportUnknownMemberType]
 
 

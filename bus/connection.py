@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -16,9 +16,10 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import ServiceUnavailableError
 
+from bus.address import parse_url, without_password
 from bus.errors import Unavailable
+from bus.identities import OPERATOR, USERS
 from bus.tasks import cancel_and_wait
-from schemas.base import Value
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +28,7 @@ CHECK_EVERY = 1.0  # seconds between checks whether the client still tries
 CLOSED_PAUSE = 0.1  # seconds before a publish on a closed connection fails
 FETCH_PAUSE = 0.5  # seconds before a fetch fails that nobody in the server replies to
 
-_FORM = "write nats://user:password@host:port, or several with commas; in a password, @ : / , as %40 %3A %2F %2C"
-_SCHEMES = {"nats", "tls", "ws", "wss"}
 _REFUSAL = ("authorization violation", "authorization failed", "authentication expired", "authentication revoked")
-
-
-class Address(Value, frozen=True, kw_only=True):
-    """Where servers are, and the credentials for these and for all others of their cluster."""
-
-    servers: list[str]
-    credentials: dict[str, Any]
 
 
 class _Fetching(JetStreamContext):
@@ -45,9 +37,13 @@ class _Fetching(JetStreamContext):
     async def pull_subscribe(self, *args: Any, **options: Any) -> JetStreamContext.PullSubscription:
         """Subscribe, with a pause before the error when the consumer is gone, or the server has no JetStream now.
 
-        FastStream fetches in a loop that goes on after this error: thousands of times a second.
+        FastStream fetches in a loop that goes on after this error: thousands of times a second. A queue is never made
+        here: that is the set-up's.
         """
-        subscription = await super().pull_subscribe(*args, **options)
+        if durable := options.get("durable"):
+            subscription = await self.pull_subscribe_bind(durable, stream=options["stream"])
+        else:
+            subscription = await super().pull_subscribe(*args, **options)
         fetch = subscription.fetch
 
         async def patiently(*args: Any, **options: Any) -> list[Msg]:
@@ -68,7 +64,9 @@ class Connection(Client):
         super().__init__()
         self.leaving = False  # closed by whoever opened it
         self.refusals = 0  # of our credentials, since they were last accepted
+        self.denied: str | None = None  # what the server does not permit, and was wanted
         self.watch: asyncio.Task[None] | None = None
+        self.helpers: set[asyncio.Task[None]] = set()
 
     async def publish(self, *args: Any, **options: Any) -> None:
         """Publish, with a pause before the error when the connection is closed.
@@ -82,12 +80,22 @@ class Connection(Client):
     def jetstream(self, **options: Any) -> JetStreamContext:
         return _Fetching(self, **options)
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """Take in what a server says of itself. One without TLS gets no password from who knows a CA."""
+        if initial_connection and "tls" in self.options and not info.get("tls_required"):
+            raise NatsError("nats: the server has no TLS, and FLOWS_NATS_CA says that it must")
+        await super()._process_info(info, initial_connection)
+
     async def close(self) -> None:
         self.leaving = True
         await super().close()
         trying = self._reconnection_task
         if trying is not None and trying is not asyncio.current_task():
             await cancel_and_wait(trying)  # the client cancels it once, which it may swallow
+
+    async def close_denied(self) -> None:
+        """Close, so that whoever waits for a reply does not wait longer; it counts as an end."""
+        await super().close()
 
     async def drain(self) -> None:
         self.leaving = True
@@ -96,6 +104,8 @@ class Connection(Client):
     @property
     def end(self) -> str | None:
         """Why there is no connection and will not be one again; nothing while there is hope."""
+        if self.denied:
+            return self.denied
         if self.is_closed:
             return _clear(self.last_error) if self.last_error else "it was closed"
         if self.refusals >= REFUSALS and self.last_error:
@@ -107,13 +117,19 @@ class Connection(Client):
         return None
 
 
-async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None]] | None = None) -> Connection:
+async def connect(
+    url: str, name: str, *, user: str | None = None, on_closed: Callable[[], Awaitable[None]] | None = None
+) -> Connection:
     """Return a connection to the server, or cluster, at `url` for a part called `name`; it is re-made for ever.
 
-    `on_closed` is awaited when that comes to an end, other than by closing it. Raises `Unavailable` when no server
-    accepts us within some seconds, `ValueError` when `url` is none.
+    `user`: whose credentials are used when `url` has none; a part's own, and the operator's for what is no part.
+    `on_closed` is awaited when that comes to an end, other than by closing it. What the server does not permit ends it
+    too: whoever asked would wait for nothing. Raises `Unavailable` when no server accepts us within some seconds,
+    `ValueError` when `url` is none.
     """
     target = parse_url(url)
+    credentials = target.of(user or (name if name in USERS else OPERATOR))
+    who = str(credentials.get("user", name))
     connection = Connection()
     failures: list[Exception] = []
     connected = False
@@ -121,8 +137,13 @@ async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None
 
     async def failed(error: Exception) -> None:
         if connected:
-            log.warning("%s", _clear(error), extra={"action": "nats_error", "part": name})
+            log.warning("%s", _clear(error, who), extra={"action": "nats_error", "part": name})
             connection.refusals += _is_refusal(error)
+            if _is_denial(error) and connection.denied is None:
+                connection.denied = _clear(error, who)
+                closing = asyncio.create_task(connection.close_denied())  # this one is the reader's own, which ends
+                connection.helpers.add(closing)
+                closing.add_done_callback(connection.helpers.discard)
         else:
             failures.append(error)
 
@@ -137,9 +158,10 @@ async def connect(url: str, name: str, *, on_closed: Callable[[], Awaitable[None
         # the first connection fails fast with its reason; later ones are re-made for ever
         await connection.connect(  # pyright: ignore[reportUnknownMemberType]
             target.servers,
-            **target.credentials,
+            **credentials,
             name=name,
-            inbox_prefix=f"_INBOX.{name}",
+            inbox_prefix=f"_INBOX.{who}",
+            tls=_tls(target.ca),
             max_reconnect_attempts=1,
             reconnect_time_wait=1,
             connect_timeout=5,
@@ -172,45 +194,6 @@ async def _watch(connection: Connection, closed: asyncio.Event, on_closed: Calla
         await on_closed()
 
 
-def parse_url(url: str) -> Address:
-    """Return the servers and credentials of a URL, or of several with commas between.
-
-    Raises `ValueError` without the password in it.
-    """
-    servers: list[str] = []
-    users: list[tuple[str, str | None]] = []
-    for one in url.split(","):
-        scheme, separator, rest = one.strip().rpartition("://")
-        try:
-            parts = urlsplit(f"{scheme or 'nats'}://{rest}")
-            place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-            valid = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
-        except ValueError:  # its text has a part of the URL in it
-            raise ValueError(f"{without_password(url)!r} is no address of NATS: {_FORM}") from None
-        if not valid or parts.path.strip("/") or parts.query or parts.fragment or (separator and not scheme):
-            raise ValueError(f"{without_password(url)!r} is no address of NATS: {_FORM}")
-        servers.append(place)
-        if parts.username is not None:
-            users.append((unquote(parts.username), None if parts.password is None else unquote(parts.password)))
-    if len(set(users)) > 1:
-        raise ValueError(f"{without_password(url)!r} has more than one user or password: a cluster has the same on all")
-    if not users:
-        return Address(servers=servers, credentials={})
-    user, password = users[0]
-    return Address(
-        servers=servers, credentials={"token": user} if password is None else {"user": user, "password": password}
-    )
-
-
-def without_password(url: str) -> str:
-    """Return a URL, or several with commas between, that may be shown."""
-    shown: list[str] = []
-    for one in url.split(","):
-        scheme, separator, rest = one.rpartition("://")
-        shown.append(f"{scheme}{separator}{rest.rpartition('@')[2]}")
-    return ",".join(shown)
-
-
 def worker_name() -> str:
     """Return a name for this process that an operator can find: host and process id."""
     return f"{os.uname().nodename}-{os.getpid()}"
@@ -220,11 +203,39 @@ def _is_refusal(error: BaseException) -> bool:
     return any(sign in str(error).lower() for sign in _REFUSAL)
 
 
-def _clear(error: BaseException) -> str:
+def _is_denial(error: BaseException) -> bool:
+    """Tell whether the server does not permit something; a reply that comes too late for whoever asked is none."""
+    text = str(error).lower()
+    return "permissions violation" in text and "_inbox." not in text
+
+
+def _tls(ca: str | None) -> ssl.SSLContext | None:
+    """Return what servers are verified by: the CA alone. Raises `Unavailable` when it cannot be read."""
+    if ca is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Unavailable(f"cannot read FLOWS_NATS_CA, the certificate of the CA of NATS: {ca}: {reason}") from error
+
+
+def _clear(error: BaseException, user: str = "") -> str:
     """Return what an error of the client means, for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the server's certificate is not to be trusted ({error.verify_message}): is FLOWS_NATS_CA the CA that "
+            "signed it, and the name in FLOWS_NATS_URL one of those in it?"
+        )
     text = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
     if _is_refusal(error):
-        return f"NATS refuses the user or password ({text}): check those in FLOWS_NATS_URL"
+        return (
+            f"NATS refuses the user or password ({text}): check those in FLOWS_NATS_URL or FLOWS_NATS_CREDENTIALS. "
+            "Are they another cluster's?"
+        )
     if "permissions violation" in text.lower():
-        return f"NATS does not permit its user this ({text}): check the permissions in the server's configuration"
+        return (
+            f"NATS does not permit its user {user!r} this ({text}): run each part as its own user, and the server with "
+            "the nats.conf of this version"
+        )
     return f"NATS: {text}"

@@ -149,7 +149,7 @@ class Log(Appender, LogReader):
         """Return the sequence of the last message on a subject filter, 0 when there is none (any more)."""
         with unavailable():
             try:
-                message = await self._js.get_last_msg(STREAM, subject, direct=True)
+                message = await self._js.get_last_msg(STREAM, subject)
             except NotFoundError:
                 return 0
         assert message.seq is not None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC
+from uuid import uuid4
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -80,6 +81,7 @@ class LogReader:
             inbox, cb=take, pending_msgs_limit=0, pending_bytes_limit=0
         )
         config = api.ConsumerConfig(
+            name=uuid4().hex,
             deliver_subject=inbox,
             deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=after + 1,

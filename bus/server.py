@@ -13,15 +13,19 @@ import socket
 import subprocess
 import sysconfig
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Literal
 
-from bus import process
+from bus import identities, process
+from bus.address import with_files
+from bus.configuration import authorization, everybody
 from bus.errors import FolderInUse, ServerError
-from bus.subjects import STREAM
+from bus.identities import OPERATOR, SUBSCRIBER, USERS, Permissions
 
-USER = "flows"
+CREDENTIALS = "nats-credentials"  # in the data folder: a file for each user, with its password
 LOCK_PATIENCE = 2.0  # seconds
 START_TIMEOUT = 30.0  # seconds: recovery of a long log takes a while
 VERSION_TIMEOUT = 10.0  # seconds
@@ -31,7 +35,6 @@ TRIES = 4  # starts, while somebody else is quicker to take a port that was free
 PORTS = range(10_000, 32_768)  # below those that the system gives to outgoing connections, also to one of our own
 PORTS_LOOKED_AT = 100
 
-# Two-token subjects carry what the stream has accepted: nobody may publish there. Nobody may drop the log either.
 _CONFIG = """\
 host: "{host}"
 port: {port}
@@ -43,24 +46,9 @@ jetstream {{
   store_dir: "{folder}/jetstream"
   sync_interval: always
 }}
-authorization {{
-  users: [{{
-    user: "{user}"
-    password: "{password}"
-    permissions: {{
-      publish: {{
-        {publish}
-      }}
-    }}
-  }}]
-}}
-"""
-_WRITING = f'deny: ["flow.*", "$JS.API.STREAM.DELETE.{STREAM}", "$JS.API.STREAM.PURGE.{STREAM}"]'
-# what reading asks of JetStream, and nothing else; the bucket, which is beside the log, is made where it is not
-_READING = """allow: [
-          "_INBOX.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>",
-          "$JS.API.CONSUMER.>", "$JS.ACK.>", "$JS.FC.>", "$JS.API.STREAM.CREATE.KV_FLOWS_CHECKPOINTS"
-        ]"""
+{authorization}"""
+
+Mode = Literal["serving", "reading", "restoring"]
 
 _TAKEN = "address already in use"  # as nats-server says it
 
@@ -115,7 +103,8 @@ def in_use(folder: Path) -> bool:
 class Server:
     """A nats-server with JetStream in `folder`, on `host`, on `port` (0: any free one). `program`: which nats-server.
 
-    With `read_only` its clients may append nothing, and change no stream.
+    `mode`: "serving" all users; "reading" the operator alone, who may append nothing; "restoring" the set-up, and the
+    operator, who may append everything. `more`: further users, of those who run services of their own.
 
     The folder is locked by a descriptor that the server process inherits: the lock lasts as long as either lives.
     """
@@ -127,9 +116,11 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         program: str | None = None,
-        read_only: bool = False,
+        mode: Mode = "serving",
+        more: Mapping[str, Permissions] = {},
     ) -> None:
-        self._read_only = read_only
+        self._mode: Mode = mode
+        self._more = more
         self.folder = folder.resolve()
         self.host = host
         self.port = port
@@ -141,12 +132,16 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The address with the password in it: not for logs."""
-        return f"nats://{USER}:{self._password()}@{self.host}:{self.port}"
+        """The address for the engine's own parts, each with its own password: it names the folder where these are."""
+        return with_files(f"nats://{self.host}:{self.port}", credentials=str(self.folder / CREDENTIALS))
+
+    def url_of(self, user: str) -> str:
+        """Return the address with a user and its password in it: not for logs."""
+        return f"nats://{user}:{self._passwords()[user]}@{self.host}:{self.port}"
 
     @property
     def url_file(self) -> Path:
-        """The file (mode 0600) that holds the address, for tools on this machine."""
+        """The file (mode 0600) with the address for whoever subscribes to `flow.*`, and may do nothing else."""
         return self.folder / "nats-url"
 
     @property
@@ -158,6 +153,7 @@ class Server:
         program = binary(self._program)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock()
+        (self.folder / "nats-password").unlink(missing_ok=True)  # an older version's, which had one user
         any_port = not self.port
         for left in reversed(range(TRIES)):
             if any_port:
@@ -180,12 +176,11 @@ class Server:
                 port=self.port,
                 monitor=self._monitor,
                 folder=self.folder,
-                user=USER,
-                password=self._password(),
-                publish=_READING if self._read_only else _WRITING,
+                authorization=authorization(self._users()),
             ),
         )
-        _write_private(self.url_file, self.url + "\n")
+        if self._mode == "serving":
+            _write_private(self.url_file, self.url_of(SUBSCRIBER) + "\n")
         with self.log_file.open("ab") as output:
             self._process = process.spawn([program, "--config", str(config)], output=output, inherit=[self._lock])
         deadline = time.monotonic() + START_TIMEOUT
@@ -267,11 +262,27 @@ class Server:
         bad = [line for line in lines[-20:] if "[FTL]" in line or "[ERR]" in line]
         return (bad or lines or ["it logged nothing"])[-1]
 
-    def _password(self) -> str:
-        file = self.folder / "nats-password"
-        if not file.exists():
-            _write_private(file, secrets.token_urlsafe(32))
-        return file.read_text().strip()
+    def _users(self) -> dict[str, tuple[str, Permissions]]:
+        passwords = {user: f'"{password}"' for user, password in self._passwords().items()}
+        if self._mode == "reading":
+            return {OPERATOR: (passwords[OPERATOR], identities.reading())}
+        if self._mode == "restoring":
+            operator = (passwords[OPERATOR], identities.restoring())
+            return {"setup": (passwords["setup"], identities.permissions("setup")), OPERATOR: operator}
+        return everybody(passwords) | {user: (passwords[user], one) for user, one in self._more.items()}
+
+    def _passwords(self) -> dict[str, str]:
+        """Return the users' passwords; those that are not there are made."""
+        return passwords_in(self.folder / CREDENTIALS, (*USERS, *self._more))
+
+
+def passwords_in(folder: Path, users: Iterable[str] = USERS) -> dict[str, str]:
+    """Return users' passwords, each in a file of its own (mode 0600); those that are not there are made."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for user in users:
+        if not (folder / user).exists():
+            _write_private(folder / user, secrets.token_urlsafe(32) + "\n")
+    return {user: (folder / user).read_text().strip() for user in users}
 
 
 def free_port(host: str) -> int:

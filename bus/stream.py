@@ -71,7 +71,7 @@ async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> None
         compression=api.StoreCompression.S2,
         allow_atomic=True,
         allow_msg_ttl=True,
-        allow_direct=True,
+        allow_direct=False,  # a stored message sent on as it is, to where a request says, would be a forgery
         duplicate_window=120,
         republish=api.RePublish(src=REPUBLISH_FROM, dest=REPUBLISH_TO),
     )
@@ -91,6 +91,7 @@ _MUTABLE = (
     "subjects",
     "compression",
     "allow_atomic",
+    "allow_direct",
     "allow_msg_ttl",
     "duplicate_window",
 )

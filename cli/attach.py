@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from bus.connection import connect
+from bus.errors import LogError, Unavailable
 from bus.log import Log
 from bus.server import Server, in_use
 from cli import places
@@ -31,7 +33,7 @@ def reading(data: Path | None) -> Iterator[Address]:
     if (data is None and os.environ.get("FLOWS_NATS_URL")) or in_use(folder) or not (folder / "jetstream").is_dir():
         yield Address(url=places.nats_url(data))
         return
-    server = Server(folder, program=os.environ.get("FLOWS_NATS_SERVER"), read_only=True)
+    server = Server(folder, program=os.environ.get("FLOWS_NATS_SERVER"), mode="reading")
     try:
         server.start()
         yield Address(url=server.url, stopped=True)
@@ -40,12 +42,19 @@ def reading(data: Path | None) -> Iterator[Address]:
 
 
 @asynccontextmanager
-async def attached(url: str, name: str) -> AsyncIterator[Log]:
-    """Yield the log at `url`. Raises `LogError` when no server is there, or it holds no log."""
-    client = await connect(url, name)
+async def attached(url: str, name: str, *, user: str | None = None) -> AsyncIterator[Log]:
+    """Yield the log at `url`. Raises `LogError` when no server is there, or it holds no log, or does not permit it.
+
+    `user`: as whom; as the operator when it is None.
+    """
+    client = await connect(url, name, user=user)
     try:
         log = Log(client)
         await log.identity()  # a follower would wait for a log that comes
         yield log
+    except (LogError, asyncio.CancelledError) as error:
+        if client.denied is None:
+            raise
+        raise Unavailable(client.denied) from error
     finally:
         await client.close()

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bus.clock import now
 from bus.envelope import Stored, Unreadable, envelope
+from bus.identities import author_of
 from bus.log import Log
 from cli.actor import actor
 from cli.attach import attached
@@ -51,7 +52,9 @@ async def retry(url: str, sequence: int) -> int:
         if isinstance(entry, Unreadable):
             advice = "Dismiss it, or update first"
             raise ValueError(f"message {sequence} still cannot be read: {entry.error}. {advice}")  # noqa: TRY004  data
-        appended = await log.append([entry.envelope], expect={})
+        # in its author's name: nobody else may append it
+        async with attached(url, NAME, user=author_of(entry.subject)) as authors_log:
+            appended = await authors_log.append([entry.envelope], expect={})
         await _settle(log, sequence, "retried")
         return appended
 

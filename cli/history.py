@@ -59,7 +59,7 @@ async def restore(nats_url: str, url: str, console: Console) -> None:
 
 def restore_folder(folder: Path, url: str, nats_server: str | None, console: Console) -> None:
     """Fill the log of a data folder. It is started for that alone: `flows up` must not run on it."""
-    server = Server(folder.resolve(), program=nats_server)
+    server = Server(folder.resolve(), program=nats_server, mode="restoring")
     server.start()
     try:
         asyncio.run(restore(server.url, url, console))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cli import settings
+
 DEFAULT_DATA = Path("flows-data")
 
 
 def nats_url(data: Path | None) -> str:
     """Return the log's address: of a running engine's data folder, else from the environment. Raises `ValueError`."""
     if data is None and (url := os.environ.get("FLOWS_NATS_URL")):
-        return url
-    from bus.server import in_use
+        return settings.nats_url(url)
+    from bus.address import with_files, without_password
+    from bus.server import CREDENTIALS, in_use
 
     folder = data or DEFAULT_DATA
     file = folder / "nats-url"
@@ -25,7 +28,8 @@ def nats_url(data: Path | None) -> str:
         ) from error
     if not in_use(folder):
         raise ValueError(not_running(data))
-    return url
+    # what the file holds is for those who subscribe: a command is the operator's
+    return with_files(without_password(url), credentials=str(folder.resolve() / CREDENTIALS))
 
 
 def not_running(data: Path | None) -> str:

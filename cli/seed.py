@@ -1,7 +1,7 @@
 """The environment's values of the engine's settings are appended to the log once; from then on the log counts.
 
-Every process that knows a variable does so when it starts, whichever is first. A variable seeds its setting unless
-a command named that setting before, or any command came from another actor than the environment.
+The process that runs the set-up does so when it starts. A variable seeds its setting unless a command named that
+setting before, or any command came from another actor than the environment.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ async def seed(url: str, given: Mapping[str, Seed]) -> None:
     """
     if not given:
         return
-    client = await connect(url, "flows-settings")
+    client = await connect(url, "flows-settings", user="setup")
     try:
         flows_log = await Log.open(client)
         await _append(flows_log, given)

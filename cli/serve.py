@@ -49,7 +49,8 @@ async def _serve(names: Sequence[str], settings: Settings, notifier: Notifier) -
     # the set-up first, which all wait for; then the registry: the others begin with the settings that it has taken in
     first = ("setup", "registry")
     begin([service for service in services if service.name in first])
-    await unless(stop, seed(settings.nats_url, settings.seeds))
+    if "setup" in names:
+        await unless(stop, seed(settings.nats_url, settings.seeds))
     begin([service for service in services if service.name not in first])
     if "api" in names:
         from cli.http import serve_api

@@ -73,7 +73,7 @@ def from_environment() -> Settings:
     token_file = os.environ.get("FLOWS_ADMIN_TOKEN_FILE")
     data_folder = os.environ.get("FLOWS_DATA_DIR")
     return Settings(
-        nats_url=os.environ.get("FLOWS_NATS_URL", "nats://127.0.0.1:4222"),
+        nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
         database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
         admin_token_file=Path(token_file) if token_file else None,
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
@@ -88,6 +88,13 @@ def from_environment() -> Settings:
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=_watchdog(),
     )
+
+
+def nats_url(url: str) -> str:
+    """Return an address of NATS with what the environment says about passwords and the CA."""
+    from bus.address import with_files  # not for supervisors, which live as long as the engine
+
+    return with_files(url, credentials=os.environ.get("FLOWS_NATS_CREDENTIALS"), ca=os.environ.get("FLOWS_NATS_CA"))
 
 
 def as_environment_of_child(instance: str, restarts: int, watchdog: dict[str, str]) -> dict[str, str]:

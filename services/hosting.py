@@ -16,7 +16,7 @@ from faststream import AckPolicy, FastStream
 from faststream.nats import NatsBroker
 
 from bus.connection import Connection, connect
-from bus.errors import Unavailable
+from bus.errors import LogError, Unavailable
 from bus.log import Log
 from bus.tasks import cancel_and_wait, unless
 from services.consuming import Consumer, Handler, Queues
@@ -90,7 +90,7 @@ async def host(
     async def on_closed() -> None:
         lost.set()
 
-    client = await connect(nats_url, service.name, on_closed=on_closed)
+    client = await connect(nats_url, service.name, user=service.name, on_closed=on_closed)
     broker = _Broker(client)
     await broker.connect()
     app = FastStream(broker, logger=None)
@@ -124,6 +124,10 @@ async def host(
             if stop.is_set() and client.is_connected:
                 with suppress(Unavailable, TimeoutError):
                     await asyncio.wait_for(heartbeats.leave(), LEAVE)
+    except (LogError, asyncio.CancelledError) as failure:
+        if client.denied is None or stop.is_set():
+            raise
+        raise Unavailable(client.denied) from failure
     finally:
         await _stop(app, client)
         log.info("%s stopped", service.name, extra={"action": "service_stopped", "part": service.name})

@@ -16,6 +16,7 @@ from bus.server import Server
 from bus.setup import QUEUES, declare_at
 from tests.databases import database_url, empty_tables, postgresql, postgresql_url
 from tests.looks import looks
+from tests.servers import root, server_in
 
 # no deadline: a machine that is busy with other tests is not slow code
 settings.register_profile("local", deadline=None, print_blob=True, max_examples=40)
@@ -36,7 +37,7 @@ def _nothing_is_remembered(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A nats-server of the test's own: it starts in a tenth of a second."""
-    server = Server(tmp_path / "data")
+    server = server_in(tmp_path / "data")
     server.start()
     yield server
     server.stop()
@@ -44,7 +45,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[Client]:
-    client = await connect(server.url, "test")
+    client = await connect(root(server), "test")
     yield client
     await client.close()
 

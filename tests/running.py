@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from cli import places
 from tests.ports import reserved_port
 from tests.support import wait_until
 
@@ -59,6 +60,12 @@ class Running:
 
     @property
     def nats_url(self) -> str:
+        """The log's address for parts and commands, each with its own password."""
+        return places.nats_url(self.folder)
+
+    @property
+    def subscriber_url(self) -> str:
+        """The address for those who subscribe to live events."""
         return (self.folder / "nats-url").read_text().strip()
 
     def client(self) -> Client:

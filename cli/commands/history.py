@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from cli import failures, options, places
+from cli import failures, options, places, settings
 
 DATABASE = "a URL, @FILE with the URL in it (if it has a password), or the path of a SQLite file"
 
@@ -54,7 +54,7 @@ def restore_log(source: str, nats_server: str | None, data: Path | None) -> None
 
     copy = places.url_of_existing(source)
     if data is None and (url := os.environ.get("FLOWS_NATS_URL")):
-        terminal.run(restore(url, copy, terminal.err))
+        terminal.run(restore(settings.nats_url(url), copy, terminal.err))
     else:
         restore_folder(data or places.DEFAULT_DATA, copy, nats_server, terminal.err)
 

@@ -13,17 +13,17 @@ from cli import failures, options, places
 
 
 class Prefix(click.ParamType):
-    """The beginning of subjects that are not the log's own: what is sent there cannot reach it."""
+    """The beginning of subjects that are not the log's own, and that the operator may publish to."""
 
     name = "prefix"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from bus.subjects import FAMILIES
+        from bus.identities import REPLAYED
 
         if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", value):
             self.fail(f"{value!r}: letters, digits, `-`, `_`, and dots between them are needed", param, ctx)
-        if value.split(".")[0] in FAMILIES:
-            self.fail(f"{value!r}: what begins with {value.split('.')[0]!r} is the log's own", param, ctx)
+        if value.split(".")[0] != REPLAYED:
+            self.fail(f"{value!r}: it must be {REPLAYED!r}, or begin with {REPLAYED + '.'!r}", param, ctx)
         return value
 
 
@@ -34,7 +34,7 @@ class Prefix(click.ParamType):
     "--publish-to",
     metavar="PREFIX",
     type=Prefix(),
-    help="Send the messages again, to PREFIX.<subject>, for a subscriber.",
+    help="Send the messages again, to PREFIX.<subject>, for a subscriber. PREFIX is `replay`, or `replay.` and more.",
 )
 @click.option("--speed", default=0.0, type=click.FloatRange(0), help="1: in the original rhythm; 0: at once.")
 @options.engine_data

@@ -139,12 +139,13 @@ async def _still_due(log: Log, folded: Folded) -> Due:
 
 
 class Workers:
-    """What living workers have published: which backups they hold."""
+    """What living workers have published: which backups they hold, and their labels."""
 
     def __init__(self, statuses: Mapping[str, Status], present: datetime) -> None:
+        living = [status.value for status in statuses.values() if present - status.at < FRESH]
+        self.alive = bool(living)
+        self.held = {str(backup_id) for value in living for backup_id in value.get("holding", ())}
         self.living = live(statuses, now=present, lease=FRESH.total_seconds())
-        self.alive = bool(self.living)
-        self.held = {backup_id for worker in self.living for backup_id in worker.holding}
 
 
 def _unserved(work: Mapping[str, QueueState], workers: Workers, folded: Folded) -> Iterator[str]:

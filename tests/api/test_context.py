@@ -35,7 +35,7 @@ def api(running: Running) -> Client:
 
 
 async def _without_window(running: Running) -> None:
-    client = await connect(running.nats_url, "test")
+    client = await connect(running.nats_url, "setup")
     js = client.jetstream()
     info = await js.stream_info("FLOWS")
     await js.update_stream(info.config.evolve(duplicate_window=WINDOW))

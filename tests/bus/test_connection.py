@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from bus.connection import Address, Connection, connect, parse_url, without_password
+from bus.address import Address, parse_url, without_password
+from bus.connection import connect
 from bus.errors import Unavailable
 from bus.log import Log
-from bus.server import Server
+from bus.server import CREDENTIALS, Server
 from services import database
 from tests.cluster import Cluster
 from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT
+from tests.servers import root
 from tests.support import eventually
 
 
@@ -44,12 +46,15 @@ async def test_three_refusals_end_a_connection_that_is_not_closed(server: Server
     async def on_closed() -> None:
         ended.set()
 
-    client = await connect(server.url, "test", on_closed=on_closed)
+    client = await connect(server.url, "worker", on_closed=on_closed)
     server.kill()
-    (server.folder / "nats-password").write_text("another")
+    (server.folder / CREDENTIALS / "worker").write_text("another")
     server.start()
     await asyncio.wait_for(ended.wait(), 15)
-    assert client.end == ("NATS refuses the user or password (Authorization Violation): check those in FLOWS_NATS_URL")
+    assert client.end == (
+        "NATS refuses the user or password (Authorization Violation): check those in FLOWS_NATS_URL or "
+        "FLOWS_NATS_CREDENTIALS. Are they another cluster's?"
+    )
     await client.close()
 
 
@@ -60,7 +65,7 @@ async def test_a_client_that_has_stopped_trying_has_ended(server: Server) -> Non
     async def on_closed() -> None:
         ended.set()
 
-    client = await connect(server.url, "test", on_closed=on_closed)
+    client = await connect(root(server), "test", on_closed=on_closed)
 
     def fails() -> bytes:
         raise ValueError("unforeseen")
@@ -73,10 +78,10 @@ async def test_a_client_that_has_stopped_trying_has_ended(server: Server) -> Non
     await client.close()
 
 
-def change_password(server: Server) -> None:
-    """Let the running server ask for another password; it ends the connections that were made with the old one."""
+def change_passwords(server: Server) -> None:
+    """Let the running server ask for other passwords; it ends the connections that were made with the old ones."""
     config = server.folder / "nats-server.conf"
-    config.write_text(config.read_text().replace((server.folder / "nats-password").read_text().strip(), "another"))
+    config.write_text(config.read_text().replace('password: "', 'password: "another-'))
     os.kill(int((server.folder / "nats.pid").read_text()), signal.SIGHUP)
 
 
@@ -98,7 +103,7 @@ async def test_a_service_whose_password_is_refused_ends_and_says_why(
         process = subprocess.Popen([*FLOWS, "serve", *names], cwd=ROOT, env={**os.environ, **env}, stderr=output)
     try:
         await eventually(lambda: b"started" in said.read_bytes() or b"startup complete" in said.read_bytes())
-        change_password(server)
+        change_passwords(server)
         await eventually(lambda: process.poll() is not None, why=said.read_text())
     finally:
         process.kill()
@@ -107,7 +112,7 @@ async def test_a_service_whose_password_is_refused_ends_and_says_why(
     assert process.returncode == 1
     assert "NATS refuses the user or password" in text
     assert "Traceback" not in text.splitlines()[-1]
-    assert (server.folder / "nats-password").read_text().strip() not in text
+    assert not any(file.read_text().strip() in text for file in (server.folder / CREDENTIALS).iterdir())
 
 
 @pytest.mark.parametrize(
@@ -159,7 +164,28 @@ async def test_a_refusal_at_the_first_connection_is_clear(server: Server) -> Non
     assert "running?" not in str(caught.value)
 
 
-async def test_what_is_not_permitted_is_said(client: Connection, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_not_permitted_ends_the_connection_and_is_said(server: Server) -> None:
+    ended = asyncio.Event()
+
+    async def on_closed() -> None:
+        ended.set()
+
+    client = await connect(server.url, "scheduler", on_closed=on_closed)
     await client.publish("flow.due", b"")
+    await asyncio.wait_for(ended.wait(), 15)
+    assert client.end == (
+        "NATS does not permit its user 'scheduler' this (permissions violation for publish to \"flow.due\"): run each "
+        "part as its own user, and the server with the nats.conf of this version"
+    )
+    assert client.is_closed
+    await client.close()
+
+
+async def test_a_reply_that_nobody_waits_for_any_more_ends_nothing(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await connect(server.url, "worker")
+    await client.publish("_INBOX.api.x", b"")
     await eventually(lambda: "does not permit" in caplog.text)
     assert client.end is None
+    await client.close()

@@ -15,7 +15,9 @@ import pytest
 
 from bus.connection import connect
 from bus.errors import FolderInUse, ServerError, Unavailable
-from bus.server import Server, binary, free_port
+from bus.identities import USERS
+from bus.server import CREDENTIALS, Server, binary, free_port
+from bus.setup import declare_at
 from tests.ports import reserved_port
 from tests.support import alive, eventually
 
@@ -43,16 +45,33 @@ def test_a_port_in_use_is_named(server: Server, tmp_path: Path) -> None:
 async def test_only_those_with_the_password_get_in(server: Server) -> None:
     with pytest.raises(Unavailable):
         await connect(f"nats://127.0.0.1:{server.port}", "stranger")
-    for name in ("nats-password", "nats-url", "nats-server.conf"):
-        assert stat.S_IMODE((server.folder / name).stat().st_mode) == 0o600
+    passwords = [server.folder / CREDENTIALS / user for user in USERS]
+    for file in (server.folder / "nats-url", server.folder / "nats-server.conf", *passwords):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE((server.folder / CREDENTIALS).stat().st_mode) == 0o700
+    assert len({file.read_text() for file in passwords}) == len(USERS)
 
 
 async def test_no_password_in_messages(server: Server) -> None:
-    url = server.url
+    url = server.url_of("operator")
     server.kill()
     with pytest.raises(Unavailable) as caught:
         await connect(url, "test")
-    assert (server.folder / "nats-password").read_text() not in str(caught.value)
+    assert not any(file.read_text().strip() in str(caught.value) for file in (server.folder / CREDENTIALS).iterdir())
+
+
+@pytest.mark.server
+async def test_a_folder_of_a_version_with_one_user_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "nats-password").write_text("old")
+    (tmp_path / "nats-url").write_text("nats://flows:old@127.0.0.1:4222\n")
+    server = Server(tmp_path)
+    server.start()
+    try:
+        assert not (tmp_path / "nats-password").exists()
+        assert (tmp_path / "nats-url").read_text().startswith("nats://subscriber:")
+        await declare_at(server.url)
+    finally:
+        server.stop()
 
 
 @pytest.mark.server

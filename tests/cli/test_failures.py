@@ -101,7 +101,7 @@ def test_a_defect_is_named_and_can_be_looked_into(
         (["why", "x", "--data", "/nowhere"], 1, "flows: /nowhere/flows.db does not exist"),
         (["prune", "--keep", "long"], 2, "'long': a number with m, h, d, w or y is needed"),
         (["freeze", "--until", "12h", "--reason", "x"], 2, "'12h': a date and time is needed"),
-        (["replay", "--publish-to", "flow.x"], 2, "what begins with 'flow' is the log's own"),
+        (["replay", "--publish-to", "flow.x"], 2, "it must be 'replay', or begin with 'replay.'"),
         (["dead", "show", "x"], 2, "flows dead show: Invalid value for 'SEQUENCE'"),
         (["diff", "/nowhere/a.db", "/nowhere/b.db"], 1, "flows: there is no file /nowhere/a.db"),
         (["diff", "nonsense://x", "nonsense://y"], 1, "flows: the database: "),

@@ -20,6 +20,7 @@ from cli.doctor.findings import finding
 from cli.doctor.report import _of_stopped
 from tests.cli.support import flows
 from tests.histories.files import FOLDER, load
+from tests.servers import root, server_in
 from tests.support import alive, policy, sent
 
 pytestmark = pytest.mark.server
@@ -38,12 +39,12 @@ async def opened(url: str) -> AsyncIterator[Log]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of an engine that has done something, was killed, and does not run."""
     folder = tmp_path_factory.mktemp("stopped") / "data"
-    server = Server(folder)
+    server = server_in(folder)
     server.start()
 
     async def fill() -> None:
         await declare_at(server.url)
-        async with opened(server.url) as log:
+        async with opened(root(server)) as log:
             for entry in load(FOLDER / "limits.jsonl"):
                 await log.append([entry.envelope], expect={})
 
@@ -119,7 +120,7 @@ def test_a_running_engine_is_read_where_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["log", "--follow"], ["dead", "list"], ["prune", "--keep", "90d"], ["replay", "--publish-to", "again"]],
+    [["log", "--follow"], ["dead", "list"], ["prune", "--keep", "90d"], ["replay", "--publish-to", "replay"]],
 )
 def test_what_needs_the_engine_says_what_to_start(arguments: list[str], folder: Path) -> None:
     done = flows(*arguments, "--data", str(folder))

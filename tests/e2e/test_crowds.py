@@ -49,7 +49,7 @@ def long_log(tmp_path: Path) -> Iterator[Running]:
 
 
 async def _fill(nats_url: str) -> None:
-    client = await connect(nats_url, "test")
+    client = await connect(nats_url, "scheduler")
     for start in range(0, 30_000, 500):
         events = [sent(due(at=T0 + timedelta(seconds=one)), id=f"e{one}") for one in range(start, start + 500)]
         await Log(client).append(events, expect={})

@@ -22,6 +22,7 @@ from bus.server import Server
 from services import database
 from tests.databases import different
 from tests.running import FLOWS, ROOT, Running
+from tests.servers import root
 from tests.support import due, eventually, flow, group, repository, sent, vm
 
 pytestmark = pytest.mark.server
@@ -54,7 +55,7 @@ async def test_a_full_disk(server: Server, log: Log, tmp_path: Path) -> None:
     recorder = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
     try:
         end = (await log.identity()).last_sequence
-        client = await connect(server.url, "test")
+        client = await connect(root(server), "test")
 
         async def caught_up() -> bool:
             engine = database.reader(url)

@@ -14,6 +14,7 @@ from pathlib import Path
 import nats
 import pytest
 
+from bus.connection import connect
 from tests.made import flow
 from tests.ports import reserved_port
 from tests.running import FLOWS, ROOT, Client, Running
@@ -105,21 +106,21 @@ def test_every_decision_is_the_same_today(running: Running, executions: dict[str
 
 def test_messages_are_sent_again_to_other_subjects(running: Running, executions: dict[str, dict[str, str]]) -> None:
     async def listen() -> list[str]:
-        client = await nats.connect(running.nats_url)
-        subscription = await client.subscribe("debug.>")
+        client = await nats.connect(running.subscriber_url)
+        subscription = await client.subscribe("replay.>")
         await client.flush()
         command = [
             *FLOWS,
             "replay",
             executions["bad"]["id"],
             "--publish-to",
-            "debug.one",
+            "replay.one",
             "--data",
             str(running.folder),
         ]
         process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.DEVNULL)
         seen = []
-        while not seen or not seen[-1].startswith("debug.one.flow.completed."):
+        while not seen or not seen[-1].startswith("replay.one.flow.completed."):
             seen.append((await subscription.next_msg(20)).subject)
         assert await process.wait() == 0
         await client.close()
@@ -207,7 +208,7 @@ def test_dead_letters_are_listed_shown_and_settled(running: Running) -> None:
     assert flows(running, "dead", "list") == "every message could be used\n"
 
     async def garbage() -> None:
-        client = await nats.connect(running.nats_url)
+        client = await connect(running.nats_url, "scheduler")
         await client.jetstream().publish("flow.due.x", b"{\x00 no json \xff")
         await client.close()
 

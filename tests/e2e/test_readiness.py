@@ -106,7 +106,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 async def delete_consumers(running: Running) -> list[str]:
-    client = await connect(running.nats_url, "test")
+    client = await connect(running.nats_url, "setup")
     try:
         js = client.jetstream()
         names = [str(one.name) for one in await js.consumers_info(STREAM)]
@@ -118,7 +118,7 @@ async def delete_consumers(running: Running) -> list[str]:
 
 
 async def exists(running: Running) -> bool:
-    client = await connect(running.nats_url, "test")
+    client = await connect(running.nats_url, "setup")
     try:
         with suppress(Exception):
             return bool(await client.jetstream().consumer_info(STREAM, WORKER_QUEUE.name))

@@ -18,7 +18,6 @@ from bus import history
 from bus.clock import now
 from bus.connection import connect, worker_name
 from bus.log import Log
-from bus.server import Server
 from bus.setup import declare_at
 from schemas import commands as c
 from schemas.definitions import FlowPatch, GroupPatch, Member, PolicySpec, ScheduleSpec, SettingsPatch, VmPatch
@@ -32,6 +31,7 @@ from services.scheduler.app import Scheduler
 from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
 from tests.histories.files import FOLDER
+from tests.servers import root, server_in
 from tests.services.conftest import Engine
 from tests.services.house import house
 from tests.support import eventually, sent
@@ -282,10 +282,10 @@ async def ad_hoc(engine: Engine) -> None:
 
 async def record(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder) / "nats")
+        server = server_in(Path(folder) / "nats")
         server.start()
         try:
-            client = await connect(server.url, "recorder-of-histories")
+            client = await connect(root(server), "recorder-of-histories")
             await declare_at(server.url)
             log = Log(client)
             engine = Engine(server, log, database.sqlite_url(Path(folder) / "unused.db"))

@@ -20,6 +20,7 @@ from bus.subjects import STREAM
 from schemas.events import FlowMissed
 from services import consuming
 from services.consuming import Ack, Consumer, Delivery, Handler, Nack, Outcome, Turns, _Slot, consume
+from tests.servers import root
 from tests.support import T0, due, eventually, sent, stored
 
 QUEUE = Queue(name="work", filters=("flow.due.*",), ack_wait=20.0)
@@ -129,7 +130,7 @@ async def test_a_server_that_does_not_confirm_ends_nothing() -> None:
 
 @asynccontextmanager
 async def consumed(server: Server, log: Log, handler: Handler) -> AsyncIterator[None]:
-    client = await connect(server.url, "work")
+    client = await connect(root(server), "work")
     await log._js.add_consumer(STREAM, consumer_config(QUEUE))
     consumer = Consumer(client, lambda: [QUEUE], handler, slots=2)
     task = asyncio.create_task(consumer.run())
@@ -262,7 +263,7 @@ async def test_with_one_slot_nothing_is_fetched_ahead_from_any_queue(server: Ser
     queues = [QUEUE, OTHER]
     for queue in queues:
         await log._js.add_consumer(STREAM, consumer_config(queue))
-    client = await connect(server.url, "work")
+    client = await connect(root(server), "work")
     at_work: list[str] = []
     go_on = asyncio.Event()
 
@@ -294,7 +295,7 @@ async def test_a_queue_that_is_not_there_does_not_keep_the_others_from_work(
 ) -> None:
     monkeypatch.setattr(consuming, "PAUSE", 0.1)
     await log._js.add_consumer(STREAM, consumer_config(QUEUE))
-    client = await connect(server.url, "work")
+    client = await connect(root(server), "work")
     seen: list[int] = []
 
     async def handler(one: Delivery) -> Outcome:

@@ -56,8 +56,8 @@ async def test_a_service_that_ends_leaves_none_of_the_others_running(
     stop = asyncio.Event()
     with pytest.raises((ValueError, RuntimeError), match=says) as failed:
         async with asyncio.timeout(20):
-            await host_all([Part("one"), Part("two", run), Part("three")], server.url, stop)
-    assert failed.value.__notes__ == ["the two failed"]
+            await host_all([Part("registry"), Part("scheduler", run), Part("executor")], server.url, stop)
+    assert failed.value.__notes__ == ["the scheduler failed"]
     assert stop.is_set()
 
 
@@ -67,4 +67,4 @@ async def test_a_failure_does_not_wait_for_a_service_that_never_opens(
     monkeypatch.setattr(hosting, "PATIENCE", 0.1)
     with pytest.raises(ValueError, match="it cannot go on"):
         async with asyncio.timeout(20):
-            await host_all([Part("one", begin=for_ever), Part("two", fail)], server.url, asyncio.Event())
+            await host_all([Part("registry", begin=for_ever), Part("scheduler", fail)], server.url, asyncio.Event())

@@ -14,7 +14,6 @@ from bus.clock import now
 from bus.connection import connect
 from bus.errors import ForeignStream, Unavailable
 from bus.log import Log
-from bus.server import Server
 from bus.setup import declare_at
 from bus.subjects import STREAM
 from schemas import commands as c
@@ -34,6 +33,7 @@ from services.registry.app import Registry
 from services.scheduler.app import Scheduler
 from services.worker.app import Worker
 from services.worker.reports import Reports
+from tests.servers import root, server_in
 from tests.services.conftest import Engine
 from tests.services.house import built, house
 from tests.support import T0, due, eventually, sent
@@ -325,9 +325,9 @@ async def test_a_foreign_log_is_not_projected(engine: Engine, tmp_path: Path) ->
     async with engine.running(Registry(), engine.recorder()):
         await built(engine, house(vms=1))
         await engine.recorded()
-    other = Server(tmp_path / "other")
+    other = server_in(tmp_path / "other")
     other.start()
-    client = await connect(other.url, "other")
+    client = await connect(root(other), "other")
     await declare_at(other.url)
     stranger = Engine(other, Log(client), engine.database_url)
     with pytest.raises(ForeignStream, match="replaced or damaged"):

@@ -22,6 +22,7 @@ from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from bus.tasks import cancel_and_wait
 from services.consuming import Consumer, Delivery
+from tests.servers import root, server_in
 from tests.simulation.log import Link, SimulatedLog
 from tests.simulation.server import Server
 
@@ -62,7 +63,7 @@ class Real:
         self._consumers: list[tuple[Consumer, asyncio.Task[None]]] = []
 
     async def another(self, *, reply_timeout: float = 5.0) -> Log:
-        client = await connect(self._server.url, "another")
+        client = await connect(root(self._server), "another")
         self.open.append(client)
         return Log(client, reply_timeout=reply_timeout)
 
@@ -79,7 +80,7 @@ class Real:
         await self._client.jetstream().delete_consumer(STREAM, QUEUE.name)
 
     async def serve(self, handler: Handler) -> None:
-        client = await connect(self._server.url, "serve")
+        client = await connect(root(self._server), "serve")
         consumer = Consumer(client, lambda: [QUEUE], handler, slots=1)
         self._consumers.append((consumer, asyncio.create_task(consumer.run())))
         self.open.append(client)
@@ -150,9 +151,9 @@ class Simulated:
 
 @asynccontextmanager
 async def _real(folder: Path) -> AsyncIterator[Real]:
-    server = RealServer(folder)
+    server = server_in(folder)
     server.start()
-    client = await connect(server.url, "test")
+    client = await connect(root(server), "test")
     await declare_at(server.url)
     backend = Real(server, client, Log(client))
     try:

@@ -14,7 +14,6 @@ from bus.appending import Guards
 from bus.connection import connect
 from bus.envelope import Envelope
 from bus.log import Log
-from bus.server import Server
 from bus.setup import declare_at
 from bus.tasks import cancel_and_wait
 from schemas import commands as c
@@ -24,6 +23,7 @@ from services import database
 from services.executor.app import Executor
 from services.registry.app import Registry
 from services.worker.app import Worker
+from tests.servers import root, server_in
 from tests.services.conftest import Engine
 from tests.services.house import built, house
 from tests.support import eventually
@@ -129,10 +129,10 @@ async def run_executor(engine: Engine, log: Any) -> None:
 async def unharmed(tmp_path: Path) -> Tables:
     """Return the tables of the script's run without a crash, on a server of its own."""
     if not _unharmed:
-        server = Server(tmp_path / "unharmed")
+        server = server_in(tmp_path / "unharmed")
         server.start()
         try:
-            client = await connect(server.url, "unharmed")
+            client = await connect(root(server), "unharmed")
             await declare_at(server.url)
             engine = Engine(server, Log(client), database.sqlite_url(tmp_path / "unharmed.db"))
             log = CountingLog(engine.log)

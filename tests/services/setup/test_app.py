@@ -63,7 +63,9 @@ async def test_a_queue_that_somebody_deleted_or_changed_is_put_right(
     monkeypatch.setattr(app, "EVERY", 0.1)
     js, name = client.jetstream(), WORKER_QUEUE.name
     stop = asyncio.Event()
-    setup = asyncio.create_task(host(Setup(), server.url, stop))
+    started = asyncio.Event()
+    setup = asyncio.create_task(host(Setup(), server.url, stop, on_start=lambda _: started.set()))
+    await started.wait()
 
     async def right() -> bool:
         try:
@@ -78,11 +80,13 @@ async def test_a_queue_that_somebody_deleted_or_changed_is_put_right(
             return True
         return False
 
-    await js.delete_consumer(STREAM, name)
-    await eventually(right)
+    # in this order: of what is made again at once after a deletion, the server may remove the files later
     await eventually(lambda: changed(consumer_config(WORKER_QUEUE).evolve(ack_wait=1.0)))
     await eventually(right)
     monkeypatch.setattr("services.setup.app.EVERY", 0.5)  # time for another one to be quicker
+
+    await js.delete_consumer(STREAM, name)
+    await eventually(right)
 
     async def another() -> bool:
         with suppress(NotFoundError):

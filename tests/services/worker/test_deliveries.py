@@ -22,6 +22,7 @@ from schemas.events import (
 from services.worker.app import Worker
 from services.worker.engines.engine import BackupError, Report, Result
 from services.worker.status import key_of
+from tests.servers import root
 from tests.services.conftest import Engine
 from tests.services.worker.support import (
     ABOUT,
@@ -140,7 +141,7 @@ async def test_a_worker_that_was_paused_beyond_its_lease_looks_before_it_reports
     worker = Observed(engines={"simulated": gate}, worker_id="one")
 
     async def elsewhere() -> None:
-        client = await connect(engine.server.url, "elsewhere")
+        client = await connect(root(engine.server), "elsewhere")
         log = Log(client)
         await log.put_status(key_of("two"), claim("backup-1"))
         await say(log, started(2, "two"))
