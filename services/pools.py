@@ -13,12 +13,13 @@ import msgspec
 
 from bus.checkpoint import Status
 from bus.envelope import Entry, Stored
+from bus.identities import POOLS
 from bus.stream import Queue, queue_of
 from schemas.base import Value
 from schemas.events import BackupRequested
 from schemas.labels import Requirement, fulfils
 
-KEY = "pools"  # of the status with all of them
+KEY = POOLS  # of the status with all of them
 READS = ("backup.requested.*.*",)
 IDLE = timedelta(hours=1)  # since the last request, until a pool without any goes
 
@@ -70,11 +71,13 @@ class Pools:
 
 def queues_for(status: Status | None, labels: Mapping[str, str]) -> list[Queue]:
     """Return the queues that a worker with these labels takes from, by the published status (None: there is none)."""
-    found: dict[str, dict[str, str]] = {}
-    if status is not None:
-        try:
-            found = msgspec.convert(status.value, dict[str, dict[str, str]])
-        except msgspec.ValidationError:
-            found = {}  # of another version
-    mine = (pool for pool, required in sorted(found.items()) if fulfils(labels, required))
+    mine = (pool for pool, required in sorted(labels_of(status).items()) if fulfils(labels, required))
     return [queue_of(None), *map(queue_of, mine)]
+
+
+def labels_of(status: Status | None) -> dict[str, dict[str, str]]:
+    """Return the labels of each pool, by its id, as the status says that is published (None: there is none)."""
+    try:
+        return {} if status is None else msgspec.convert(status.value, dict[str, dict[str, str]])
+    except msgspec.ValidationError:
+        return {}  # of another version

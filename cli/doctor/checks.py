@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bus.checkpoint import Status
 from bus.envelope import Stored
+from bus.errors import Unavailable
 from bus.log import Log, QueueState
-from bus.stream import POOL_QUEUE, WORKER_QUEUE, queue_of
+from bus.stream import WORKER_QUEUE, queue_of
 from cli.doctor.findings import Finding, Issue, failed, finding
 from cli.doctor.folded import Folded, read_on
 from cli.doctor.tables import compared
@@ -19,6 +21,7 @@ from schemas.base import Value
 from schemas.events import BackupAbandoned, DeadSettled
 from schemas.labels import canonical
 from services.executor import state as executor_state
+from services.pools import KEY, labels_of
 from services.scheduler.calendar import unreadable
 from services.scheduler.validation import never_fires
 from services.worker.status import PREFIX, live
@@ -32,8 +35,9 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     folded = Folded()
     # the queue first: what was acknowledged there has its end on the log by the time that is read
     work, statuses = {WORKER_QUEUE.name: await log.queue(WORKER_QUEUE)}, await log.statuses(PREFIX)
-    for name in await log.queue_names(POOL_QUEUE):
-        work[name] = await log.queue(queue_of(name.removeprefix(POOL_QUEUE)))
+    for queue in map(queue_of, labels_of(await log.get_status(KEY))):
+        with suppress(Unavailable):  # it may have gone just now
+            work[queue.name] = await log.queue(queue)
     await read_on(log, folded)
     yield Finding(level="ok", text=f"the log responds, and holds messages up to {folded.position:,}")
     yield finding(await _not_current(log), "every replica of the log is current")
