@@ -39,7 +39,7 @@ class Appender:
         self._client = client
         self._js = js
         self._timeout = timeout
-        self._group: list[tuple[Envelope, asyncio.Future[int]]] = []
+        self._group: list[tuple[Envelope, dict[str, str], asyncio.Future[int]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
     async def append(self, events: Sequence[Envelope], *, expect: Guards) -> int:
@@ -70,12 +70,23 @@ class Appender:
         return await self._publish(list(zip(subjects, [encode(event) for event in events], headers, strict=True)))
 
     async def publish_once(self, event: Envelope) -> int:
-        """Append one message whose id makes it unique within the duplicate window (a command, a worker's report).
+        """Append one message whose id makes it unique within the duplicate window (a command).
 
         Returns its sequence, the first one's if it is there already. Calls at the same time share a batch.
         """
+        return await self._grouped(event, {api.Header.MSG_ID.value: event.id})
+
+    async def report(self, event: Envelope, *, about: str, last: int) -> int:
+        """Append one message on the condition that `last` is the last sequence on the subject filter `about`.
+
+        Returns its sequence. Calls at the same time share a batch. Raises `Conflict`, `Unknown`, `Unavailable` or
+        `TooLarge`.
+        """
+        return await self._grouped(event, {_LAST_SEQUENCE: str(last), _LAST_SEQUENCE_SUBJECT: about})
+
+    async def _grouped(self, event: Envelope, headers: dict[str, str]) -> int:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._group.append((event, future))
+        self._group.append((event, headers, future))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
         return await future
@@ -85,16 +96,15 @@ class Appender:
         while self._group:
             group, self._group = self._group[:BATCH_LIMIT], self._group[BATCH_LIMIT:]
             messages = [
-                (subject_of(event.data), encode(event), {**_headers(event), api.Header.MSG_ID.value: event.id})
-                for event, _ in group
+                (subject_of(event.data), encode(event), {**_headers(event), **headers}) for event, headers, _ in group
             ]
-            futures = [future for _, future in group]
+            futures = [future for _, _, future in group]
             if len(group) == 1:
                 await self._publish_alone(messages[0], futures[0])
                 continue
             try:
                 last = await self._publish(messages)
-            except (Duplicate, TooLarge):
+            except (Conflict, Duplicate, TooLarge):
                 # one message refuses a whole batch: alone, each has its own outcome
                 await asyncio.gather(*map(self._publish_alone, messages, futures))
             except LogError as error:

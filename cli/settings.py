@@ -37,6 +37,7 @@ class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
+    `state_folder`: a worker's own, for what it cannot report yet; without one, that is in the data folder.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
     calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes.
     """
@@ -49,12 +50,19 @@ class Settings(Value, frozen=True, kw_only=True):
     worker_slots: int = 4
     worker_labels: Mapping[str, str] = {}
     data_folder: Path | None = None
+    state_folder: Path | None = None
     seeds: Mapping[str, Seed] = {}
     replicas: int | None = None
     placement_tags: tuple[str, ...] = ()
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
+
+    @property
+    def outbox(self) -> Path | None:
+        """The folder of what a worker cannot report yet; None when nothing outlives the process."""
+        folder = self.state_folder or self.data_folder
+        return None if folder is None else folder / "outbox"
 
     @property
     def own_host(self) -> str:
@@ -72,6 +80,7 @@ def from_environment() -> Settings:
     """Return the settings of this process. Raises `ValueError` that names the variable at fault."""
     token_file = os.environ.get("FLOWS_ADMIN_TOKEN_FILE")
     data_folder = os.environ.get("FLOWS_DATA_DIR")
+    state_folder = os.environ.get("FLOWS_STATE_DIR")
     return Settings(
         nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
         database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
@@ -81,6 +90,7 @@ def from_environment() -> Settings:
         worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
         worker_labels=_labels("FLOWS_WORKER_LABELS"),
         data_folder=Path(data_folder).resolve() if data_folder else None,
+        state_folder=Path(state_folder).resolve() if state_folder else None,
         seeds={name: value for name, variable in VARIABLES.items() if (value := _seed(name, variable)) is not None},
         replicas=_number("FLOWS_REPLICAS", None),
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
@@ -122,7 +132,11 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 def own_files(settings: Settings) -> list[str]:
     """Return the folders and files of the engine that this process knows of: nobody's disk, and no repository."""
-    own = [str(file) for file in (settings.data_folder, settings.admin_token_file) if file is not None]
+    own = [
+        str(file)
+        for file in (settings.data_folder, settings.state_folder, settings.admin_token_file)
+        if file is not None
+    ]
     scheme, _, database = settings.database_url.partition(":///")
     if scheme.startswith("sqlite") and database:
         own += [f"{database}{suffix}" for suffix in ("", "-wal", "-shm")]

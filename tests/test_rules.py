@@ -18,7 +18,8 @@ IMPURE_ROOMS = (
     *SHELLS,
     "watch.py",
     *("store.py", "rebuild.py", "comparison.py", "restoration.py"),
-    *("run.py", "runner.py", "history.py", "inspector.py", "presence.py", "progress.py", "reports.py"),
+    *("run.py", "runner.py", "history.py", "outbox.py", "stops.py"),
+    *("inspector.py", "presence.py", "progress.py", "reports.py"),
 )
 PURE_ROOMS = ("explanation",)  # beside the services, and pure from wall to wall
 # of an engine's folder and those beside it; what these say of engines, other services may use

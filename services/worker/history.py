@@ -1,101 +1,94 @@
-"""What the log says of attempts at backups: followed as it grows, and read again where it is older than that."""
+"""What the log says of the backups that this worker holds: asked for each of them alone, about nothing else.
+
+So what a worker reads does not depend on how many others there are, and what they do (docs/adr/0027).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 
 from bus.envelope import Entry, Stored
+from bus.errors import Unavailable
 from bus.log import Log
-from bus.stream import Queue
-from services.worker.domain import Attempts, Report, evolve
-from services.worker.run import Run, Stopping
+from schemas.events import BackupEvent, BackupRequested
+from services.worker.record import Record
+from services.worker.stops import Stops
 
-REPORTS = "backup.>"
-STOPS = ("flow.cancelling.*", "flow.completed.*")
-READS = (REPORTS, *STOPS)
-PAGE = 10_000  # places on the log that are read at once when a request is from long ago
+ENDS = ("started", "retrying", "completed", "failed", "cancelled", "skipped")  # what is folded of a backup's reports
+LOOKS = 10  # how often copies of the log are asked that lack what another one has
+PAUSE = 0.1  # seconds between those
 
 
 class History:
-    """The attempts of all workers, up to `position` on the log. `stopping` is set when this worker goes down."""
+    """Asks the log. `position` is the highest sequence that anything has shown to be there."""
 
-    def __init__(self, log: Log, stopping: asyncio.Event) -> None:
+    def __init__(self, log: Log, stops: Stops) -> None:
         self.position = 0
-        self.attempts = Attempts()
         self._log = log
-        self._stopping = stopping
-        self._past = _Past(log)
-        self._moved = asyncio.Event()
+        self._stops = stops
 
-    async def open(self, queues: Sequence[Queue]) -> None:
-        """Find where to begin, given the queues that are taken from. Raises `Unavailable`."""
-        acknowledged = [await self._log.acknowledged(queue) for queue in queues]
-        executor = await self._log.checkpoint("executor")
-        # a backup that was requested again has attempts that are older than its message, and not older than these
-        self.position = min(*acknowledged, executor.position)
-        self.attempts = Attempts(since=self.position)
+    async def open(self) -> None:
+        """Find where the log ends. Raises `Unavailable`."""
+        self.position = (await self._log.identity()).last_sequence
 
-    async def follow(self, moved: Callable[[], None]) -> None:
-        """Follow the log for ever. `moved` is called whenever there was something new, before anybody else sees it."""
-        async for batch in self._log.follow(READS, after=self.position):
-            _fold(self.attempts, batch.entries)
-            self.position = batch.position
-            moved()
-            self.wake()
+    async def begin(self, record: Record) -> None:
+        """Take in all that the log says of a backup that was delivered. Raises `Unavailable`."""
+        if record.request.round > 1:
+            # it has attempts that are older than its message, and not older than what the executor has not finished
+            executor = await self._log.checkpoint("executor")
+            record.position = record.former = min(record.position, executor.position)
+        await self.look(record)
 
-    def wake(self) -> None:
-        """Wake those who wait for the position to move."""
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+    async def look(self, record: Record) -> None:
+        """Take in what the log says now of a backup, and whether it is to stop. Raises `Unavailable`.
 
-    async def of(self, run: Run, until: int | None = None) -> Attempts:
-        """Return what the log says of a run's backup, now or at least until a sequence. Raises as `caught_up`."""
-        await self.caught_up(until)
-        if self.attempts.knows(run.request.backup_id, run.entry.sequence):
-            return self.attempts
-        return await self._past.read(run.entry, run.request.backup_id, until=self.position)
-
-    async def caught_up(self, until: int | None = None) -> None:
-        """Return when all has been followed that is on the log, now or up to a sequence.
-
-        Raises `Stopping`, `Unavailable`.
+        Any server of a cluster may reply, also one whose copy lags. What was read last is never more than what the next
+        report is conditional on, so a decision that was taken on too little is refused.
         """
-        last = await self._log.last_sequence(REPORTS) if until is None else until
-        while self.position < last:
-            if self._stopping.is_set():
-                raise Stopping
-            await self._moved.wait()
+        for _ in range(LOOKS):
+            last, reported, beside = await asyncio.gather(
+                self._log.last_sequence(record.subjects),
+                self._log.after(record.subjects, record.position),
+                self._log.newest(_beside(record.request)),
+            )
+            former = await self._former(record, beside)
+            await self._take_stops(record, beside)
+            for entry in sorted([*reported, *former], key=lambda entry: entry.sequence):
+                _fold(record, entry)
+            record.position = max([record.position, *(entry.sequence for entry in reported)])
+            record.former = max([record.former, *(entry.sequence for entry in former)])
+            self.seen(max(record.position, record.former))
+            if last <= record.position:
+                record.guard = max([last, *(entry.sequence for entry in reported)])
+                return
+            await asyncio.sleep(PAUSE)
+        raise Unavailable(f"not all is there yet to be read about backup {record.request.backup_id}")
+
+    def seen(self, sequence: int) -> None:
+        """Note that the log goes as far as this."""
+        self.position = max(self.position, sequence)
+
+    async def _former(self, record: Record, beside: list[Entry]) -> list[Entry]:
+        """Return what workers of older versions have reported meanwhile, about any VM of the flow."""
+        last = max((entry.sequence for entry in beside if entry.subject.startswith("backup.")), default=0)
+        if last <= record.former:
+            return []
+        return await self._log.after(f"backup.*.{record.request.flow_id}", record.former)
+
+    async def _take_stops(self, record: Record, beside: list[Entry]) -> None:
+        stops = [entry for entry in beside if entry.subject.startswith("flow.")]
+        for entry in stops:
+            self._stops.take(entry)
+            if entry.sequence > record.entry.sequence and self._stops.reason(record.request) is None:
+                for earlier in await self._log.after(entry.subject, record.entry.sequence):
+                    self._stops.take(earlier)
 
 
-class _Past:
-    """What the log says of requests from before all that a worker follows.
-
-    A consumer that was made anew delivers everything again, in order: so the past is read once, forwards, and no
-    further than the backup's end.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._attempts: Attempts | None = None
-        self._position = 0
-        self._reading = asyncio.Lock()
-
-    async def read(self, entry: Stored, backup_id: str, *, until: int) -> Attempts:
-        """Return what the log says up to a sequence of a backup that was requested there, or up to its end."""
-        async with self._reading:
-            attempts = self._attempts
-            if attempts is None or not attempts.knows(backup_id, entry.sequence):
-                attempts = self._attempts = Attempts(since=entry.sequence - 1)
-                self._position = entry.sequence - 1
-            while backup_id not in attempts.ended and self._position < until:
-                page = min(self._position + PAGE, until)
-                _fold(attempts, await self._log.read(READS, after=self._position, until=page))
-                self._position = page
-            return attempts
+def _beside(request: BackupRequested) -> list[str]:
+    """Return the subjects beside its own that may tell of a backup."""
+    return [*(f"backup.{event}.{request.flow_id}" for event in ENDS), f"flow.cancelling.{request.flow_id}"]
 
 
-def _fold(attempts: Attempts, entries: Sequence[Entry]) -> None:
-    for entry in entries:
-        if isinstance(entry, Stored) and isinstance(entry.envelope.data, Report):
-            evolve(attempts, entry.envelope.data, entry.sequence)
+def _fold(record: Record, entry: Entry) -> None:
+    if isinstance(entry, Stored) and isinstance(entry.envelope.data, BackupEvent):
+        record.fold(entry.envelope.data, entry.sequence, entry.envelope.source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,9 +14,9 @@ from bus.log import Log
 from schemas.events import BackupRequested
 from services.health import expired
 from services.worker import status
-from services.worker.domain import Attempts
+from services.worker.domain import Attempt
 from services.worker.history import History
-from services.worker.run import Run, Stopping
+from services.worker.run import Run
 
 STATUS_PAUSE = 1.0  # seconds between two publications at least
 STATUS_KEPT = 3600.0  # seconds for which a dead worker's status stays for operators to see
@@ -26,7 +26,8 @@ TIDY_EVERY = 600.0  # seconds between searches for the status of dead workers
 class Presence:
     """Shows that this worker lives and what it holds, and tells what other live workers hold.
 
-    `held` are its runs by backup. `lease`: seconds of silence after which a worker counts as dead.
+    `held` are its runs by backup; `looked` is called when the log has been asked about them. `lease`: seconds of
+    silence after which a worker counts as dead.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Presence:
         labels: Mapping[str, str],
         held: Mapping[str, Run],
         history: History,
+        looked: Callable[[], None],
         lease: float,
     ) -> None:
         self._log = log
@@ -48,6 +50,7 @@ class Presence:
         self._labels = dict(labels)
         self._held = held
         self._history = history
+        self._looked = looked
         self._lease = lease
         self._changed = asyncio.Event()
         self._publishing = asyncio.Lock()
@@ -82,12 +85,11 @@ class Presence:
         if self._log.is_connected:
             await self.publish()
 
-    async def held_elsewhere(self, request: BackupRequested, attempts: Attempts) -> float:
-        """Return in how many seconds another worker that is at work on a backup will be taken for dead; 0: none is.
+    async def held_elsewhere(self, request: BackupRequested, attempt: Attempt | None) -> float:
+        """Return in how many seconds the worker that makes an attempt will be taken for dead; 0: no other one does.
 
         Raises `Unavailable`.
         """
-        attempt = attempts.begun.get(request.backup_id)
         if attempt is None or attempt.over or attempt.worker == self._worker:
             return 0
         theirs, at = await self._log.get_status(status.key_of(attempt.worker)), await self._log.time()
@@ -98,12 +100,14 @@ class Presence:
         while True:
             await asyncio.sleep(self._lease / 3)  # a missed one does not lose the message
             if self._log.is_connected:
-                with suppress(Unavailable, Stopping):
+                with suppress(Unavailable):
                     await self._extend()
 
     async def _extend(self) -> None:
-        if any(run.delivery.expired for run in self._held.values()):
-            await self._history.caught_up()  # what was lost meanwhile is known by now
+        """Extend the deliveries of what is not lost: each one's own backup is asked about before."""
+        begun = [run for run in self._held.values() if run.record.attempt]
+        await asyncio.gather(*(self._history.look(run.record) for run in begun))
+        self._looked()
         for run in [run for run in self._held.values() if not run.lost]:
             await run.delivery.extend()
 

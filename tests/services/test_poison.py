@@ -45,7 +45,7 @@ from services.recorder.rebuild import rebuild
 from services.registry.app import Registry
 from services.scheduler.app import Scheduler
 from services.worker.app import Worker
-from services.worker.domain import Attempts, Report
+from services.worker.domain import Backup, Report
 from services.worker.domain import evolve as fold_report
 from tests.hostile import Generator
 from tests.services.conftest import Engine
@@ -299,10 +299,10 @@ _SERVICES = ("registry", "scheduler", "executor", "recorder")
 
 @pytest.mark.slow
 def test_what_only_listens_takes_in_everything() -> None:
-    """The API's tail and broadcaster, and a worker's record of attempts, fold without a shell that sets aside."""
+    """The API's tail and broadcaster, and a worker's record of a backup, fold without a shell that sets aside."""
 
     generator = Generator(SEED, wildness=0.0)
-    tail, broadcaster, attempts = Tail(), Broadcaster(None, since=0), Attempts()  # type: ignore[arg-type]
+    tail, broadcaster, backup = Tail(), Broadcaster(None, since=0), Backup()  # type: ignore[arg-type]
     for sequence in range(1, 10 * COUNT):
         for row in TABLE.values():
             subject, body = generator.message(row.message)
@@ -310,5 +310,5 @@ def test_what_only_listens_takes_in_everything() -> None:
             tail.take([entry], sequence)
             broadcaster.hear(Page(entries=[entry], position=sequence, caught_up=True))
             if isinstance(entry, Stored) and isinstance(entry.envelope.data, Report):
-                fold_report(attempts, entry.envelope.data, sequence)
+                backup = fold_report(backup, entry.envelope.data, sequence, entry.envelope.source)
     assert tail.position == 10 * COUNT - 1

@@ -347,9 +347,9 @@ async def test_refusals_say_which_field(engine: Engine) -> None:
 
 def test_reports_have_ids_of_their_own() -> None:
     about = {"flow_id": "f", "execution_id": "e", "backup_id": "b", "context_id": "v", "attempt": 1}
-    run: Any = type("Run", (), {"entry": type("Entry", (), {"envelope": sent(due())})})
-    log: Any = None
-    reports = Reports(log, "worker/one", now)
-    started = reports.envelope(run, BackupStarted(**about, worker="w"))
-    ended = reports.envelope(run, BackupCompleted(**about, bytes_read=1, bytes_transferred=1, snapshot_ref="x"))
+    record: Any = type("Record", (), {"entry": type("Entry", (), {"envelope": sent(due())}), "source": "worker/one"})
+    nothing: Any = None
+    reports = Reports(nothing, nothing, now)
+    started = reports.envelope(record, BackupStarted(**about, worker="w"))
+    ended = reports.envelope(record, BackupCompleted(**about, bytes_read=1, bytes_transferred=1, snapshot_ref="x"))
     assert started.id != ended.id

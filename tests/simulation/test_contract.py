@@ -110,6 +110,35 @@ async def test_the_latest_of_each_subject_and_the_last_of_a_filter(backend: Back
     assert (await log.identity()).last_sequence == 4
 
 
+async def test_what_little_there_is_of_a_subject_is_read_without_a_consumer(backend: Backend) -> None:
+    log = backend.log
+    assert await log.after("flow.*.a", 0) == []
+    assert await log.newest(["flow.*.a", "catalog.vm.a"]) == []
+    await log.append([sent(due(key)) for key in "abaa"], expect={})
+    await log.append([sent(vm("a"))], expect={})
+    assert [entry.sequence for entry in await log.after("flow.*.a", 0)] == [1, 3, 4]
+    assert [entry.sequence for entry in await log.after("flow.*.a", 3)] == [4]
+    assert await log.after("flow.*.a", 5) == []
+    newest = await log.newest(["flow.due.a", "flow.due.b", "catalog.vm.a", "catalog.vm.b"])
+    assert [entry.sequence for entry in newest] == [2, 4, 5]
+    read = {entry.sequence: (entry.subject, entry.body) for entry in await log.read([">"])}
+    assert [(entry.subject, entry.body) for entry in newest] == [read[2], read[4], read[5]]
+
+
+async def test_a_report_is_refused_when_something_came_to_its_subject(backend: Backend) -> None:
+    log = backend.log
+    first = await log.report(sent(due("a"), id="one"), about="flow.*.a", last=0)
+    assert await log.report(sent(due("a"), id="one"), about="flow.*.a", last=first) == 2  # its id keeps nothing off
+    with pytest.raises(Conflict):
+        await log.report(sent(due("a")), about="flow.*.a", last=first)
+    # of those that share a batch the one that is refused keeps none of the others off
+    said = [("c", 0), ("a", first), ("d", 0), ("e", 0)]
+    calls = (log.report(sent(due(key)), about=f"flow.*.{key}", last=last) for key, last in said)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(outcome, Conflict) for outcome in outcomes] == [False, True, False, False]
+    assert len(await log.read([">"])) == 5
+
+
 async def test_an_outsiders_message_is_there_for_readers_and_guards(backend: Backend) -> None:
     log = backend.log
     await log.append([sent(due("a"))], expect={})

@@ -14,12 +14,12 @@ from msgspec import structs
 
 from bus import stream
 from bus.clock import now
+from bus.envelope import Envelope
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
 from bus.tasks import cancel_and_wait
 from schemas.base import Message
 from schemas.events import (
-    AttemptEvent,
     BackupRequested,
     BackupStarted,
 )
@@ -28,7 +28,7 @@ from services.hosting import Subscribe
 from services.worker import app, presence
 from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
-from services.worker.run import Run
+from services.worker.record import Record
 from services.worker.status import key_of
 from tests import conftest
 from tests.services.conftest import Engine
@@ -80,14 +80,14 @@ class Observed(Worker):
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         await super().open(log, subscribe)
-        report = self._reports.report
+        append = self._reports.append
 
-        async def observed(run: Run, event: AttemptEvent) -> int:
-            for message in self.before.pop(type(event), []):
+        async def observed(record: Record, event: Envelope) -> None:
+            for message in self.before.pop(type(event.data), []):
                 await say(log, message)
-            return await report(run, event)
+            await append(record, event)
 
-        self._reports.report = observed  # type: ignore[method-assign]
+        self._reports.append = observed  # type: ignore[method-assign]
 
     async def handle(self, delivery: Delivery) -> Outcome:
         self.deliveries.append(delivery)

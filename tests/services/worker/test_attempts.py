@@ -1,97 +1,98 @@
-"""What a worker knows of backups, from the log."""
+"""What a worker knows of a backup, from the log."""
 
 from __future__ import annotations
 
-import pytest
+from schemas.events import (
+    BackupCancelled,
+    BackupCompleted,
+    BackupFailed,
+    BackupRetrying,
+    BackupSkipped,
+    BackupStarted,
+)
+from services.worker.domain import Backup, Report, evolve
 
-from schemas.events import BackupCompleted, BackupFailed, BackupRetrying, BackupSkipped, BackupStarted
-from services.worker import domain
-from services.worker.domain import Attempts, evolve
-
-ABOUT = {"flow_id": "f", "execution_id": "e", "context_id": "v"}
+ABOUT = {"flow_id": "f", "execution_id": "e", "context_id": "v", "backup_id": "b"}
 
 
-def started(backup: str, attempt: int = 1) -> BackupStarted:
-    return BackupStarted(**ABOUT, backup_id=backup, attempt=attempt, worker="w")
+def started(attempt: int = 1, worker: str = "w") -> BackupStarted:
+    return BackupStarted(**ABOUT, attempt=attempt, worker=worker)
 
 
-def completed(backup: str, attempt: int = 1) -> BackupCompleted:
-    return BackupCompleted(
-        **ABOUT, backup_id=backup, attempt=attempt, bytes_read=0, bytes_transferred=0, snapshot_ref="there"
-    )
+def completed(attempt: int = 1) -> BackupCompleted:
+    return BackupCompleted(**ABOUT, attempt=attempt, bytes_read=0, bytes_transferred=0, snapshot_ref="there")
+
+
+def retrying(attempt: int = 1) -> BackupRetrying:
+    return BackupRetrying(**ABOUT, attempt=attempt, error="x", delay_seconds=1)
+
+
+def failed(attempt: int = 1) -> BackupFailed:
+    return BackupFailed(**ABOUT, attempt=attempt, error="x")
+
+
+def told(*reports: Report, source: str = "worker/w") -> Backup:
+    """Return a backup of which this was reported, from sequence 1 on."""
+    backup = Backup()
+    for sequence, report in enumerate(reports, start=1):
+        backup = evolve(backup, report, sequence, source)
+    return backup
 
 
 def test_attempts_are_counted_by_what_was_begun() -> None:
-    attempts = Attempts()
-    evolve(attempts, started("a"), 1)
-    evolve(attempts, BackupRetrying(**ABOUT, backup_id="a", attempt=1, error="x", delay_seconds=1), 2)
-    evolve(attempts, started("a", 2), 3)
-    evolve(attempts, started("a", 1), 4)
-    assert (attempts.begun["a"].number, attempts.begun["a"].worker) == (2, "w")
-    assert attempts.ended == {}
-    assert not attempts.lost("a", 2, "w")
-    assert attempts.lost("a", 1, "w")
-    assert attempts.lost("a", 2, "another")
-    evolve(attempts, completed("a"), 5)  # of the first attempt: a worker that was thought dead
-    assert attempts.ended == {}
-    evolve(attempts, completed("a", 2), 6)
-    evolve(attempts, completed("a", 2), 7)
-    assert {backup: end.sequence for backup, end in attempts.ended.items()} == {"a": 6}
-    assert attempts.lost("a", 2, "w")
-
-
-def test_what_is_forgotten_is_known_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(domain, "REMEMBERED", 2)
-    attempts = Attempts(since=3)
-    for sequence, backup in enumerate("abc", start=10):
-        evolve(attempts, started(backup), sequence)
-    for sequence, backup in enumerate("abc", start=20):
-        evolve(attempts, completed(backup), sequence)
-    assert set(attempts.ended) == {"b", "c"}
-    assert attempts.since == 20
-
-
-def retrying(backup: str, attempt: int = 1) -> BackupRetrying:
-    return BackupRetrying(**ABOUT, backup_id=backup, attempt=attempt, error="x", delay_seconds=1)
+    so_far = (started(), retrying(), started(2), started(1))
+    backup = told(*so_far)
+    assert backup.attempt is not None
+    assert (backup.attempt.number, backup.attempt.worker, backup.attempt.sequence) == (2, "w", 3)
+    assert backup.end is None
+    assert not backup.lost(2, "w")
+    assert backup.lost(1, "w")
+    assert backup.lost(2, "another")
+    assert told(*so_far, completed(1)).end is None  # of the first attempt: a worker that was thought dead
+    ended = told(*so_far, completed(1), completed(2), completed(2))
+    assert ended.end is not None
+    assert ended.end.sequence == 6
+    assert ended.lost(2, "w")
 
 
 def test_an_attempt_that_is_to_be_repeated_is_nobodys() -> None:
-    attempts = evolve(Attempts(), started("a"), 1)
-    assert not attempts.begun["a"].over
-    evolve(attempts, retrying("a"), 2)
-    assert attempts.begun["a"].over
-    assert not attempts.lost("a", 1, "w")  # it may answer its message
-    evolve(attempts, started("a", 2), 3)
-    evolve(attempts, retrying("a"), 4)  # late, of the first one
-    assert not attempts.begun["a"].over
+    backup = told(started())
+    assert backup.attempt is not None
+    assert not backup.attempt.over
+    backup = told(started(), retrying())
+    assert backup.attempt is not None
+    assert backup.attempt.over
+    assert not backup.lost(1, "w")  # it may answer its message
+    backup = told(started(), retrying(), started(2), retrying(1))  # late, of the first one
+    assert backup.attempt is not None
+    assert not backup.attempt.over
 
 
 def test_of_two_workers_that_begin_the_same_attempt_the_first_has_it() -> None:
-    attempts = evolve(Attempts(), started("a"), 1)
-    rival = BackupStarted(**ABOUT, backup_id="a", attempt=1, worker="rival")
-    evolve(attempts, rival, 2)
-    assert attempts.lost("a", 1, "rival")
-    assert not attempts.lost("a", 1, "w")
+    backup = told(started(), started(worker="rival"))
+    assert backup.lost(1, "rival")
+    assert not backup.lost(1, "w")
 
 
 def test_the_end_that_counts_says_what_may_be_left_behind() -> None:
-    attempts = Attempts()
-    evolve(attempts, BackupSkipped(**ABOUT, backup_id="never begun", reason="x"), 1)
-    for sequence, backup in enumerate(("done", "failed"), start=2):
-        evolve(attempts, started(backup), sequence)
-    evolve(attempts, completed("done"), 4)
-    evolve(attempts, BackupFailed(**ABOUT, backup_id="failed", attempt=1, error="x"), 5)
-    evolve(attempts, completed("failed"), 6)  # the first end counts
-    evolve(attempts, started("failed", 2), 7)
-    assert [(end.begun, end.snapshot_ref) for end in attempts.ended.values()] == [(0, None), (1, "there"), (1, None)]
-    assert attempts.begun == {}
+    never = told(BackupSkipped(**ABOUT, reason="x"), started()).end
+    done = told(started(), completed(), failed()).end
+    lost = told(started(), failed(), completed(), started(2)).end  # the first end counts
+    assert never is not None
+    assert done is not None
+    assert lost is not None
+    assert [(end.begun, end.snapshot_ref) for end in (never, done, lost)] == [(0, None), (1, "there"), (1, None)]
 
 
-def test_what_has_begun_or_ended_since_is_known_whenever_it_was_requested() -> None:
-    attempts = Attempts(since=100)
-    assert attempts.knows("a", 101)
-    assert not attempts.knows("a", 100)
-    evolve(attempts, started("a", 2), 102)
-    assert attempts.knows("a", 100)
-    evolve(attempts, completed("a", 2), 103)
-    assert attempts.knows("a", 100)
+def test_an_outcome_is_there_when_it_is_its_own_worker_that_has_reported_it() -> None:
+    """What a worker appended without a reply is found again, and not taken for another one's."""
+    mine = "worker/w"
+    assert told(started(), completed()).holds(completed(), mine, "w")
+    assert told(started(), retrying()).holds(retrying(), mine, "w")
+    assert not told(started()).holds(completed(), mine, "w")
+    assert not told(started()).holds(retrying(), mine, "w")
+    assert not told(started(), retrying(), started(2)).holds(retrying(), mine, "w")
+    assert not told(started(), completed(), source="worker/rival").holds(completed(), mine, "w")
+    closed = BackupCancelled(**ABOUT, attempt=1, reason="x")
+    assert not told(started(), closed, source="executor").holds(completed(), mine, "w")
+    assert not told(started(), started(2), completed(2)).holds(completed(1), mine, "w")

@@ -107,7 +107,7 @@ async def test_a_success_that_does_not_count_does_not_stay(engine: Engine, disk:
         sequence = await say(engine.log, of_disk(disk))
         await eventually(lambda: len(worker.deliveries) == 2)  # it was left alone, and came again
         await acknowledged(engine, sequence)
-    assert len(await engine.messages("backup.completed.>")) == 1
+    assert await engine.messages("backup.completed.>") == []
     assert list((disk.parent / "repository").iterdir()) == []
 
 
@@ -120,7 +120,7 @@ async def test_a_lost_attempt_does_not_touch_the_success_that_counts(engine: Eng
     worker.before[BackupCompleted] = [started(2, "two"), done]
     async with engine.running(worker):
         sequence = await say(engine.log, of_disk(disk))
-        await engine.until("backup.completed.>", 2)
+        await engine.until("backup.completed.>")
         await acknowledged(engine, sequence)
     assert (final / "manifest.json").exists()
     assert [path.name for path in (repository / "vm").iterdir()] == [FINISHED]

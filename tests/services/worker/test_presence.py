@@ -15,6 +15,7 @@ from services.worker import presence
 from services.worker.app import Worker
 from services.worker.history import History
 from services.worker.status import key_of
+from services.worker.stops import Stops
 from tests.services.conftest import Engine
 from tests.services.worker.support import (
     LEASE,
@@ -118,8 +119,10 @@ async def test_notes_of_dead_workers_are_removed_by_the_living(monkeypatch: pyte
             removed.append(key)
 
     board: Any = Board()
-    history = History(board, asyncio.Event())
-    living = presence.Presence(board, "one", slots=1, engines=[], labels={}, held={}, history=history, lease=LEASE)
+    history = History(board, Stops(board))
+    living = presence.Presence(
+        board, "one", slots=1, engines=[], labels={}, held={}, history=history, looked=lambda: None, lease=LEASE
+    )
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(living._tidy(), 0.1)
     assert removed == ["worker.long-dead"]

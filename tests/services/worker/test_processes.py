@@ -22,6 +22,7 @@ from schemas.definitions import Disk, RepositorySpec, VmSpec
 from services.executor.app import Executor
 from services.registry.app import Registry
 from tests import conftest
+from tests.proxy import Proxy
 from tests.running import ROOT
 from tests.services.conftest import Engine
 from tests.services.house import built, house
@@ -159,6 +160,31 @@ async def test_a_worker_that_dies_in_the_middle_of_what_is_cancelled_leaves_noth
         assert end.status == "cancelled"
         await acknowledged(engine)
     assert list(repository.iterdir()) == []
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+async def test_what_a_worker_did_before_it_ended_without_a_connection_counts(
+    engine: Engine, workers: Workers, tmp_path: Path, end: signal.Signals
+) -> None:
+    """It had finished, and could not say so: the next process does, and nothing is done again."""
+    outbox = tmp_path / "state" / "outbox"
+    async with Proxy(engine.server.url).open() as link, engine.running(Registry(), Executor()):
+        workers.env |= {"FLOWS_NATS_URL": link.url, "FLOWS_STATE_DIR": str(tmp_path / "state")}
+        await built(engine, house(vms=2, config={"seconds": 1.0}))
+        workers.start()
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.until("backup.started.>", 2)
+        link.cut()
+        await eventually(lambda: len(list(outbox.glob("*.jsonl"))) == 2)
+        workers.processes[-1].send_signal(end)
+        await asyncio.to_thread(workers.processes[-1].wait)
+        await link.mend()
+        workers.start()
+        (completed,) = await engine.until("flow.completed.*", within=12 * LEASE)
+        assert (completed.status, completed.jobs_completed) == ("success", 2)
+        assert {begun.attempt for begun in await engine.messages("backup.started.>")} == {1}
+        await once(engine, 2)
+    assert list(outbox.iterdir()) == []
 
 
 async def acknowledged(engine: Engine) -> None:
