@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from bus.envelope import Stored
 from schemas.events import (
-    BackupRequested,
     BackupSkipped,
     FlowCancelling,
     FlowCompleted,
@@ -17,7 +16,7 @@ from schemas.events import (
 from schemas.labels import canonical, fulfils
 from services.explanation.course import Course, Job
 from services.explanation.definitions import Change, is_disabled, is_gone
-from services.explanation.running import awaited
+from services.explanation.running import awaited, labels_of
 from services.explanation.sentences import Sentence, sentence, who
 from services.explanation.story import Story
 from services.explanation.survey import Run
@@ -232,20 +231,15 @@ def _for_worker(story: Story, requested: Sequence[Job]) -> Iterator[Sentence]:
     """Yield which backups wait for a worker: for any, or for one with labels, and whether there is such a one."""
     by_labels: dict[str, list[Job]] = {}
     for job in requested:
-        by_labels.setdefault(canonical(_required(job)), []).append(job)
+        by_labels.setdefault(canonical(labels_of(job.requests[-1])), []).append(job)
     for labels, jobs in by_labels.items():
         names, first = [job.name for job in jobs], jobs[0].requests[-1]
         has = are(names, "has a slot and waits", "have slots and wait")
         which = f" with {labels}" if labels else ""
         told = f"{listed(names)} {has} for a worker{which}, since {story.clock.at(first.envelope.time)}"
-        able = story.workers is None or any(fulfils(one, _required(jobs[0])) for one in story.workers)
+        able = story.workers is None or any(fulfils(one, labels_of(jobs[0].requests[-1])) for one in story.workers)
         lacking = "" if able else f": there is no worker for {labels}" if labels else ": none is there"
         yield sentence(f"{told}{lacking}.", first)
-
-
-def _required(job: Job) -> Mapping[str, str]:
-    request = job.requests[-1].envelope.data
-    return request.worker_labels if isinstance(request, BackupRequested) else {}
 
 
 def _newest(job: Job) -> Stored:
