@@ -25,6 +25,7 @@ from api.cancelled import respond_when_cancelled
 from api.commands import CommandClient
 from api.context import RequestContext
 from api.listener import Listener
+from api.metrics.counters import Counters
 from api.readmodel.audit import recorded
 from api.readmodel.reader import ReadModel
 from api.refusals import Refusals
@@ -99,7 +100,8 @@ def create_app(
         app.state.resources = Resources(flows_log, commands, read_model, broadcaster, own=own)
         app.state.tokens = tokens
         app.state.metrics = metrics.cached(app.state.resources)
-        listener = Listener(flows_log, [commands.hear, broadcaster.hear], after=end)
+        app.state.counters = Counters()
+        listener = Listener(flows_log, [commands.hear, broadcaster.hear, app.state.counters.hear], after=end)
         heartbeats = Heartbeats(flows_log, "api", listener.reads, lambda: listener.position, process)
         tasks = [await _listening(listener, on_lost)]
         heartbeats.start()

@@ -62,10 +62,17 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
             raise ApiError(401, WRONG_TICKET, headers=CHALLENGE)
         connection.scope["user"] = identity
         return
+    connection.scope["user"] = identified(connection)
+
+
+def identified(connection: ASGIConnection[Any, Any, Any, Any]) -> Identity:
+    """Return who holds the token that a request shows. Raises 401."""
+    tokens: Tokens = connection.app.state.tokens
+    header = connection.headers.get("authorization")
     scheme, _, token = (header or "").partition(" ")
     bearer = scheme.lower() == "bearer"
     identity = tokens.holder(token.strip()) if bearer else None
     if identity is None:
         wrong = "there is no token" if header is None else "the token is wrong" if bearer else "this is no Bearer token"
         raise ApiError(401, f"{wrong}: {HINT}", headers=CHALLENGE)
-    connection.scope["user"] = identity
+    return identity

@@ -93,14 +93,16 @@ class CommandClient:
         actor: str,
         keyed: bool,
         patience: float,
+        traceparent: str | None = None,
     ) -> CommandOutcome | None:
         """Put a command on the log and return its outcome, None when there is none within `patience` seconds.
 
         `keyed`: the id may have been used before; then this is about the first command with it. Without, the id is
-        fresh, and the append costs no lookup. Raises `KeyReused`; `Unknown` when the command may be on the log
-        or not, and another `LogError` when it is not: submitting a keyed one again is safe.
+        fresh, and the append costs no lookup. `traceparent`: the request's own trace context. Raises `KeyReused`;
+        `Unknown` when the command may be on the log or not, and another `LogError` when it is not: submitting a keyed
+        one again is safe.
         """
-        sent = _envelope(command, id, actor, self._clock())
+        sent = _envelope(command, id, actor, self._clock(), traceparent)
         future: asyncio.Future[CommandOutcome | None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(id, set())
         waiting.add(future)  # before any look: an outcome cannot slip through between
@@ -212,7 +214,9 @@ def _same(command: Command, first: Command | None) -> bool:
     return first is None or msgspec.json.decode(msgspec.json.encode(command), type=type(command)) == first
 
 
-def _envelope(command: Command, id_: str, actor: str, time: datetime) -> Envelope:
+def _envelope(command: Command, id_: str, actor: str, time: datetime, traceparent: str | None) -> Envelope:
     # what belongs to one execution shares its id; what belongs to one change of definitions, the command's
     correlation = manual_execution_id(id_) if isinstance(command, ExecuteFlow) else id_
-    return envelope(command, id=id_, source="api", time=time, actor=actor, correlationid=correlation)
+    return envelope(
+        command, id=id_, source="api", time=time, actor=actor, correlationid=correlation, traceparent=traceparent
+    )

@@ -18,6 +18,7 @@ from api.resources import Resources
 from api.responses.executions import ExecutionResponse
 from api.tail import CommandOutcome
 from api.validation import FieldError
+from bus import trace
 from bus.clock import now
 from bus.errors import Unknown
 from schemas.commands import Command
@@ -48,6 +49,12 @@ class RequestContext:
         return now()
 
     @property
+    def _traceparent(self) -> str | None:
+        """The request's own trace context, if it has one that is."""
+        text = self._request.headers.get("traceparent")
+        return text if trace.parse(text) else None
+
+    @property
     def if_version(self) -> int | None:
         """The version that `If-Match` names. Raises 412 when it names none of ours."""
         tag = self._request.headers.get("if-match")
@@ -73,7 +80,12 @@ class RequestContext:
         command_id = self._id_of(part)
         try:
             outcome = await self._commands.submit(
-                command, id=command_id, actor=self.actor, keyed=self._keyed, patience=PATIENCE
+                command,
+                id=command_id,
+                actor=self.actor,
+                keyed=self._keyed,
+                patience=PATIENCE,
+                traceparent=self._traceparent,
             )
         except KeyReused:
             raise ApiError(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, cast
 import msgspec
 from msgspec import Meta
 
+from bus import trace
 from bus.subjects import LONGEST_ID, TABLE, belongs_on, key_of, subject_of, type_of
 from schemas.base import FIRST_YEAR, LAST_YEAR, Instant, Message, Value
 from schemas.bounds import beyond_bounds, out_of_bounds, timed_fields
@@ -99,8 +100,14 @@ def envelope(
     correlationid: str | None = None,
     causationid: str | None = None,
     decidedon: int | None = None,
+    traceparent: str | None = None,
 ) -> Envelope:
-    """Return a message in its envelope; type and subject follow from the message. `time` must know its time zone."""
+    """Return a message in its envelope; type and subject follow from the message. `time` must know its time zone.
+
+    `traceparent`: of a request from outside; else it follows from what the message belongs to.
+    """
+    if traceparent is None and correlationid is not None:
+        traceparent = trace.traceparent(correlationid, id)
     return Envelope(
         specversion="1.0",
         datacontenttype="application/json",
@@ -112,6 +119,7 @@ def envelope(
         actor=actor,
         correlationid=correlationid,
         causationid=causationid,
+        traceparent=traceparent,
         decidedon=None if decidedon is None else str(decidedon),
         data=message,
     )

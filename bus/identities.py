@@ -25,7 +25,7 @@ LIVE = "flow.*"  # what the stream republishes: nobody may publish there
 
 USERS = (
     *("setup", "api", "registry", "scheduler", "executor", "worker", "recorder", "notifier"),
-    *("operator", "subscriber"),
+    *("tracer", "operator", "subscriber"),
 )
 OPERATOR, SUBSCRIBER = "operator", "subscriber"
 QUEUES = ("worker",)  # durable consumers that followers may not touch
@@ -59,9 +59,9 @@ _BY_TYPE: dict[type[Message], tuple[str, ...]] = {
     e.DeadSettled: ("operator",),
 }
 _SETS_ASIDE = ("registry", "scheduler", "executor", "recorder", "notifier")  # appends dead letters of its own
-_FOLLOWS = (*_SETS_ASIDE, "setup", "api", "worker", "operator")
+_FOLLOWS = (*_SETS_ASIDE, "setup", "api", "worker", "tracer", "operator")
 _LIVES = tuple(user for user in USERS if user not in {OPERATOR, SUBSCRIBER})  # gives heartbeats
-_CHECKPOINTS = ("registry", "scheduler", "executor", "notifier")
+_CHECKPOINTS = ("registry", "scheduler", "executor", "notifier", "tracer")
 
 
 class Permissions(Value, frozen=True, kw_only=True):
@@ -138,6 +138,8 @@ def permissions(user: str) -> Permissions:
             return Permissions(
                 publish=tuple(publish), publish_never=tuple(never), subscribe=(inbox, INSPECTION), replies=True
             )
+        case "tracer":
+            publish.append(f"{KEYS}.tracer_exported")
         case "operator":
             publish.append(f"{REPLAYED}.>")
         case "subscriber":

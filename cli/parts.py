@@ -63,6 +63,15 @@ def recorder(settings: Settings) -> Service:
     return Recorder(Tables(_database(settings)))
 
 
+def tracer(settings: Settings) -> Service:
+    if not settings.tracing:
+        raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT is not set: where spans are sent, e.g. http://127.0.0.1:4318")
+    from services.tracer.app import Tracer
+    from services.tracer.otlp import exporter
+
+    return Tracer(exporter())
+
+
 SERVICES: dict[str, Callable[[Settings], Service]] = {
     "setup": setup,
     "registry": registry,
@@ -70,6 +79,7 @@ SERVICES: dict[str, Callable[[Settings], Service]] = {
     "executor": executor,
     "worker": worker,
     "recorder": recorder,
+    "tracer": tracer,
 }
 NAMES = ("api", *SERVICES)
 # The parts of each process of `flows up`. What serves requests, what decides and what moves data are apart: a crash, a
@@ -79,7 +89,13 @@ PROCESSES: dict[str, Sequence[str]] = {
     "control": ("setup", "registry", "scheduler", "executor", "recorder"),
     "worker": ("worker",),
 }
-PROCESS_PER_SERVICE: dict[str, Sequence[str]] = {name: (name,) for name in NAMES}
+TRACING: dict[str, Sequence[str]] = {"tracer": ("tracer",)}  # only where there is something to send spans to
+
+
+def processes(*, process_per_service: bool, tracing: bool) -> dict[str, Sequence[str]]:
+    """Return the parts of each process of `flows up`."""
+    each: dict[str, Sequence[str]] = {name: (name,) for name in NAMES if name not in TRACING}
+    return {**(each if process_per_service else PROCESSES), **(TRACING if tracing else {})}
 
 
 def api(

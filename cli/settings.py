@@ -39,7 +39,8 @@ class Settings(Value, frozen=True, kw_only=True):
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
     `state_folder`: a worker's own, for what it cannot report yet; without one, that is in the data folder.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
-    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes.
+    calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes. `tracing`:
+    there is something that takes spans, whose address OpenTelemetry's own variables have.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -57,6 +58,7 @@ class Settings(Value, frozen=True, kw_only=True):
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
+    tracing: bool = False
 
     @property
     def outbox(self) -> Path | None:
@@ -97,7 +99,13 @@ def from_environment() -> Settings:
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=_watchdog(),
+        tracing=tracing(),
     )
+
+
+def tracing() -> bool:
+    """Tell whether OpenTelemetry's variables say where spans are sent."""
+    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
 
 
 def nats_url(url: str) -> str:

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from bus.server import Server
 from cli import parts, privacy
-from cli.settings import Seed, Settings, as_environment
+from cli.settings import Seed, Settings, as_environment, tracing
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
 from cli.terminal import print_line
 
@@ -63,8 +63,9 @@ def up(
                 worker_slots=worker_slots,
                 data_folder=folder,
                 seeds=seeds,
+                tracing=tracing(),
             )
-            processes = parts.PROCESS_PER_SERVICE if process_per_service else parts.PROCESSES
+            processes = parts.processes(process_per_service=process_per_service, tracing=settings.tracing)
             log_server = LogServer(server)
             with console.status("starting services …"):
                 _start(children, processes, folder / "logs", settings)

@@ -32,6 +32,7 @@ from bus.tasks import cancel_and_wait
 from schemas.events import Event
 from services.dead_letters import DeadLetters
 from services.decision import Batch, Decision
+from services.happenings import tell
 from services.unusable import SetAside
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,7 @@ class Decider:
                 # it can never be appended; the others must not wait for it
                 log.error("%s", error, extra={"action": "append_refused", "part": self._domain.name})  # noqa: TRY400
                 continue
+            tell((event for _, event in batch), last, part=self._domain.name)
             self._guards.update(zip(each, range(last - len(batch) + 1, last + 1), strict=True))
             self._appended = last
             self._most = min(BATCH_LIMIT, 2 * self._most)
@@ -182,7 +184,8 @@ class Decider:
         expected = await self._expected([seen.guard])
         if not holds():
             return False
-        await self._log.append([structs.replace(self._envelope(seen), decidedon=None)], expect=expected)
+        sent = structs.replace(self._envelope(seen), decidedon=None)
+        tell([sent], await self._log.append([sent], expect=expected), part=self._domain.name)
         return True
 
     async def _expected(self, guards: Sequence[str]) -> dict[str, int]:

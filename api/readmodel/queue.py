@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from api.readmodel import executions, settings
 from api.readmodel.reader import Reader, consistent, shaped
 from api.responses.backups import PendingExecution, Queue, RunningBackup, WaitingBackup, Workers
 from schemas import tables as t
+from schemas.base import Value
 from schemas.ids import AD_HOC
 from schemas.labels import canonical
 from services.executor.admission import Claim, Limits, Obstacle, Slots, obstacle, urgency
@@ -30,19 +32,54 @@ async def current(reader: Reader, workers: Sequence[WorkerStatus] | None) -> Que
 
     `workers`: those that are there; None when that cannot be seen.
     """
-    r = t.repositories
-    limited = await reader.rows(select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None)))
-    limits = {row.id: row.max_concurrent_jobs for row in limited}
-    total_limit = (await settings.current(reader)).max_concurrent_jobs
+    total, of_repository = await limits(reader)
     for_worker = await _queued(reader, workers)
-    for_slot = await _pending(reader, MOST - len(for_worker), Limits(of_repository=limits.get, total=total_limit))
+    for_slot = await _pending(reader, MOST - len(for_worker), Limits(of_repository=of_repository.get, total=total))
     return Queue(
         pending=await _turns(reader),
         waiting=[*for_worker, *for_slot],
         running=await _running(reader),
         workers=None if workers is None else _summed(workers),
-        limits={"total": total_limit, "repositories": limits},
+        limits={"total": total, "repositories": of_repository},
     )
+
+
+async def limits(reader: Reader) -> tuple[int | None, dict[str, int]]:
+    """Return how many backups may be in flight in all (None: no limit), and in each repository that has a limit."""
+    r = t.repositories
+    limited = await reader.rows(select(r.c.id, r.c.max_concurrent_jobs).where(r.c.max_concurrent_jobs.is_not(None)))
+    return (await settings.current(reader)).max_concurrent_jobs, {row.id: row.max_concurrent_jobs for row in limited}
+
+
+class Load(Value, frozen=True, kw_only=True):
+    """How much waits for what, and the slots: `taken`, of `total` (None: no limit) and of each limited repository.
+
+    `waiting`: executions that wait for their `turn`; of backups those that wait for a `worker`, and by the kind of what
+    keeps them from a slot. The first `MOST` of these are looked at; those beyond them wait for `others`.
+    """
+
+    waiting: Counter[str]
+    taken: Slots
+    total: int | None
+    of_repository: dict[str, int]
+
+
+@consistent
+async def load(reader: Reader) -> Load:
+    """Return how much waits for what."""
+    e, j = t.executions, t.backup_jobs
+    waiting: Counter[str] = Counter()
+    turns = select(func.count()).select_from(e).where(e.c.status == "pending")
+    waiting["turn"] = (await reader.rows(turns))[0][0]
+    for row in await reader.rows(_open(j.c.status, func.count().label("number")).group_by(j.c.status)):
+        if name := {"queued": "worker", "pending": "others"}.get(row.status):
+            waiting[name] += row.number
+    total, of_repository = await limits(reader)
+    found = await _obstacles(reader, MOST, Limits(of_repository=of_repository.get, total=total))
+    for _, what in found.of:
+        waiting["executor" if what is None else what.kind] += 1
+    waiting["others"] -= len(found.of)
+    return Load(waiting=waiting, taken=found.slots, total=total, of_repository=of_repository)
 
 
 # --- executions that wait for their turn -----------------------------------------------------------------------------
@@ -118,7 +155,23 @@ def _summed(workers: Sequence[WorkerStatus]) -> Workers:
 
 
 async def _pending(reader: Reader, most: int, limits: Limits) -> list[WaitingBackup]:
-    """Return the first backups that wait for a slot, in the order in which they are admitted, with their obstacle."""
+    """Return the first backups that wait for a slot, in the order in which they are admitted, and for what."""
+    found = await _obstacles(reader, most, limits)
+    return [
+        shaped(WaitingBackup, {**row, "waiting_for": _in_words(what, found.execution_of)}) for row, what in found.of
+    ]
+
+
+class _Obstacles(Value, frozen=True, kw_only=True):
+    """The first backups that wait for a slot, with what keeps each from it; and the execution of each that does."""
+
+    of: list[tuple[dict[str, Any], Obstacle | None]]
+    slots: Slots
+    execution_of: dict[str, str]
+
+
+async def _obstacles(reader: Reader, most: int, limits: Limits) -> _Obstacles:
+    """Return what the first backups wait for that wait for a slot, in the order in which they are admitted."""
     waiting = await _with_waiting(reader)
     rows = await _first(reader, [execution["id"] for execution in waiting], most)
     slots, execution_of = await _slots(reader, {row["context_id"] for row in rows})
@@ -133,11 +186,8 @@ async def _pending(reader: Reader, most: int, limits: Limits) -> list[WaitingBac
         )
         for execution in waiting
     }
-    found: list[WaitingBackup] = []
-    for row in rows:
-        what = obstacle(claims[row["execution_id"]], row["context_id"], slots, limits)
-        found.append(shaped(WaitingBackup, {**row, "waiting_for": _in_words(what, execution_of)}))
-    return found
+    obstacles = [obstacle(claims[row["execution_id"]], row["context_id"], slots, limits) for row in rows]
+    return _Obstacles(of=list(zip(rows, obstacles, strict=True)), slots=slots, execution_of=execution_of)
 
 
 def _open(*columns: Any) -> Select[*tuple[Any, ...]]:

@@ -61,7 +61,7 @@ def next_execution(flow: Row, schedule: Row | None, freeze: Row | None) -> datet
     """
     if schedule is None or not flow["enabled"] or not schedule["enabled"]:
         return None
-    spec = _spec(schedule)
+    spec = spec_of(schedule)
     jitter = calendar.jitter(spec, flow["id"])
     last = flow["last_occurrence"]
     after = max(flow["armed_at"], schedule["armed_at"], *([last] if last is not None else []))
@@ -78,7 +78,7 @@ def _frozen_until(at: datetime, jitter: timedelta, freeze: Row) -> datetime | No
     return freeze["until"] - jitter if freeze["since"] <= at + jitter < freeze["until"] else None
 
 
-def _spec(schedule: Row) -> ScheduleSpec:
+def spec_of(schedule: Row) -> ScheduleSpec:
     """Return what in a schedule's row says when it fires."""
     times = {name: schedule[name] for name in TIMES}
     times["exclusions"] = msgspec.convert(times["exclusions"], list[Exclusion])

@@ -10,6 +10,7 @@ from bus.errors import Conflict, Unavailable
 from bus.log import Log
 from bus.subjects import id_of
 from schemas.events import AttemptEvent, BackupEvent
+from services.happenings import tell
 from services.worker.history import History
 from services.worker.record import Record
 from services.worker.run import Lost
@@ -33,6 +34,7 @@ class Reports:
     async def append(self, record: Record, sent: Envelope) -> None:
         """Append a report that is in its envelope. Raises as `report`."""
         sequence = await self._log.report(sent, about=record.subjects, last=record.guard)
+        tell([sent], sequence, part="worker")
         self._history.seen(sequence)
         assert isinstance(sent.data, BackupEvent)
         record.reported(sent.data, sequence)

@@ -25,3 +25,20 @@ def started(execution_id: str, jobs: int, occurrence: datetime = T0) -> e.FlowSt
         jobs=jobs,
         parts=1,
     )
+
+
+def completed(execution_id: str, at: datetime, status: e.ExecutionStatus = "success") -> e.FlowCompleted:
+    """The end, at once, of an execution that began at `at`."""
+    return e.FlowCompleted(
+        flow_id="flow-1",
+        execution_id=execution_id,
+        status=status,
+        started_at=at,
+        completed_at=at,
+        jobs_created=0,
+        jobs_completed=0,
+        jobs_failed=0,
+        jobs_skipped=0,
+        bytes_transferred=0,
+        error_message=None,
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli import up
-from cli.parts import NAMES, PROCESSES
+from cli.parts import NAMES, PROCESSES, TRACING
 from cli.settings import Settings, as_environment, from_environment
 from cli.supervision import Child
 from tests.cli.support import flows
@@ -70,7 +70,10 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.server
 def test_the_nats_server_that_the_environment_names_is_the_one_that_runs(tmp_path: Path) -> None:
-    done = flows("up", "--data", str(tmp_path / "data"), env={"FLOWS_NATS_SERVER": "/nowhere/nats-server"})
+    port = str(reserved_port())
+    done = flows(
+        "up", "--data", str(tmp_path / "data"), "--port", port, env={"FLOWS_NATS_SERVER": "/nowhere/nats-server"}
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "flows: FLOWS_NATS_SERVER is /nowhere/nats-server: there is no program there that may be executed\n"
@@ -78,7 +81,7 @@ def test_the_nats_server_that_the_environment_names_is_the_one_that_runs(tmp_pat
 
 
 def test_every_service_is_in_one_process_and_the_api_in_none_with_others() -> None:
-    assert sorted(part for parts in PROCESSES.values() for part in parts) == sorted(NAMES)
+    assert sorted(part for parts in PROCESSES.values() for part in parts) == sorted({*NAMES} - {*TRACING})
     assert PROCESSES["api"] == ("api",)
 
 

@@ -311,3 +311,14 @@ def test_secrets_are_refused_before_they_reach_the_log(
 def test_references_to_secrets_are_welcome(api: Client, unique: str) -> None:
     config = {"password_env": "RESTIC_PASSWORD", "token_file": "/run/secrets/token", "keyboard": "yes"}
     api.create("/repositories", name=unique, type="simulated", location="/x", config=config)
+
+
+def test_a_requests_own_trace_is_kept_with_its_command(api: Client, unique: str) -> None:
+    own, none = f"00-{'a' * 32}-{'b' * 16}-01", "00-nothing-at-all-01"
+    for number, given in enumerate((own, none)):
+        body = {"name": f"{unique}-{number}"}
+        made = api.call("POST", "/policies", body, status=201, headers={"traceparent": given})
+        events = api.call("GET", "/events/log?pattern=command.policy.create&limit=200")["events"]
+        (sent,) = [one["event"] for one in events if one["event"]["subject"] == made["id"]]
+        assert (sent["traceparent"] == own) == (given == own)
+        assert sent["traceparent"].split("-")[1] != "nothing"

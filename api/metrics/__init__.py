@@ -1,0 +1,1 @@
+"""What the engine says of itself to Prometheus: counters heard from the log, gauges read from tables and heartbeats."""
