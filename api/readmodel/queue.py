@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Select, case, exists, func, select
+from sqlalchemy import Select, Text, case, cast, exists, func, select
 
 from api.readmodel import executions, settings
 from api.readmodel.reader import Reader, consistent, shaped
@@ -54,8 +55,9 @@ async def limits(reader: Reader) -> tuple[int | None, dict[str, int]]:
 class Load(Value, frozen=True, kw_only=True):
     """How much waits for what, and the slots: `taken`, of `total` (None: no limit) and of each limited repository.
 
-    `waiting`: executions that wait for their `turn`; of backups those that wait for a `worker`, and by the kind of what
-    keeps them from a slot. The first `MOST` of these are looked at; those beyond them wait for `others`.
+    `waiting`: executions that wait for their `turn`; of backups those that wait for a `worker`, or for one with
+    `labels` that none has who is there, and by the kind of what keeps them from a slot. The first `MOST` of these are
+    looked at; those beyond them wait for `others`.
     """
 
     waiting: Counter[str]
@@ -65,21 +67,29 @@ class Load(Value, frozen=True, kw_only=True):
 
 
 @consistent
-async def load(reader: Reader) -> Load:
-    """Return how much waits for what."""
+async def load(reader: Reader, workers: Sequence[WorkerStatus] | None) -> Load:
+    """Return how much waits for what. `workers`: those that are there; None when that cannot be seen."""
     e, j = t.executions, t.backup_jobs
     waiting: Counter[str] = Counter()
     turns = select(func.count()).select_from(e).where(e.c.status == "pending")
     waiting["turn"] = (await reader.rows(turns))[0][0]
-    for row in await reader.rows(_open(j.c.status, func.count().label("number")).group_by(j.c.status)):
+    labels = cast(j.c.worker_labels, Text)  # PostgreSQL compares no JSON
+    counted = _open(j.c.status, labels.label("labels"), func.count().label("number")).group_by(j.c.status, labels)
+    for row in await reader.rows(counted):
         if name := {"queued": "worker", "pending": "others"}.get(row.status):
-            waiting[name] += row.number
+            lacks = name == "worker" and _lacks(workers, json.loads(row.labels))
+            waiting["labels" if lacks else name] += row.number
     total, of_repository = await limits(reader)
     found = await _obstacles(reader, MOST, Limits(of_repository=of_repository.get, total=total))
     for _, what in found.of:
         waiting["executor" if what is None else what.kind] += 1
     waiting["others"] -= len(found.of)
     return Load(waiting=waiting, taken=found.slots, total=total, of_repository=of_repository)
+
+
+def _lacks(workers: Sequence[WorkerStatus] | None, labels: Mapping[str, str]) -> bool:
+    """Tell whether no worker has the labels that a backup requires, although there may be others."""
+    return bool(labels) and workers is not None and not any(one.may_serve(labels) for one in workers)
 
 
 # --- executions that wait for their turn -----------------------------------------------------------------------------

@@ -235,18 +235,18 @@ async def test_the_workers_that_are_there(log: Any, number: int | None) -> None:
 
 async def test_the_length_of_the_queue_is_told_by_what_is_waited_for(told: Told) -> None:
     await told.tell(*HOUSE, replace(STARTED, max_concurrent_jobs=1, jobs=2), TWO)
-    load = await queue.load(told.reader)
+    load = await queue.load(told.reader, NOBODY)
     assert (+load.waiting, load.taken.total) == ({"executor": 2}, 0)
     await told.tell(REQUESTED, BUFFERED)
-    load = await queue.load(told.reader)
+    load = await queue.load(told.reader, NOBODY)
     assert (+load.waiting, load.taken.total) == ({"worker": 1, "flow": 1, "turn": 1}, 1)
     await told.tell(BEGUN)
-    load = await queue.load(told.reader)
+    load = await queue.load(told.reader, NOBODY)
     assert (+load.waiting, load.taken.total) == ({"flow": 1, "turn": 1}, 1)
 
 
 async def test_what_is_beyond_those_looked_at_is_counted_too(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "MOST", 1)
     await told.tell(*HOUSE, replace(STARTED, jobs=2), TWO)
-    load = await queue.load(told.reader)
+    load = await queue.load(told.reader, NOBODY)
     assert +load.waiting == {"executor": 1, "others": 1}
