@@ -1,6 +1,7 @@
 """Benchmarks, side by side in one run, each against its plain alternative. `make bench`.
 
-`python -m benchmarks idle` measures an engine without work instead: start, memory and CPU time.
+`python -m benchmarks idle` measures an engine without work instead: start, memory and CPU time; `python -m benchmarks
+fanout` what a worker reads when there are others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.executor import executor
+from benchmarks.fanout import fanout
 from benchmarks.history import history, lag
 from benchmarks.idle import idle
 from benchmarks.listing import FLOWS, listing
@@ -247,8 +249,23 @@ def show_idle(console: Console, options: list[str]) -> None:
     console.print(table)
 
 
+async def show_fanout(console: Console) -> None:
+    columns = ("workers", "messages", "bytes", "bare queue's", "bytes", "ratio of bytes", "backups/s", "bare queue's")
+    table = Table(*columns, title="What workers read for each backup that they do", title_justify="left")
+    for count, (ours, bare) in (await fanout()).items():
+        table.add_row(
+            str(count),
+            *(f"{ours.messages:.1f}", f"{ours.bytes:,.0f}", f"{bare.messages:.1f}", f"{bare.bytes:,.0f}"),
+            *(f"{ours.bytes / bare.bytes:.2f}", f"{ours.rate:,.0f}", f"{bare.rate:,.0f}"),
+        )
+    console.print(table)
+
+
 if __name__ == "__main__":
     terminal = Console(width=110)
+    if sys.argv[1:2] == ["fanout"]:
+        asyncio.run(show_fanout(terminal))
+        sys.exit()
     if sys.argv[1:2] == ["idle"]:
         show_idle(terminal, sys.argv[2:])
         sys.exit()

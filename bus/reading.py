@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
+from nats.js.errors import NotFoundError
 
 from bus.envelope import Entry, Stored, decode
 from bus.errors import Unavailable
@@ -24,7 +23,6 @@ from schemas.base import Value
 FETCH = 500  # messages that a follower fetches at once
 FILTERS = 100  # subject filters of one consumer
 IDLE = 5.0  # seconds that a fetch waits in the server; also the longest a follower is blind after a server restart
-REPLY = 5.0  # seconds to wait for a server's copy of messages
 RETRY_PAUSE = 0.5  # seconds before a follower makes a new consumer after an error
 
 
@@ -129,51 +127,36 @@ class LogReader:
                 await subscription.unsubscribe()
                 await self._js.delete_consumer(STREAM, info.name)
 
+    async def last(self, subject: str) -> Entry | None:
+        """Return the last message on a subject filter, None when there is none (any more). Raises `Unavailable`.
+
+        The stream's leader replies: what is on the log when this is called is not missed.
+        """
+        return await self._message(subject=subject)
+
     async def after(self, subject: str, position: int) -> list[Entry]:
-        """Return what is on a subject filter after a sequence now, for what is little: without a consumer.
+        """Return what is on a subject filter after a sequence: for what is little, as it is asked for one by one.
 
-        Like `newest`, from any server's copy, which may lack what is newest on the log. Raises `Unavailable`.
+        Like `last`, it misses nothing. Raises `Unavailable`.
         """
         entries: list[Entry] = []
-        while True:
-            start = entries[-1].sequence if entries else position
-            found, pending = await self._direct({"seq": start + 1, "batch": FETCH, "next_by_subj": subject})
-            entries += found
-            if not pending:
-                return entries
+        while (entry := await self._message(subject=subject, seq=position + 1, next=True)) is not None:
+            entries.append(entry)
+            position = entry.sequence
+        return entries
 
-    async def newest(self, subjects: Sequence[str]) -> list[Entry]:
-        """Return the last message of each subject that matches, readable or not, in order, with one request.
-
-        For at most 1,024 subjects. Raises `Unavailable`.
-        """
-        return (await self._direct({"multi_last": list(subjects)}))[0]
-
-    async def _direct(self, request: dict[str, Any]) -> tuple[list[Entry], int]:
-        """Have messages sent from a server's copy of the stream; return them, and how many more there are."""
-        if not self._client.is_connected:
-            raise Unavailable("not connected to NATS")
-        entries: list[Entry] = []
+    async def _message(self, **which: Any) -> Entry | None:
         with unavailable():
-            inbox = self._client.new_inbox()
-            subscription = await self._client.subscribe(inbox)  # pyright: ignore[reportUnknownMemberType]
             try:
-                await self._client.publish(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(request).encode(), reply=inbox)
-                while True:
-                    message = await subscription.next_msg(timeout=REPLY)
-                    headers = message.headers or {}
-                    match headers.get("Status"):
-                        case None:
-                            entries.append(_copied(message, headers))
-                        case "204":
-                            return entries, int(headers.get("Nats-Num-Pending", 0))
-                        case "404":
-                            return entries, 0
-                        case status:
-                            raise Unavailable(f"the log does not respond: {status}")
-            finally:
-                with suppress(Exception):
-                    await subscription.unsubscribe()
+                found = await self._js.get_msg(STREAM, **which)
+            except NotFoundError:
+                return None
+        assert found.seq is not None
+        assert found.subject is not None
+        assert found.time is not None
+        return decode(
+            sequence=found.seq, subject=found.subject, stored_at=found.time.astimezone(UTC), body=found.data or b""
+        )
 
     async def latest(self, subjects: Sequence[str], *, until: int | None = None) -> list[Entry]:
         """Return the last readable message of each subject that matches, in order: the catalogue in one quick pass.
@@ -273,16 +256,6 @@ class LogReader:
 
 class _Gap(Exception):
     """A consumer did not deliver in order."""
-
-
-def _copied(message: Msg, headers: Mapping[str, str]) -> Entry:
-    """Return the entry that a message from a server's copy holds."""
-    return decode(
-        sequence=int(headers["Nats-Sequence"]),
-        subject=headers["Nats-Subject"],
-        stored_at=msgspec.convert(headers["Nats-Time-Stamp"], datetime).astimezone(UTC),
-        body=message.data,
-    )
 
 
 def entry_of(message: Msg) -> Entry:

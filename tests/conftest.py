@@ -10,10 +10,11 @@ import pytest
 from hypothesis import settings
 from nats.aio.client import Client
 
+from bus import setup
 from bus.connection import connect
 from bus.log import Log
 from bus.server import Server
-from bus.setup import QUEUES, declare_at
+from bus.setup import declare_at
 from tests.databases import database_url, empty_tables, postgresql, postgresql_url
 from tests.looks import looks
 from tests.servers import root, server_in
@@ -52,5 +53,5 @@ async def client(server: Server) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def log(server: Server, client: Client) -> Log:
-    await declare_at(server.url, QUEUES)
+    await declare_at(server.url, setup.QUEUES)  # as they are now: tests shorten their leases
     return Log(client)

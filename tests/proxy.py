@@ -21,8 +21,8 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        credentials = self._target.netloc.rpartition("@")[0]
-        return urlunsplit(self._target._replace(netloc=f"{credentials}@{HOST}:{self._port}"))
+        user, separator, _ = self._target.netloc.rpartition("@")
+        return urlunsplit(self._target._replace(netloc=f"{user}{separator}{HOST}:{self._port}"))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Proxy]:

@@ -18,7 +18,7 @@ IMPURE_ROOMS = (
     *SHELLS,
     "watch.py",
     *("store.py", "rebuild.py", "comparison.py", "restoration.py"),
-    *("run.py", "runner.py", "history.py", "outbox.py", "stops.py"),
+    *("run.py", "runner.py", "history.py", "outbox.py", "followed.py"),
     *("inspector.py", "presence.py", "progress.py", "reports.py"),
 )
 PURE_ROOMS = ("explanation",)  # beside the services, and pure from wall to wall

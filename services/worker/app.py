@@ -29,6 +29,7 @@ from services.consuming import Ack, Delivery, Nack, Outcome
 from services.hosting import Subscribe
 from services.worker.engines.engine import Engine
 from services.worker.engines.loading import load
+from services.worker.followed import READS, Followed
 from services.worker.history import History
 from services.worker.inspector import Inspector
 from services.worker.outbox import Outbox
@@ -38,7 +39,6 @@ from services.worker.record import Record
 from services.worker.reports import Reports
 from services.worker.run import Run, Stopping
 from services.worker.runner import Runner
-from services.worker.stops import READS, Stops
 
 
 class Worker:
@@ -74,9 +74,9 @@ class Worker:
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         self._queues = PoolQueues(log, self._labels)
         await self._queues.look()
-        self._stops = Stops(log)
-        self._history = History(log, self._stops)
-        await self._stops.open()
+        self._followed = Followed(log)
+        self._history = History(log, self._followed)
+        await self._followed.open()
         await self._history.open()
         self._presence = Presence(
             log,
@@ -94,7 +94,7 @@ class Worker:
             self._id,
             self._engines,
             history=self._history,
-            stops=self._stops,
+            followed=self._followed,
             presence=self._presence,
             reports=self._reports,
             outbox=self._outbox,
@@ -108,16 +108,12 @@ class Worker:
 
     @property
     def position(self) -> int:
-        return self._stops.position
+        return self._followed.position
 
     async def run(self) -> None:
         """Follow what is to stop, and let other workers know that this one lives."""
-        parts = (
-            self._stops.follow(self._stop_runs),
-            self._keep_settling(),
-            self._queues.follow(),
-            *self._presence.parts(),
-        )
+        own = (self._followed.follow(self._stop_runs), self._keep_settling(), self._queues.follow())
+        parts = (*own, *self._presence.parts())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -137,7 +133,7 @@ class Worker:
         for run in self._held.values():
             if run.record.lost:
                 run.lose()
-            elif self._stops.reason(run.request):
+            elif self._followed.reason(run.request):
                 run.stop()
 
     async def _keep_settling(self) -> None:

@@ -5,27 +5,18 @@ So what a worker reads does not depend on how many others there are, and what th
 
 from __future__ import annotations
 
-import asyncio
-
-from bus.envelope import Entry, Stored
-from bus.errors import Unavailable
 from bus.log import Log
-from schemas.events import BackupEvent, BackupRequested
+from services.worker.followed import Followed
 from services.worker.record import Record
-from services.worker.stops import Stops
-
-ENDS = ("started", "retrying", "completed", "failed", "cancelled", "skipped")  # what is folded of a backup's reports
-LOOKS = 10  # how often copies of the log are asked that lack what another one has
-PAUSE = 0.1  # seconds between those
 
 
 class History:
     """Asks the log. `position` is the highest sequence that anything has shown to be there."""
 
-    def __init__(self, log: Log, stops: Stops) -> None:
+    def __init__(self, log: Log, followed: Followed) -> None:
         self.position = 0
         self._log = log
-        self._stops = stops
+        self._followed = followed
 
     async def open(self) -> None:
         """Find where the log ends. Raises `Unavailable`."""
@@ -40,55 +31,24 @@ class History:
         await self.look(record)
 
     async def look(self, record: Record) -> None:
-        """Take in what the log says now of a backup, and whether it is to stop. Raises `Unavailable`.
+        """Take in what the log says now of a backup. Raises `Unavailable`.
 
-        Any server of a cluster may reply, also one whose copy lags. What was read last is never more than what the next
-        report is conditional on, so a decision that was taken on too little is refused.
+        One question, when nothing was said since. The guard of the next report is never beyond what was taken in.
         """
-        for _ in range(LOOKS):
-            last, reported, beside = await asyncio.gather(
-                self._log.last_sequence(record.subjects),
-                self._log.after(record.subjects, record.position),
-                self._log.newest(_beside(record.request)),
-            )
-            former = await self._former(record, beside)
-            await self._take_stops(record, beside)
-            for entry in sorted([*reported, *former], key=lambda entry: entry.sequence):
-                _fold(record, entry)
-            record.position = max([record.position, *(entry.sequence for entry in reported)])
-            record.former = max([record.former, *(entry.sequence for entry in former)])
-            self.seen(max(record.position, record.former))
-            if last <= record.position:
-                record.guard = max([last, *(entry.sequence for entry in reported)])
-                return
-            await asyncio.sleep(PAUSE)
-        raise Unavailable(f"not all is there yet to be read about backup {record.request.backup_id}")
+        newest = await self._log.last(record.subjects)
+        last = 0 if newest is None else newest.sequence
+        reported = await self._log.after(record.subjects, record.position) if last > record.position else []
+        if record.is_late(reported, newest):
+            record.position = 0
+            reported = await self._log.after(record.subjects, 0)
+        former = await self._followed.former(record.request, record.former)
+        for entry in sorted([*reported, *former], key=lambda entry: entry.sequence):
+            record.fold(entry)
+        record.position = max([record.position, *(entry.sequence for entry in reported)])
+        record.former = max([record.former, *(entry.sequence for entry in former)])
+        record.guard = reported[-1].sequence if reported else min(last, record.position)
+        self.seen(max(record.position, record.former))
 
     def seen(self, sequence: int) -> None:
         """Note that the log goes as far as this."""
         self.position = max(self.position, sequence)
-
-    async def _former(self, record: Record, beside: list[Entry]) -> list[Entry]:
-        """Return what workers of older versions have reported meanwhile, about any VM of the flow."""
-        last = max((entry.sequence for entry in beside if entry.subject.startswith("backup.")), default=0)
-        if last <= record.former:
-            return []
-        return await self._log.after(f"backup.*.{record.request.flow_id}", record.former)
-
-    async def _take_stops(self, record: Record, beside: list[Entry]) -> None:
-        stops = [entry for entry in beside if entry.subject.startswith("flow.")]
-        for entry in stops:
-            self._stops.take(entry)
-            if entry.sequence > record.entry.sequence and self._stops.reason(record.request) is None:
-                for earlier in await self._log.after(entry.subject, record.entry.sequence):
-                    self._stops.take(earlier)
-
-
-def _beside(request: BackupRequested) -> list[str]:
-    """Return the subjects beside its own that may tell of a backup."""
-    return [*(f"backup.{event}.{request.flow_id}" for event in ENDS), f"flow.cancelling.{request.flow_id}"]
-
-
-def _fold(record: Record, entry: Entry) -> None:
-    if isinstance(entry, Stored) and isinstance(entry.envelope.data, BackupEvent):
-        record.fold(entry.envelope.data, entry.sequence, entry.envelope.source)

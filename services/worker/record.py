@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bus.envelope import Stored
+from collections.abc import Sequence
+
+from bus.envelope import Entry, Stored
 from schemas.events import AttemptEvent, BackupEvent, BackupRequested, BackupStarted
 from services.worker.domain import Backup, Report, evolve
 
@@ -41,14 +43,33 @@ class Record:
         """Tell whether the log holds this outcome of the holder's attempt, and it counts."""
         return self.backup.holds(event, self.source, self.worker)
 
-    def fold(self, event: BackupEvent, sequence: int, source: str) -> None:
-        """Take in one report that was read."""
-        if isinstance(event, Report) and event.backup_id == self.request.backup_id:
-            self.backup = evolve(self.backup, event, sequence, source)
+    def is_late(self, reported: Sequence[Entry], newest: Entry | None) -> bool:
+        """Tell whether there was more about the backup before all that has been read of it, up to what is `reported`.
+
+        So it is when a request is on the log a second time: about one VM there is little, and all of it is to be read.
+        """
+        if self.position == 0 or self.backup != Backup():
+            return False
+        about = [data for entry in reported if (data := self._about(entry)) is not None]
+        if not about:
+            return newest is not None and newest.sequence <= self.position and self._about(newest) is not None
+        return isinstance(about[0], AttemptEvent) and not isinstance(about[0], BackupStarted)
+
+    def _about(self, entry: Entry) -> BackupEvent | None:
+        data = entry.envelope.data if isinstance(entry, Stored) else None
+        if isinstance(data, BackupRequested) or not isinstance(data, BackupEvent):
+            return None
+        return data if data.backup_id == self.request.backup_id else None
+
+    def fold(self, entry: Entry) -> None:
+        """Take in what was read."""
+        if isinstance(entry, Stored) and isinstance(data := self._about(entry), Report):
+            self.backup = evolve(self.backup, data, entry.sequence, entry.envelope.source)
 
     def reported(self, event: BackupEvent, sequence: int) -> None:
         """Take in what the holder has reported: nothing came between that and what was read before."""
-        self.fold(event, sequence, self.source)
+        if isinstance(event, Report):
+            self.backup = evolve(self.backup, event, sequence, self.source)
         self.position = self.guard = sequence
         if isinstance(event, BackupStarted):
             self.attempt = event.attempt

@@ -38,6 +38,7 @@ class Reports:
         self._history.seen(sequence)
         assert isinstance(sent.data, BackupEvent)
         record.reported(sent.data, sequence)
+        tell([sent], sequence, part="worker")
 
     async def conclude(self, record: Record, sent: Envelope) -> None:
         """Append the outcome of an attempt, once: it may be there already, as an append may have had no reply.
@@ -61,7 +62,8 @@ class Reports:
 
     async def note(self, record: Record, event: BackupEvent) -> None:
         """Append what is to be known whatever became of the backup. Raises `Unavailable`, `Unknown`."""
-        await self._log.publish_once(self.envelope(record, event))
+        sent = self.envelope(record, event)
+        tell([sent], await self._log.publish_once(sent), part="worker")
 
     def envelope(self, record: Record, event: BackupEvent) -> Envelope:
         """Return a report in its envelope."""

@@ -23,13 +23,13 @@ from services.consuming import Ack, Nack, Outcome
 from services.worker import progress
 from services.worker.domain import End
 from services.worker.engines.engine import BackupError, Engine, Progress, Result
+from services.worker.followed import Followed
 from services.worker.history import History
 from services.worker.outbox import Kept, Outbox
 from services.worker.presence import Presence
 from services.worker.record import Record
 from services.worker.reports import Reports
 from services.worker.run import Lost, Run, Stopping
-from services.worker.stops import Stops
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Runner:
         engines: Mapping[str, Engine],
         *,
         history: History,
-        stops: Stops,
+        followed: Followed,
         presence: Presence,
         reports: Reports,
         outbox: Outbox,
@@ -54,7 +54,7 @@ class Runner:
         self._worker = worker
         self._engines = engines
         self._history = history
-        self._stops = stops
+        self._followed = followed
         self._outbox = outbox
         self._presence = presence
         self._reports = reports
@@ -114,7 +114,7 @@ class Runner:
                 return Ack()  # another request follows, perhaps for other workers
             if (silent_in := await self._presence.held_elsewhere(request, backup.attempt)) > 0:
                 return Nack(delay=min(silent_in + 0.5, run.delivery.lease / 3))
-            number, reason = backup.next_attempt, self._stops.reason(request)
+            number, reason = backup.next_attempt, self._followed.reason(request)
             try:
                 if reason:
                     await self._reports.report(record, BackupCancelled.of(request, attempt=number, reason=reason))
@@ -137,7 +137,7 @@ class Runner:
         except asyncio.CancelledError:
             if run.lost:
                 raise Lost from None
-            if reason := self._stops.reason(request):
+            if reason := self._followed.reason(request):
                 return BackupCancelled.of(request, attempt=run.record.attempt, reason=reason)
             if self._stopping.is_set():
                 raise Stopping from None  # another worker takes it

@@ -231,6 +231,15 @@ class SimulatedLog(real.Log):
     async def last_sequence(self, subject: str) -> int:
         return await self._question(lambda: self._server.last_on(subject))
 
+    async def last(self, subject: str) -> Entry | None:
+        server = self._server
+
+        def found() -> Entry | None:
+            place = server.last_on(subject)
+            return server.entry(place) if place else None
+
+        return await self._question(found)
+
     async def after(self, subject: str, position: int) -> list[Entry]:
         server = self._server
 
@@ -238,15 +247,6 @@ class SimulatedLog(real.Log):
             selected = server.selected((subject,))
             places = selected.sequences[selected.after(position) :]
             return [entry for sequence in places if (entry := server.entry(sequence)) is not None]
-
-        return await self._question(found)
-
-    async def newest(self, subjects: Sequence[str]) -> list[Entry]:
-        server = self._server
-
-        def found() -> list[Entry]:
-            places = {sequences[-1] for one in subjects if (sequences := server.selected((one,)).sequences)}
-            return [entry for sequence in sorted(places) if (entry := server.entry(sequence)) is not None]
 
         return await self._question(found)
 

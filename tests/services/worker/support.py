@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from bus import stream
+from bus import setup, stream
 from bus.clock import now
 from bus.envelope import Envelope
 from bus.log import Log
@@ -30,7 +30,6 @@ from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
 from services.worker.record import Record
 from services.worker.status import key_of
-from tests import conftest
 from tests.services.conftest import Engine
 from tests.support import T0, eventually, sent
 
@@ -40,8 +39,8 @@ LEASE = 2.0
 @pytest.fixture(autouse=True)
 def lease(monkeypatch: pytest.MonkeyPatch) -> None:
     short = structs.replace(WORKER_QUEUE, ack_wait=LEASE)
-    monkeypatch.setattr(conftest, "QUEUES", (short,))
     monkeypatch.setattr(stream, "WORKER_QUEUE", short)
+    monkeypatch.setattr(setup, "QUEUES", (short,))
     monkeypatch.setattr(app, "WORKER_QUEUE", short)
     monkeypatch.setattr(presence, "STATUS_PAUSE", 0.1)
 
@@ -77,6 +76,7 @@ class Observed(Worker):
         super().__init__(**given)
         self.deliveries: list[Delivery] = []
         self.before: dict[type[Message], list[Message]] = {}
+        self.through: Log | None = None  # how that is said, when it is not what a worker may say
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         await super().open(log, subscribe)
@@ -84,7 +84,7 @@ class Observed(Worker):
 
         async def observed(record: Record, event: Envelope) -> None:
             for message in self.before.pop(type(event.data), []):
-                await say(log, message)
+                await say(self.through or log, message)
             await append(record, event)
 
         self._reports.append = observed  # type: ignore[method-assign]

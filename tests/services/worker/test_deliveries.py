@@ -8,13 +8,16 @@ import time
 
 import pytest
 
+from bus.clock import now
 from bus.connection import connect
-from bus.envelope import Entry
+from bus.envelope import Entry, encode
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
-from bus.subjects import STREAM
+from bus.subjects import STREAM, subject_of
 from schemas.events import (
     BackupCompleted,
+    BackupFailed,
+    BackupProgressed,
     BackupRequested,
     BackupStarted,
 )
@@ -36,7 +39,7 @@ from tests.services.worker.support import (
     say,
     started,
 )
-from tests.support import eventually
+from tests.support import eventually, sent
 
 __all__ = ["lease"]
 
@@ -206,3 +209,78 @@ async def test_a_backup_requested_again_goes_on_counting_its_attempts(engine: En
     async with engine.running(Worker(engines={"simulated": gate}, worker_id="one")):
         await engine.until("backup.completed.>")
     assert gate.begun == [2]
+
+
+async def say_as_before(engine: Engine, message: BackupStarted | BackupCompleted) -> None:
+    """Report as workers of older versions do: without the VM in the subject."""
+    event = sent(message, time=now())
+    await engine.log._js.publish(".".join(subject_of(message).split(".")[:3]), encode(event))
+
+
+async def test_what_a_worker_of_an_older_version_began_is_known(engine: Engine) -> None:
+    gate = Gate()
+    gate.open.set()
+    sequence = await say(engine.log, request())
+    await say_as_before(engine, started(1, "old"))
+    worker = Observed(engines={"simulated": gate}, worker_id="one")
+    async with living(engine, "old", "backup-1"), engine.running(worker):
+        await eventually(lambda: len(worker.deliveries) >= 2)  # it is left to the one that holds it
+        assert gate.begun == []
+        done = BackupCompleted(**ABOUT, attempt=1, bytes_read=1, bytes_transferred=1, snapshot_ref="old:1")
+        await say_as_before(engine, done)
+        await acknowledged(engine, sequence)
+    assert gate.begun == []
+    assert [one.attempt for one in await engine.messages("backup.started.>")] == [1]
+
+
+async def test_a_request_that_is_on_the_log_twice_is_done_once(engine: Engine) -> None:
+    """What was reported before its second message is no less known."""
+    gate = Gate()
+    gate.open.set()
+    async with engine.running(Worker(engines={"simulated": gate}, worker_id="one")):
+        await say(engine.log, request())
+        await engine.until("backup.completed.>")
+        await acknowledged(engine, await say(engine.log, request()))
+    assert gate.begun == [1]
+    assert len(await engine.messages("backup.started.>")) == 1
+
+
+async def test_a_second_request_knows_the_attempt_that_goes_on(engine: Engine) -> None:
+    gate = Gate()
+    gate.open.set()
+    await say(engine.log, request(), started(1, "dead"))
+    await say(engine.log, request())
+    progressed = BackupProgressed(**ABOUT, attempt=1, percent=1, bytes_read=1, bytes_transferred=1)
+    await say(engine.log, progressed)
+    async with engine.running(Worker(engines={"simulated": gate}, worker_id="one")):
+        await engine.until("backup.completed.>")
+    assert gate.begun == [2]
+
+
+async def test_of_other_backups_of_the_vm_nothing_is_taken_for_ones_own(engine: Engine) -> None:
+    gate = Gate()
+    gate.open.set()
+    other = {**ABOUT, "backup_id": "another", "execution_id": "before"}
+    await say(engine.log, request(**other), BackupStarted(**other, attempt=1, worker="old"))
+    await say(engine.log, BackupFailed(**other, attempt=1, error="x"), request())
+    async with engine.running(Worker(engines={"simulated": gate}, worker_id="one")):
+        (done,) = await engine.until("backup.completed.>")
+    assert (done.attempt, done.backup_id) == (1, "backup-1")
+
+
+async def test_a_worker_reads_nothing_of_what_others_report(engine: Engine) -> None:
+    """It is asked about its own backups, and how much is said of others does not matter."""
+    gate = Gate()
+    worker = Worker(engines={"simulated": gate}, worker_id="one")
+    async with engine.running(worker):
+        await say(engine.log, request())
+        await eventually(lambda: gate.begun)
+        client = worker._followed._log._client
+        for number in range(300):
+            await say(engine.log, BackupStarted(**{**ABOUT, "context_id": f"vm-{number}"}, attempt=1, worker="two"))
+        read = client.stats["in_msgs"]
+        for number in range(300):
+            await say(engine.log, BackupStarted(**{**ABOUT, "context_id": f"vm-{number}"}, attempt=2, worker="two"))
+        assert client.stats["in_msgs"] - read < 100  # signs of life
+        gate.open.set()
+        await engine.until("backup.completed.>")

@@ -103,6 +103,7 @@ async def test_a_success_that_does_not_count_does_not_stay(engine: Engine, disk:
     """The executor closes the backup in the moment in which the worker reports its success."""
     worker = Observed(engines={"directory": DirectoryEngine()}, worker_id="one")
     worker.before[BackupCompleted] = [BackupSkipped(**ABOUT, reason="cancelled by eve")]
+    worker.through = engine.log
     async with engine.running(worker):
         sequence = await say(engine.log, of_disk(disk))
         await eventually(lambda: len(worker.deliveries) == 2)  # it was left alone, and came again

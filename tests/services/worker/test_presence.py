@@ -13,9 +13,9 @@ from bus.checkpoint import Status
 from services import consuming
 from services.worker import presence
 from services.worker.app import Worker
+from services.worker.followed import Followed
 from services.worker.history import History
 from services.worker.status import key_of
-from services.worker.stops import Stops
 from tests.services.conftest import Engine
 from tests.services.worker.support import (
     LEASE,
@@ -119,7 +119,7 @@ async def test_notes_of_dead_workers_are_removed_by_the_living(monkeypatch: pyte
             removed.append(key)
 
     board: Any = Board()
-    history = History(board, Stops(board))
+    history = History(board, Followed(board))
     living = presence.Presence(
         board, "one", slots=1, engines=[], labels={}, held={}, history=history, looked=lambda: None, lease=LEASE
     )

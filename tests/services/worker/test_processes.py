@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from bus import stream
+from bus import setup, stream
 from bus.stream import WORKER_QUEUE
 from schemas import commands as c
 from schemas.definitions import Disk, RepositorySpec, VmSpec
 from services.executor.app import Executor
 from services.registry.app import Registry
-from tests import conftest
 from tests.proxy import Proxy
 from tests.running import ROOT
 from tests.services.conftest import Engine
@@ -31,7 +30,7 @@ from tests.support import eventually
 LEASE = 3.0
 SERVE = f"""
 from msgspec import structs
-from bus import stream
+from bus import setup, stream
 stream.WORKER_QUEUE = structs.replace(stream.WORKER_QUEUE, ack_wait={LEASE})
 from cli.main import main
 main()
@@ -62,7 +61,7 @@ class Workers:
 def lease(monkeypatch: pytest.MonkeyPatch) -> None:
     short = structs.replace(WORKER_QUEUE, ack_wait=LEASE)
     monkeypatch.setattr(stream, "WORKER_QUEUE", short)
-    monkeypatch.setattr(conftest, "QUEUES", (short,))
+    monkeypatch.setattr(setup, "QUEUES", (short,))
 
 
 @pytest.fixture
