@@ -19,6 +19,7 @@ from litestar.types import Message, Scope
 
 from api import auth, decoding, headers, openapi, problems
 from api.asyncapi import asyncapi
+from api.attempts import Attempts
 from api.auth import Tokens
 from api.broadcast import Broadcaster
 from api.cancelled import respond_when_cancelled
@@ -26,6 +27,7 @@ from api.commands import CommandClient
 from api.context import RequestContext
 from api.listener import Listener
 from api.metrics.counters import Counters
+from api.oidc.provider import Provider
 from api.readmodel.audit import recorded
 from api.readmodel.reader import ReadModel
 from api.refusals import Refusals
@@ -40,18 +42,25 @@ from api.routes import (
     health,
     live,
     metrics,
+    oidc,
     policies,
     repositories,
     root,
     schedules,
+    session,
     settings,
     vms,
 )
+from api.routes import (
+    tokens as token_routes,
+)
+from api.shares import Shares, shared
 from api.streams import Streams
 from bus.clock import now
 from bus.connection import connect
 from bus.errors import LogError
 from bus.log import Log
+from bus.subjects import TOKENS
 from bus.tasks import cancel_and_wait, unless
 from services import database
 from services.heartbeat import UNSUPERVISED, Heartbeats, Process
@@ -74,6 +83,7 @@ def create_app(
     stopping: asyncio.Event | None = None,
     own: Sequence[str] = (),
     most_streams: int = MOST_STREAMS,
+    provider: Provider | None = None,
 ) -> Litestar:
     """Return the application.
 
@@ -81,6 +91,7 @@ def create_app(
     good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
     wait after `GRACE` seconds are told where their command's outcome will be. `own`: the folders and files of the
     engine, which are nobody's repository. `most_streams` may be open at once, half of them from one address.
+    `provider`: by whose word people may sign in, beside those with tokens.
     """
 
     @asynccontextmanager
@@ -98,14 +109,16 @@ def create_app(
         commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
         broadcaster = Broadcaster(flows_log, since=end)
         app.state.resources = Resources(flows_log, commands, read_model, broadcaster, own=own)
+        tokens.fold(await flows_log.latest([TOKENS], until=end))
         app.state.tokens = tokens
         app.state.metrics = metrics.cached(app.state.resources)
-        app.state.counters = Counters()
-        listener = Listener(flows_log, [commands.hear, broadcaster.hear, app.state.counters.hear], after=end)
+        counters = app.state.counters = Counters()
+        listener = Listener(flows_log, [tokens.hear, commands.hear, broadcaster.hear, counters.hear], after=end)
         heartbeats = Heartbeats(flows_log, "api", listener.reads, lambda: listener.position, process)
         tasks = [await _listening(listener, on_lost)]
         heartbeats.start()
         tasks.append(asyncio.create_task(heartbeats.run()))
+        tasks.append(asyncio.create_task(tokens.usage.run(flows_log)))
         if stopping is not None:
             tasks.append(asyncio.create_task(_stop(stopping, app.state.resources)))
         try:
@@ -130,10 +143,19 @@ def create_app(
         before_send=[_allow, headers.secure],
         openapi_config=openapi.config(),
         request_max_body_size=MAX_BODY,
-        state=State({"refusals": Refusals(), "streams": streams}),
+        state=State(
+            {
+                "refusals": Refusals(),
+                "streams": streams,
+                "attempts": Attempts(),
+                "shares": Shares(),
+                "provider": provider,
+            }
+        ),
         logging_config=None,
         debug=False,
     )
+    auth.check_routes(app)
     openapi.name_engines(app.openapi_schema)
     openapi.correct(app.openapi_schema)
     return app
@@ -193,6 +215,11 @@ def _api() -> Router:
             calendar.get_freeze,
             calendar.set_freeze,
             calendar.lift_freeze,
+            session.sign_in,
+            session.get_session,
+            session.sign_out,
+            oidc.begin,
+            oidc.finish,
             settings.get_settings,
             settings.update_settings,
             vms.ROUTER,
@@ -202,12 +229,14 @@ def _api() -> Router:
             schedules.ROUTER,
             repositories.ROUTER,
             policies.ROUTER,
+            token_routes.ROUTER,
         ],
         guards=[auth.guard, decoding.known_parameters],
+        middleware=[shared],
         dto=decoding.StrictBody,
         return_dto=None,
         dependencies={"context": Provide(_context, sync_to_thread=False)},
-        security=[{"bearer": []}],
+        security=[{"bearer": []}, {"session": []}],
     )
 
 
@@ -222,7 +251,7 @@ def _context(resources: AppResources, request: Request[Any, Any, Any]) -> Reques
 def _public() -> Router:
     """Return what needs no token."""
     handlers = [root.root, health.live, health.ready, metrics.metrics, asyncapi, openapi.script]
-    return Router(path="/", route_handlers=handlers, guards=[decoding.known_parameters])
+    return Router(path="/", route_handlers=handlers, guards=[decoding.known_parameters], opt={"public": True})
 
 
 def _assets() -> Router:
@@ -232,4 +261,5 @@ def _assets() -> Router:
         cache_control=CacheControlHeader(no_cache=True),  # kept, and asked about
         include_in_schema=False,
         guards=[decoding.known_parameters],
+        opt={"public": True},
     )

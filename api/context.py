@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
 from litestar import Request
 from litestar.di import NamedDependency
 
+from api import permission
 from api.commands import KeyReused
 from api.identity import Identity
 from api.problems import STATUS_OF, ApiError, Pending, address, stopping
 from api.readmodel import audit, executions
+from api.readmodel.reader import Reader
 from api.resources import Resources
 from api.responses.executions import ExecutionResponse
 from api.tail import CommandOutcome
@@ -33,7 +36,7 @@ class RequestContext:
     """What a route needs. One for each request."""
 
     def __init__(self, resources: Resources, request: Request[Any, Any, Any]) -> None:
-        self.reader = resources.reader
+        self._tables = resources.reader
         self.log = resources.log
         self.files = resources.files
         self.own = resources.own
@@ -44,9 +47,19 @@ class RequestContext:
         self._keyed = "idempotency-key" in request.headers
         self.command_id = self._command_id()
 
+    @cached_property
+    def reader(self) -> Reader:
+        """What the one who asks may read: nothing else reaches a route."""
+        return self._tables.seen_by(self.identity)
+
     @property
     def now(self) -> datetime:
         return now()
+
+    @property
+    def scoped(self) -> bool:
+        """Whether who asks may not see everything."""
+        return self.identity.groups is not None
 
     @property
     def _traceparent(self) -> str | None:
@@ -78,6 +91,8 @@ class RequestContext:
         """
         self.check_open()
         command_id = self._id_of(part)
+        if self.scoped and not await self.repeats(part):
+            await permission.check(self.reader, command)
         try:
             outcome = await self._commands.submit(
                 command,
@@ -95,13 +110,19 @@ class RequestContext:
             ) from None
         except Unknown as error:
             raise Unknown(f"{error}. If the command is on the log, its outcome is at {address(command_id)}") from error
-        there = outcome is not None and await self.reader.reached(outcome.sequence, patience=PATIENCE)
+        there = outcome is not None and await self.reached(outcome.sequence)
         if outcome is not None and not outcome.accepted:
+            if self.scoped and outcome.code == "in_use":  # by what has come meanwhile: it may be nothing to be named
+                await permission.check(self.reader, command)
             raise _refusal(outcome)
         if not there:
             self.check_open(command_id)
             raise Pending(command_id)
         return command_id
+
+    async def reached(self, sequence: int) -> bool:
+        """Wait until the tables hold the log up to a sequence; tell whether they do in time."""
+        return await self._tables.reached(sequence, patience=PATIENCE)
 
     async def repeats(self, part: str | None = None) -> bool:
         """Tell whether this request came before, with its key: then what was true at that time counts, not now."""
@@ -112,7 +133,13 @@ class RequestContext:
         return await self._commands.earlier(self.command_id) if self._keyed else None
 
     async def from_log(self, command_id: str, flow_id: str, execution_id: str) -> ExecutionResponse:
-        """Return the execution that an accepted command started, as the log has it. Raises 404 once it forgot."""
+        """Return the execution that an accepted command started, as the log has it.
+
+        Raises 404 once it forgot; and for one with a scope, who may not see any longer what is not in the tables.
+        """
+        gone = ApiError(404, f"execution {execution_id!r} was started as requested; its history is no longer kept")
+        if self.scoped:
+            raise gone
         command = await audit.recorded(self.reader, command_id)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -120,7 +147,7 @@ class RequestContext:
         except TimeoutError:
             raise Pending(command_id) from None
         if found is None:
-            raise ApiError(404, f"execution {execution_id!r} was started as requested; its history is no longer kept")
+            raise gone
         return found
 
     def check_open(self, command_id: str | None = None) -> None:
@@ -137,7 +164,9 @@ class RequestContext:
             return str(uuid4())
         if not 0 < len(key) <= MAX_KEY:
             raise ApiError(400, f"the Idempotency-Key must have 1 to {MAX_KEY} characters")
-        return derived("command", self.actor, self._request.method, self._request.scope["path"], key)
+        return derived(
+            "command", self.identity.token_id or self.actor, self._request.method, self._request.scope["path"], key
+        )
 
 
 def _refusal(outcome: CommandOutcome) -> ApiError:

@@ -21,11 +21,13 @@ from litestar.typing import FieldDefinition
 
 from api.accepted import in_our_words
 from api.problems import ApiError, invalid
+from api.requests import SignInRequest
 from api.validation import NO_NUL, FieldError, errors_in, unfit_in
 from schemas import secrets
 
 MOST_IN_QUERY = 8_192  # bytes
 MOST_IN_PARAMETER = 1_024  # characters
+FOREIGN_QUERY = "foreign_query"  # the option of a route whose address another program makes: it may say what it likes
 MOST_IN_PATH = 255  # characters of one part: a file's name is not longer
 NO_UTF8 = "it is not UTF-8"
 
@@ -65,8 +67,10 @@ def decode(body: bytes, shape: Any) -> Any:
     try:
         decoded = msgspec.convert(value, shape)
     except msgspec.ValidationError:
-        raise invalid(422, chain(errors_in(value, shape), _secrets_in(value))) from None
-    if wrong := [*unfit_in(decoded), *_secrets_in(decoded)]:
+        shown = () if shape is SignInRequest else _secrets_in(value)
+        raise invalid(422, chain(errors_in(value, shape), shown)) from None
+    shown = () if isinstance(decoded, SignInRequest) else _secrets_in(decoded)
+    if wrong := [*unfit_in(decoded), *shown]:
         raise invalid(422, wrong)
     return decoded
 
@@ -77,13 +81,15 @@ def _secrets_in(value: Any) -> Iterator[FieldError]:
             yield FieldError(field=path or "body", message=advice)
 
 
-async def well_formed(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+async def well_formed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Refuse, on every route, text that can be nobody's: not UTF-8, with a NUL, too long, or a parameter given twice.
 
     What comes after may bind any text for SQL, and use it as a file's name. Raises 400 that names it.
     """
     scope = connection.scope
-    found = [*_wrong_in_path(scope), *_wrong_in_query(scope["query_string"]), *_wrong_in_host(connection.headers)]
+    longest = MOST_IN_QUERY if handler.opt.get(FOREIGN_QUERY) else MOST_IN_PARAMETER
+    in_query = _wrong_in_query(scope["query_string"], longest)
+    found = [*_wrong_in_path(scope), *in_query, *_wrong_in_host(connection.headers)]
     if found:
         raise invalid(400, found)
 
@@ -109,7 +115,7 @@ def _wrong_in_path(scope: Scope) -> Iterator[FieldError]:
             yield FieldError(field=names.get(part, "path"), message=message)
 
 
-def _wrong_in_query(raw: bytes) -> Iterator[FieldError]:
+def _wrong_in_query(raw: bytes, longest: int) -> Iterator[FieldError]:
     if len(raw) > MOST_IN_QUERY:
         yield FieldError(field="query", message=f"it is longer than {MOST_IN_QUERY} bytes")
         return
@@ -124,8 +130,8 @@ def _wrong_in_query(raw: bytes) -> Iterator[FieldError]:
             yield FieldError(field=_printable(name), message=NO_UTF8)
         elif "\0" in value:
             yield FieldError(field=_printable(name), message=NO_NUL)
-        elif len(value) > MOST_IN_PARAMETER:
-            yield FieldError(field=_printable(name), message=f"it is longer than {MOST_IN_PARAMETER} characters")
+        elif len(value) > longest:
+            yield FieldError(field=_printable(name), message=f"it is longer than {longest} characters")
 
 
 def _is_text(text: str) -> bool:
@@ -143,6 +149,8 @@ def _printable(name: str) -> str:
 
 async def known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Refuse query parameters that the route does not know: a misspelt filter filters nothing. Raises 400."""
+    if handler.opt.get(FOREIGN_QUERY):
+        return
     fields = handler.parsed_fn_signature.parameters
     kinds = {name: field.kwarg_definition for name, field in fields.items()}
     known = {kind.name or name for name, kind in kinds.items() if isinstance(kind, QueryParameter)}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from schemas.base import Value
+from schemas.definitions import Role
 
-Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")  # each may do all that those before it may
 
 
@@ -14,13 +12,20 @@ class Identity(Value, frozen=True, kw_only=True):
     """Who has sent a request, as it was authenticated: never what a body says.
 
     `actor`: the name in audit, `created_by` and `triggered_by`. `groups`: the ids of the protection groups whose VMs,
-    flows and all that belongs to these may be seen; None: everything.
+    flows and all that belongs to these may be seen; None: everything. `token_id`: of the token that it was known by
+    (`api.auth.Tokens.identity`); None when it was known by something else.
     """
 
     actor: str
     role: Role
     groups: frozenset[str] | None = None
+    token_id: str | None = None
 
     def may(self, role: Role) -> bool:
         """Tell whether this identity may do what `role` may."""
         return ROLES.index(self.role) >= ROLES.index(role)
+
+    @property
+    def sees_tokens(self) -> bool:
+        """Whether the log's messages about tokens are for this identity: they are for administrators of everything."""
+        return self.role == "admin" and self.groups is None

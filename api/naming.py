@@ -9,7 +9,7 @@ from typing import TypeVar, cast, get_args
 from msgspec import structs
 
 from api.context import Context
-from api.problems import invalid, shortened
+from api.problems import invalid, shortened, unknown
 from api.readmodel import names
 from api.readmodel.names import Named
 from api.validation import FieldError
@@ -42,12 +42,13 @@ async def resolved(
 ) -> tuple[dict[str, str], list[FieldError]]:
     """Return the ids of what is mentioned, by field, and the fields that lead to nothing, or to several.
 
-    An id that the tables do not have stands for itself: the log may have it already, and who decides knows.
+    An id that the tables do not have stands for itself: the log may have it already, and who decides knows. Not for one
+    with a scope: there, what is not seen does not exist.
     `earlier`: what fields led to when this request came before; it counts for names that have gone since.
     """
     found: dict[str, str] = {}
     wrong: list[FieldError] = []
-    all_of = list(mentions)
+    all_of, sees_all = list(mentions), context.identity.groups is None
     for kind in cast("tuple[Kind, ...]", get_args(Kind)):
         some = [one for one in all_of if one.kind == kind]
         there = await names.existing(context.reader, kind, {one.text for one in some}) if some else set[str]()
@@ -60,7 +61,7 @@ async def resolved(
                 (found[one.field],) = called[one.text].ids
             elif earlier and one.field in earlier:
                 found[one.field] = earlier[one.field]
-            elif one.text not in called and re.search(ID_PATTERN, one.text):
+            elif sees_all and one.text not in called and re.search(ID_PATTERN, one.text):
                 found[one.field] = one.text
             else:
                 wrong.append(FieldError(field=one.field, message=_unclear(one, called.get(one.text))))
@@ -87,9 +88,9 @@ async def _earlier(context: Context, mentions: Iterable[Mention]) -> dict[str, s
 
 
 def _unclear(mention: Mention, named: Named | None) -> str:
-    text = shortened(mention.text)
     if named is None:
-        return f"there is no {mention.kind} with the id or name {text!r}"
+        return unknown(mention.kind, mention.text)
+    text = shortened(mention.text)
     more = ", …" if named.count > len(named.ids) else ""
     ids = ", ".join(named.ids)
     return f"{named.count} definitions of a {mention.kind} have the name {text!r}: say which, by its id: {ids}{more}"

@@ -11,8 +11,17 @@ from typing import Any
 from litestar import MediaType, Response, Router, get
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, OpenAPI, Schema, SecurityScheme
+from litestar.openapi.spec import (
+    Components,
+    OpenAPI,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Schema,
+    SecurityScheme,
+)
 
+from api.cookies import CSRF_HEADER, SECURE_PREFIX, SESSION
 from api.decoding import known_parameters
 from api.headers import OWN_SCRIPTS
 from api.problems import ApiError, response_of
@@ -73,10 +82,18 @@ def config() -> OpenAPIConfig:
             include_in_schema=False,
             after_request=_finished,
             guards=[known_parameters],
+            opt={"public": True},
         ),
         components=Components(
             security_schemes={
                 "bearer": SecurityScheme(type="http", scheme="bearer"),
+                "session": SecurityScheme(
+                    type="apiKey",
+                    security_scheme_in="cookie",
+                    name=SESSION,
+                    description=f"Of `POST /api/v1/session`. Called `{SECURE_PREFIX}{SESSION}` by TLS. What changes "
+                    f"something needs the header `{CSRF_HEADER}` beside it.",
+                ),
                 "ticket": SecurityScheme(type="apiKey", security_scheme_in="query", name="ticket"),
             }
         ),
@@ -106,8 +123,17 @@ def name_engines(document: OpenAPI) -> None:
     engine.pattern, engine.enum = None, list(ENGINES)
 
 
+def _is_null(content: OpenAPIMediaType) -> bool:
+    return isinstance(content.schema, Schema) and content.schema.type == OpenAPIType.NULL
+
+
 def correct(part: Any) -> None:
-    """Say `anyOf` where a value may match more than one type: 1 is an integer and a number, which `oneOf` forbids."""
+    """Say `anyOf` where a value may match more than one type: 1 is an integer and a number, which `oneOf` forbids.
+
+    And say nothing of the body of a response that has none, not that it is null.
+    """
+    if isinstance(part, OpenAPIResponse) and part.content and all(map(_is_null, part.content.values())):
+        part.content = None
     if isinstance(part, Schema) and part.one_of:
         part.any_of, part.one_of = part.one_of, None
     if isinstance(part, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Annotated, Any, cast
@@ -123,6 +124,17 @@ def shortened(text: str) -> str:
 def not_found(what: str, id_: str) -> ApiError:
     """Return the 404 for something that is not there."""
     return ApiError(404, f"there is no {what} {shortened(id_)!r}")
+
+
+def too_many(reason: str, seconds: float) -> ApiError:
+    """Return the 429 for what is done too often. `seconds`: until it may be done again."""
+    later = max(1, math.ceil(seconds))
+    return ApiError(429, f"{reason}: try again in {later} s", headers={"Retry-After": str(later)})
+
+
+def unknown(kind: str, text: str) -> str:
+    """Return what is said of a reference that leads to nothing."""
+    return f"there is no {kind} with the id or name {shortened(text)!r}"
 
 
 def problem_of(error: ApiError) -> Problem:

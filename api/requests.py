@@ -21,6 +21,7 @@ from schemas.definitions import (
     PolicySpec,
     RepositoryPatch,
     RepositorySpec,
+    Role,
     SchedulePatch,
     ScheduleSpec,
     Setting,
@@ -169,6 +170,15 @@ class FreezeRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True
 class SettingsPatchRequest(SettingsPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
 
 
+class TokenRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to be created. `groups`: the groups that it is limited to, by id or name; null: no limit."""
+
+    name: Name
+    role: Role
+    groups: Annotated[list[Reference], Meta(max_length=1000)] | None = None
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+
+
 class BackfillRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which past occurrences to execute now: from `from` up to `to`, and how many at a time.
 
@@ -188,3 +198,9 @@ class BackupRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True
     context_id: Reference
     repository_id: Reference
     policy_id: Reference | None = None
+
+
+class SignInRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token, for a session of a browser: the one body that holds a secret, which goes no further."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=512)]

@@ -11,7 +11,7 @@ LONGEST = 512  # characters
 
 
 class Tickets:
-    """Issues tickets and takes them in. A ticket is `<actor>.<end>.<nonce>.<signature>`.
+    """Issues tickets and takes them in. A ticket is `<holder>.<end>.<nonce>.<signature>`.
 
     It is signed with a key that all API processes have, so each of them takes one that another has issued. Each
     remembers those that it took until they end anyway: it takes none twice.
@@ -21,10 +21,13 @@ class Tickets:
         self._key = hmac.digest(secret, b"tickets for live events", hashlib.sha256)
         self._taken: dict[str, float] = {}  # by ticket: its end
 
-    def issue(self, actor: str, now: datetime, nonce: str) -> tuple[str, datetime]:
-        """Return a ticket and its end. `nonce`: what no other ticket has; without a `.`."""
+    def issue(self, holder: str, now: datetime, nonce: str) -> tuple[str, datetime]:
+        """Return a ticket and its end.
+
+        `holder`: the id of the token that pays for it. `nonce`: what no other ticket has; without a `.`.
+        """
         end = int((now + LIFETIME).timestamp())
-        said = f"{actor.encode().hex()}.{end}.{nonce}"
+        said = f"{holder.encode().hex()}.{end}.{nonce}"
         return f"{said}.{self._signature(said)}", datetime.fromtimestamp(end, UTC)
 
     def take(self, ticket: str, now: datetime) -> str | None:
@@ -32,13 +35,13 @@ class Tickets:
         said, _, signature = ticket.rpartition(".")
         if len(ticket) > LONGEST or not hmac.compare_digest(signature.encode(), self._signature(said).encode()):
             return None
-        actor, end, _ = said.split(".")
+        holder, end, _ = said.split(".")
         at = now.timestamp()
         self._taken = {one: until for one, until in self._taken.items() if until >= at}
         if float(end) < at or ticket in self._taken:
             return None
         self._taken[ticket] = float(end)
-        return bytes.fromhex(actor).decode()
+        return bytes.fromhex(holder).decode()
 
     def _signature(self, said: str) -> str:
         return hmac.new(self._key, said.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

@@ -39,3 +39,47 @@ def _list(name: str, subjects: Iterable[str]) -> str:
 def everybody(passwords: Mapping[str, str]) -> dict[str, tuple[str, Permissions]]:
     """Return all users, by name, with their passwords as they are to be written."""
     return {user: (passwords[user], identities.permissions(user)) for user in identities.USERS}
+
+
+def nats_conf(*, restoring: bool = False) -> str:
+    """Return `nats.conf`, the configuration of a server of a distributed set-up.
+
+    `restoring`: while a log is filled from its second copy.
+    """
+    written = {user: f"$PASSWORD_{user.upper()}" for user in identities.USERS}
+    users = everybody(written)
+    if restoring:
+        users = {user: (written[user], identities.restoring(user)) for user in identities.USERS}
+    return _NATS_CONF + "\n" + authorization(users)
+
+
+def nats_passwords(passwords: Mapping[str, str]) -> str:
+    """Return the file `nats-passwords`, which `nats.conf` includes."""
+    return "".join(f"PASSWORD_{user.upper()}: {json.dumps(password)}\n" for user, password in passwords.items())
+
+
+_NATS_CONF = """\
+# The log's server for distributed set-ups (`nats-server -c nats.conf`); `flows up` brings its own.
+# Written by `make docs` from bus/identities.py, where the users' permissions are explained.
+#
+# FLOWS_NATS_STORE: the folder of the store. FLOWS_NATS_CERTIFICATE, FLOWS_NATS_KEY: files with the server's
+# certificate, which must name the host that is in FLOWS_NATS_URL, and its private key (docs/nats-server.md).
+server_name: flows
+listen: "0.0.0.0:4222"
+http: "0.0.0.0:8222"
+max_payload: 8MB
+
+jetstream {
+  store_dir: $FLOWS_NATS_STORE
+  # one fsync for each atomic batch: what is acknowledged survives a power failure
+  sync_interval: always
+}
+
+tls {
+  cert_file: $FLOWS_NATS_CERTIFICATE
+  key_file: $FLOWS_NATS_KEY
+}
+
+# a line for each user: `flows nats-config` makes it, and the files with passwords that the parts read
+include "nats-passwords"
+"""

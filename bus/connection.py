@@ -86,6 +86,15 @@ class Connection(Client):
             raise NatsError("nats: the server has no TLS, and FLOWS_NATS_CA says that it must")
         await super()._process_info(info, initial_connection)
 
+    async def _process_connect_init(self) -> None:
+        """Greet a server. After a TLS that failed nobody waits for the socket's end: it would never be reported."""
+        try:
+            await super()._process_connect_init()
+        except (ssl.SSLError, TimeoutError):
+            if (transport := self._transport) is not None:
+                transport.wait_closed = _at_once
+            raise
+
     async def close(self) -> None:
         self.leaving = True
         await super().close()
@@ -115,6 +124,10 @@ class Connection(Client):
             failure = None if trying.cancelled() else trying.exception()
             return _clear(failure) if failure else "the client has stopped trying"
         return None
+
+
+async def _at_once() -> None:
+    pass
 
 
 async def connect(

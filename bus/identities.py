@@ -132,7 +132,7 @@ def permissions(user: str) -> Permissions:
         case "setup":
             publish += (*_SETTING_UP, f"{KEYS}.{POOLS}")
         case "api":
-            publish.append(INSPECTION)
+            publish += [INSPECTION, f"{KEYS}.token.>"]  # when tokens were last used
         case "worker":
             publish += [f"{KEYS}.worker.>", f"$JS.ACK.{STREAM}.*.>"]
             return Permissions(
@@ -154,9 +154,12 @@ def reading() -> Permissions:
     return Permissions(publish=_READING, subscribe=(f"_INBOX.{OPERATOR}.>",))
 
 
-def restoring() -> Permissions:
-    """Return what the operator may do while a log is filled from its second copy: append everything."""
-    return Permissions(publish=(*_READING, *STREAM_SUBJECTS), subscribe=(f"_INBOX.{OPERATOR}.>",))
+def restoring(user: str) -> Permissions:
+    """Return what a user may do while a log is filled from its second copy: the operator appends everything."""
+    if user == "setup":
+        return permissions(user)
+    publish = (*_READING, *STREAM_SUBJECTS) if user == OPERATOR else ()
+    return Permissions(publish=publish, subscribe=(f"_INBOX.{user}.>",))
 
 
 _TAKING = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}"

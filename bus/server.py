@@ -103,8 +103,8 @@ def in_use(folder: Path) -> bool:
 class Server:
     """A nats-server with JetStream in `folder`, on `host`, on `port` (0: any free one). `program`: which nats-server.
 
-    `mode`: "serving" all users; "reading" the operator alone, who may append nothing; "restoring" the set-up, and the
-    operator, who may append everything. `more`: further users, of those who run services of their own.
+    `mode`: "serving" all users; "reading" the operator alone, who may append nothing; "restoring" the operator, who may
+    append everything, and others nothing. `more`: further users, of those who run services of their own.
 
     The folder is locked by a descriptor that the server process inherits: the lock lasts as long as either lives.
     """
@@ -168,7 +168,7 @@ class Server:
     def _try(self, program: str) -> str | None:
         """Start the server on its ports; return why it accepts no connections, None when it does."""
         config = self.folder / "nats-server.conf"
-        _write_private(
+        write_private(
             config,
             _CONFIG.format(
                 name=self._name,
@@ -180,7 +180,7 @@ class Server:
             ),
         )
         if self._mode == "serving":
-            _write_private(self.url_file, self.url_of(SUBSCRIBER) + "\n")
+            write_private(self.url_file, self.url_of(SUBSCRIBER) + "\n")
         with self.log_file.open("ab") as output:
             self._process = process.spawn([program, "--config", str(config)], output=output, inherit=[self._lock])
         deadline = time.monotonic() + START_TIMEOUT
@@ -267,8 +267,7 @@ class Server:
         if self._mode == "reading":
             return {OPERATOR: (passwords[OPERATOR], identities.reading())}
         if self._mode == "restoring":
-            operator = (passwords[OPERATOR], identities.restoring())
-            return {"setup": (passwords["setup"], identities.permissions("setup")), OPERATOR: operator}
+            return {user: (passwords[user], identities.restoring(user)) for user in USERS}
         return everybody(passwords) | {user: (passwords[user], one) for user, one in self._more.items()}
 
     def _passwords(self) -> dict[str, str]:
@@ -281,7 +280,7 @@ def passwords_in(folder: Path, users: Iterable[str] = USERS) -> dict[str, str]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for user in users:
         if not (folder / user).exists():
-            _write_private(folder / user, secrets.token_urlsafe(32) + "\n")
+            write_private(folder / user, secrets.token_urlsafe(32) + "\n")
     return {user: (folder / user).read_text().strip() for user in users}
 
 
@@ -295,7 +294,7 @@ def free_port(host: str) -> int:
     raise ServerError(f"no port is free on {host}")
 
 
-def _write_private(file: Path, text: str) -> None:
+def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner may read, in one step."""
     temporary = file.with_name(f".{file.name}.new")
     temporary.unlink(missing_ok=True)

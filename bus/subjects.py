@@ -24,6 +24,8 @@ STREAM_SUBJECTS = tuple("backup.>" if family == "backup" else f"{family}.*.*" fo
 REPUBLISH_FROM, REPUBLISH_TO = "flow.*.*", "flow.{{wildcard(1)}}"
 
 CATALOG = "catalog.*.*"
+TOKENS = "catalog.token.*"
+ABOUT_TOKENS = ("catalog", "command", "rejected")  # families with messages about tokens
 REQUESTS = "backup.requested.>"
 
 # What a decision rests on beside its guard, by the guard: guarded too, as far as a batch has messages without a guard
@@ -73,6 +75,7 @@ _ROWS = (
     _definition(e.FlowDefined, "flow"),
     _definition(e.FreezeDefined, "freeze"),
     _definition(e.SettingsDefined, "settings"),
+    _definition(e.TokenDefined, "token"),
     MessageType(
         message=e.Rejected,
         subject="rejected.{entity}.{verb}",
@@ -248,6 +251,11 @@ def guards_at(subject: str) -> tuple[str, ...]:
     if guard != CATALOG:
         return (guard,)
     return (guard, *(pattern for beside in BESIDE.values() for pattern in beside if matches(pattern, subject)))
+
+
+def about_tokens(subject: str) -> bool:
+    """Tell whether a subject is of messages about tokens of the API, which are not for everybody to see."""
+    return any(subject.startswith(f"{family}.token.") for family in ABOUT_TOKENS)
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from typing import Any, Self
 from urllib.parse import quote
@@ -18,13 +19,26 @@ START_IT = "Start it with `flows up`, or name another one with --url, --data or 
 class Api:
     """A client with a token. Raises `Failure` with the API's reason when it refuses, and what it is to be exited with.
 
-    It is closed as a context manager.
+    It is closed as a context manager. `trust`: whose certificates are taken, when not those that the machine trusts.
     """
 
-    def __init__(self, url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        transport: httpx.BaseTransport | None = None,
+        *,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         self.url = url
-        self._http = httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=30, transport=transport)
+        self._http = httpx.Client(
+            base_url=f"{url}/api/v1",
+            headers=headers,
+            timeout=30,
+            transport=transport,
+            verify=True if trust is None else trust,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +91,9 @@ class Api:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: httpx.TransportError) -> Failure:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            wrong = f"{self.url} shows a certificate that is not trusted here ({error}): name the one that it has, or"
+            return Failure(f"{wrong} that of its authority, with --ca FILE or FLOWS_CA", UNREACHABLE)
         return Failure(f"the API at {self._http.base_url} does not respond: {error}. {START_IT}", UNREACHABLE)
 
 

@@ -17,6 +17,7 @@ from schemas.base import Value
 
 DEFAULT_URL = "http://127.0.0.1:8082"
 URL_FILE = "api-url"  # of a data folder: where its engine's API listens, or did when it ran last
+CERTIFICATE_FILE = "api-cert.pem"  # and the certificate that it showed there, if it did
 TOKEN_FILE = "admin-token"  # noqa: S105  the file's name
 UNKNOWN = (
     "no engine is known here: start one with `flows up`, name its folder with --data, or remember one with "
@@ -25,10 +26,14 @@ UNKNOWN = (
 
 
 class Context(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """An engine, by its address and a file with a token, or by its data folder on this machine."""
+    """An engine, by its address and a file with a token, or by its data folder on this machine.
+
+    `ca`: a file with the certificates that are taken from it.
+    """
 
     url: str | None = None
     token_file: str | None = None
+    ca: str | None = None
     data: str | None = None
 
 
@@ -40,10 +45,16 @@ class Contexts(Value, frozen=True, kw_only=True):
 
 
 class Engine(Value, frozen=True, kw_only=True):
-    """Where an engine's API is, and the file with the token for it."""
+    """Where an engine's API is, and the file with the token for it.
+
+    `ca`: a file with the certificates that are taken from it, or that have signed its own. `certificate`: a file with
+    the very one that it shows on this machine, by whatever name.
+    """
 
     url: str
     token_file: Path
+    ca: Path | None = None
+    certificate: Path | None = None
 
 
 def file() -> Path:
@@ -82,7 +93,9 @@ def named(contexts: Contexts, name: str) -> Context:
     return contexts.contexts[name]
 
 
-def engine(url: str | None, token_file: Path | None, data: Path | None, name: str | None) -> Engine:
+def engine(
+    url: str | None, token_file: Path | None, data: Path | None, name: str | None, ca: Path | None = None
+) -> Engine:
     """Return the engine that is meant: by `name`, by `url` or `data`, the remembered one, or that of ./flows-data.
 
     Raises `ValueError` when none is.
@@ -94,12 +107,16 @@ def engine(url: str | None, token_file: Path | None, data: Path | None, name: st
         found = named(contexts, name)
         url, data = url or found.url, data or (Path(found.data) if found.data else None)
         token_file = token_file or (Path(found.token_file) if found.token_file else None)
+        ca = ca or (Path(found.ca) if found.ca else None)
     folder = data or places.DEFAULT_DATA
     if token_file is None and data is None:
         token_file = _token_file(contexts, url)
     if token_file is None and not folder.is_dir():
         raise ValueError(UNKNOWN if data is None else f"there is no folder {folder}")
-    return Engine(url=url or _url_of(folder), token_file=token_file or folder / TOKEN_FILE)
+    certificate = folder / CERTIFICATE_FILE if url is None and (folder / CERTIFICATE_FILE).is_file() else None
+    return Engine(
+        url=url or _url_of(folder), token_file=token_file or folder / TOKEN_FILE, ca=ca, certificate=certificate
+    )
 
 
 def folder(data: Path | None, name: str | None) -> Path | None:

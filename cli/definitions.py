@@ -217,7 +217,7 @@ def complete(noun: Noun) -> Callable[[click.Context, click.Parameter, str], list
 
 
 def _beginning(ctx: click.Context, noun: Noun, incomplete: str) -> Iterator[str]:
-    where = [ctx.params.get(name) for name in ("data", "context", "url", "token_file")]
+    where = [ctx.params.get(name) for name in ("data", "context", "url", "token_file", "ca")]
     with options.connected(*where) as api:
         for found in api.all(noun.path, noun.key, most=100, q=incomplete, sort="name"):
             if found[noun.title].startswith(incomplete):

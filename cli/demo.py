@@ -20,12 +20,11 @@ LASTS = timedelta(days=1)  # from the day on which it was last started
 FLOW = "Demo: every minute"
 
 
-def seed(url: str, token: str, folder: Path) -> str:
+def seed(api: Api, folder: Path) -> str:
     """Set up the demo, unless it is there, and return its flow's id. Raises `RuntimeError` when the API refuses."""
     repository = folder / "repository"
     repository.mkdir(parents=True, exist_ok=True)
     disks = images(folder / "disks")
-    api = Api(url, token)
     if there := api.call("GET", "/protection-flows", params={"q": FLOW})["flows"]:
         _prolong(api, there[0]["schedule_id"])
         return str(there[0]["id"])

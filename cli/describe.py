@@ -6,7 +6,7 @@ from bus.envelope import Entry, Stored
 from schemas import events as e
 from schemas.base import Message
 from schemas.commands import Command
-from schemas.definitions import Freeze, Settings, SettingsPatch, name_of
+from schemas.definitions import Freeze, Settings, SettingsPatch, Token, name_of
 from schemas.ids import instant
 
 
@@ -94,14 +94,22 @@ def _other(message: Message, actor: str | None) -> str:
             values = ((name, getattr(message.definition, name)) for name in SettingsPatch.__struct_fields__)
             given = ", ".join(f"{name} {shown(value)}" for name, value in values)
             return f"{given} (version {message.version})"
+        case e.TokenDefined():
+            return _token(message.definition)
         case defined if isinstance(defined, e.Defined):
             return (
                 "deleted"
-                if defined.definition is None or isinstance(defined.definition, Freeze | Settings)
+                if defined.definition is None or isinstance(defined.definition, Freeze | Settings | Token)
                 else f"{name_of(defined.definition)} (version {defined.version})"
             )
         case _:
             return ""
+
+
+def _token(token: Token | None) -> str:
+    if token is None:
+        return "deleted"
+    return f"{token.name}, {token.role}" if token.revoked_at is None else f"{token.name}, revoked by {token.revoked_by}"
 
 
 def shown(value: object) -> str:

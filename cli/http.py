@@ -13,9 +13,10 @@ from typing import Any, cast
 import uvicorn
 
 from api.refusals import Refusals
-from cli import connections, parts
+from bus.clock import now
+from cli import connections, parts, tls
 from cli.connections import Connection
-from cli.contexts import URL_FILE
+from cli.contexts import CERTIFICATE_FILE, URL_FILE
 from cli.limits import ConnectionLimiter, Limits, descriptors, limits_of
 from cli.settings import Settings
 from services.heartbeat import Process
@@ -48,15 +49,23 @@ class ApiServer(uvicorn.Server):
             self._on_start()
 
 
-def config(app: Any, limits: Limits, refusals: Refusals, *, host: str, port: int) -> uvicorn.Config:
-    """Return the server's settings: an application behind connections with limits."""
+def config(app: Any, limits: Limits, refusals: Refusals, settings: Settings) -> uvicorn.Config:
+    """Return the server's settings: an application behind connections with limits, and TLS when there are files for it.
+
+    What a client says in forwarded headers of itself, or of others, counts only when it is one of the proxies. Raises
+    `ValueError` for files that cannot serve.
+    """
+    context = None if settings.tls_cert is None else tls.context(settings)
     limiter: ConnectionLimiter[Connection] = ConnectionLimiter(limits)
     return uvicorn.Config(
         app,
         http=partial(Connection, limiter, refusals),  # type: ignore[arg-type]  # it makes one, as the class would
         ws="none",
-        host=host,
-        port=port,
+        host=settings.host,
+        port=settings.port,
+        ssl_context_factory=None if context is None else lambda *_: context,
+        proxy_headers=settings.behind_proxy,
+        forwarded_allow_ips=list(settings.proxies),
         log_config=None,
         access_log=False,
         backlog=limits.backlog,
@@ -72,6 +81,7 @@ async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, o
 
     `on_start` is called with "api" when it listens.
     """
+    tls.check(settings, now())
     lost, stopping = asyncio.Event(), asyncio.Event()
 
     async def on_lost() -> None:
@@ -87,7 +97,7 @@ async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, o
         _tell(settings)
         on_start("api")
 
-    server = ApiServer(config(app, limits, app.state.refusals, host=settings.host, port=settings.port), listening)
+    server = ApiServer(config(app, limits, app.state.refusals, settings), listening)
     serving = asyncio.create_task(server.serve())
     waits = [serving, asyncio.create_task(stop.wait()), asyncio.create_task(lost.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -103,6 +113,11 @@ async def serve_api(settings: Settings, process: Process, stop: asyncio.Event, o
 
 
 def _tell(settings: Settings) -> None:
-    """Write the API's address to the engine's data folder, where the commands of this machine look."""
+    """Write the API's address and certificate to the engine's data folder, where the commands of this machine look."""
     if settings.data_folder is not None and settings.data_folder.is_dir():
         (settings.data_folder / URL_FILE).write_text(f"{settings.own_url}\n")
+        certificate = settings.data_folder / CERTIFICATE_FILE
+        if settings.tls_cert is None:
+            certificate.unlink(missing_ok=True)
+        else:
+            certificate.write_bytes(settings.tls_cert.read_bytes())

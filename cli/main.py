@@ -30,6 +30,7 @@ COMMANDS = {
     "schedule": ("cli.commands.schedule:schedule", "Add, list, show, change and delete schedules."),
     "repository": ("cli.commands.repository:repository", "Add, list, show, change and delete repositories."),
     "policy": ("cli.commands.policy:policy", "Add, list, show, change and delete policies."),
+    "token": ("cli.commands.token:token", "Create, list and revoke tokens of the API."),
     "backups": ("cli.commands.runs:backups", "List backups, newest first."),
     "queue": ("cli.commands.now:queue", "Print which backups wait, and for what, and which run."),
     "backfill": ("cli.commands.runs:backfill", "Execute past occurrences of a flow's schedule now."),
@@ -52,6 +53,7 @@ COMMANDS = {
     "rebuild": ("cli.commands.history:rebuild", "Fill an empty database from the log."),
     "diff": ("cli.commands.history:diff", "Compare two databases."),
     "restore-log": ("cli.commands.history:restore_log", "Fill an empty log from the second copy in a database."),
+    "nats-config": ("cli.commands.nats_config:nats_config", "Write the configuration and passwords of nats-server."),
     "prune": ("cli.commands.history:prune", "Let go of the history of executions that ended longer ago."),
     "db": ("cli.commands.db:db", "Look after the tables of the read model."),
 }

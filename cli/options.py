@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import places
+from schemas.base import after
 
 if TYPE_CHECKING:
     from cli.client import Api
@@ -56,6 +57,19 @@ class PastTime(click.ParamType):
             return value
         found = _ago(value) or _time(value)
         return found or self.fail(f"{value!r}: a time is needed, such as 2026-12-27T06:00, or 12h", param, ctx)
+
+
+class FutureTime(click.ParamType):
+    """A date and time, or how long it is until then: 12h, 90d, 1y. Its value is in UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        span = _span(value)
+        found = _time(value) if span is None else after(now(), span)
+        return found or self.fail(f"{value!r}: a time is needed, such as 2026-12-27, or 90d", param, ctx)
 
 
 class Limit(click.ParamType):
@@ -123,12 +137,22 @@ def now() -> datetime:
 
 
 def _ago(text: str) -> datetime | None:
+    if (span := _span(text)) is None:
+        return None
+    try:
+        return now() - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _span(text: str) -> timedelta | None:
+    """Return how long 30m, 12h, 7d, 4w or 2y are; None for another text."""
     if not (text[:-1].isdecimal() and text[-1:] in _SECONDS):
         return None
     try:
-        return now() - timedelta(seconds=int(text[:-1]) * _SECONDS[text[-1]])
+        return timedelta(seconds=int(text[:-1]) * _SECONDS[text[-1]])
     except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
+        return timedelta.max
 
 
 def _time(text: str) -> datetime | None:
@@ -159,6 +183,12 @@ _token_file = click.option(
     envvar="FLOWS_ADMIN_TOKEN_FILE",
     help="[default: as the context says, or DATA/admin-token]",
 )
+_ca = click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    envvar="FLOWS_CA",
+    help="A file with the API's certificate, or its authority's.  [default: what this machine trusts]",
+)
 _context = click.option(
     "--context", envvar="FLOWS_CONTEXT", help="A remembered engine.  [default: see `flows context list`]"
 )
@@ -172,11 +202,17 @@ def api(command: Callable[..., None]) -> Callable[..., None]:
     @_context
     @_url
     @_token_file
+    @_ca
     @wraps(command)
     def called(
-        data: Path | None, context: str | None, url: str | None, token_file: Path | None, **options: Any
+        data: Path | None,
+        context: str | None,
+        url: str | None,
+        token_file: Path | None,
+        ca: Path | None,
+        **options: Any,
     ) -> None:
-        with connected(data, context, url, token_file) as api:
+        with connected(data, context, url, token_file, ca) as api:
             command(api, **options)
 
     return called
@@ -206,14 +242,20 @@ def engine(command: Callable[..., None]) -> Callable[..., None]:
     @_context
     @_url
     @_token_file
+    @_ca
     @wraps(command)
     def called(
-        data: Path | None, context: str | None, url: str | None, token_file: Path | None, **options: Any
+        data: Path | None,
+        context: str | None,
+        url: str | None,
+        token_file: Path | None,
+        ca: Path | None,
+        **options: Any,
     ) -> None:
         from cli import contexts
 
         if contexts.is_elsewhere(url, data, context):
-            with connected(data, context, url, token_file) as api:
+            with connected(data, context, url, token_file, ca) as api:
                 command(api, None, **options)
         else:
             command(None, contexts.folder(data, context), **options)
@@ -221,10 +263,17 @@ def engine(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def connected(data: Path | None, context: str | None, url: str | None, token_file: Path | None) -> Api:
-    """Return a client of the engine that is meant. Raises `ValueError` when none is, or its token cannot be read."""
-    from cli import contexts
+def connected(
+    data: Path | None, context: str | None, url: str | None, token_file: Path | None, ca: Path | None = None
+) -> Api:
+    """Return a client of the engine that is meant. Raises `ValueError` when none is, or its files cannot be read."""
+    from cli import contexts, tls
     from cli.client import Api
 
-    engine = contexts.engine(url, token_file, data, context)
-    return Api(engine.url, places.token(None, engine.token_file))
+    engine = contexts.engine(url, token_file, data, context, ca)
+    trust = None
+    if engine.ca is not None:
+        trust = tls.trusting(engine.ca)
+    elif engine.certificate is not None:
+        trust = tls.pinned(engine.certificate)
+    return Api(engine.url, places.token(None, engine.token_file), trust=trust)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from cli.settings import own_files
 
 if TYPE_CHECKING:
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from cli.settings import Settings
+    from api.oidc.provider import Provider
+    from cli.settings import Oidc, Settings
     from services.heartbeat import Process
     from services.hosting import Service
 
@@ -124,7 +127,29 @@ def api(
         on_lost=on_lost,
         stopping=stopping,
         most_streams=most_streams,
+        provider=None if settings.oidc is None else identity_provider(settings.oidc),
     )
+
+
+def identity_provider(oidc: Oidc) -> Provider:
+    """Return the identity provider. Raises `ValueError` for terms that make no sense, and a secret without a file."""
+    from api.oidc.provider import Provider
+    from api.oidc.terms import Terms, checked
+
+    given = {name: value for name, value in structs.asdict(oidc).items() if name != "client_secret_file"}
+    try:
+        terms = checked(Terms(**given))
+    except ValueError as error:
+        raise ValueError(f"FLOWS_OIDC_…: {error}") from None
+    if oidc.client_secret_file is None:
+        return Provider(terms, None)
+    try:
+        secret = oidc.client_secret_file.read_text().strip()
+    except OSError as error:
+        raise ValueError(f"cannot read the client secret from {oidc.client_secret_file}: {error.strerror}") from error
+    if not secret:
+        raise ValueError(f"the client secret file {oidc.client_secret_file} is empty")
+    return Provider(terms, secret)
 
 
 def _database(settings: Settings) -> str:

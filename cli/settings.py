@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,10 @@ VARIABLES = {
 }
 ROOTS = ("disk_roots", "repository_roots")
 
+PROXIES = "FLOWS_PROXIES"  # addresses and networks of proxies
+# those whose forwarded headers are believed behind a proxy when it says nothing: this machine and private networks
+PRIVATE = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+
 Seed = int | list[str]
 
 
@@ -33,6 +38,18 @@ class Watchdog(Value, frozen=True, kw_only=True):
     seconds: float | None = None
 
 
+class Oidc(Value, frozen=True, kw_only=True):
+    """By whose word people may sign in, and what it means here (`api.oidc.terms.Terms`)."""
+
+    issuer: str
+    client_id: str
+    client_secret_file: Path | None
+    role_claim: str
+    roles: Mapping[str, str]
+    group_claim: str | None
+    public_url: str | None
+
+
 class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
@@ -41,6 +58,8 @@ class Settings(Value, frozen=True, kw_only=True):
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
     calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes. `tracing`:
     there is something that takes spans, whose address OpenTelemetry's own variables have.
+    `tls_cert`, `tls_key`: what the API is served with. `behind_proxy`: a proxy speaks TLS instead, and those at the
+    addresses and networks of `proxies` are believed who their client is.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -48,6 +67,10 @@ class Settings(Value, frozen=True, kw_only=True):
     admin_token_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8082
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: bool = False
+    proxies: tuple[str, ...] = PRIVATE
     worker_slots: int = 4
     worker_labels: Mapping[str, str] = {}
     data_folder: Path | None = None
@@ -58,6 +81,7 @@ class Settings(Value, frozen=True, kw_only=True):
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
+    oidc: Oidc | None = None
     tracing: bool = False
 
     @property
@@ -75,20 +99,23 @@ class Settings(Value, frozen=True, kw_only=True):
     def own_url(self) -> str:
         """The address of the API from this machine."""
         host = f"[{self.own_host}]" if ":" in self.own_host else self.own_host
-        return f"http://{host}:{self.port}"
+        return f"{'http' if self.tls_cert is None else 'https'}://{host}:{self.port}"
 
 
 def from_environment() -> Settings:
     """Return the settings of this process. Raises `ValueError` that names the variable at fault."""
-    token_file = os.environ.get("FLOWS_ADMIN_TOKEN_FILE")
     data_folder = os.environ.get("FLOWS_DATA_DIR")
     state_folder = os.environ.get("FLOWS_STATE_DIR")
     return Settings(
         nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
         database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
-        admin_token_file=Path(token_file) if token_file else None,
+        admin_token_file=_file("FLOWS_ADMIN_TOKEN_FILE"),
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
         port=_number("FLOWS_PORT", 8082) or 8082,
+        tls_cert=_file("FLOWS_TLS_CERT"),
+        tls_key=_file("FLOWS_TLS_KEY"),
+        behind_proxy=_yes("FLOWS_BEHIND_PROXY"),
+        proxies=networks(PROXIES),
         worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
         worker_labels=_labels("FLOWS_WORKER_LABELS"),
         data_folder=Path(data_folder).resolve() if data_folder else None,
@@ -99,6 +126,7 @@ def from_environment() -> Settings:
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=_watchdog(),
+        oidc=_oidc(),
         tracing=tracing(),
     )
 
@@ -128,6 +156,10 @@ def as_environment(settings: Settings) -> dict[str, str]:
         "FLOWS_ADMIN_TOKEN_FILE": str(settings.admin_token_file),
         "FLOWS_HOST": settings.host,
         "FLOWS_PORT": str(settings.port),
+        "FLOWS_TLS_CERT": str(settings.tls_cert or ""),
+        "FLOWS_TLS_KEY": str(settings.tls_key or ""),
+        "FLOWS_BEHIND_PROXY": "1" if settings.behind_proxy else "",
+        PROXIES: ",".join(settings.proxies),
         "FLOWS_WORKER_SLOTS": str(settings.worker_slots),
         "FLOWS_WORKER_LABELS": canonical(settings.worker_labels),
         "FLOWS_DATA_DIR": str(settings.data_folder),
@@ -140,11 +172,9 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 def own_files(settings: Settings) -> list[str]:
     """Return the folders and files of the engine that this process knows of: nobody's disk, and no repository."""
-    own = [
-        str(file)
-        for file in (settings.data_folder, settings.state_folder, settings.admin_token_file)
-        if file is not None
-    ]
+    secret = settings.oidc and settings.oidc.client_secret_file
+    files = (settings.data_folder, settings.state_folder, settings.admin_token_file, settings.tls_key, secret)
+    own = [str(file) for file in files if file is not None]
     scheme, _, database = settings.database_url.partition(":///")
     if scheme.startswith("sqlite") and database:
         own += [f"{database}{suffix}" for suffix in ("", "-wal", "-shm")]
@@ -156,6 +186,29 @@ def _watchdog() -> Watchdog:
     limit, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     meant = limit.isdigit() and process in {"", str(os.getpid())}
     return Watchdog(address=os.environ.get("NOTIFY_SOCKET", ""), seconds=int(limit) / 1e6 if meant else None)
+
+
+def _oidc() -> Oidc | None:
+    issuer = os.environ.get("FLOWS_OIDC_ISSUER")
+    if not issuer:
+        return None
+    roles: dict[str, str] = {}
+    for one in filter(None, (part.strip() for part in os.environ.get("FLOWS_OIDC_ROLES", "").split(","))):
+        theirs, given, ours = one.rpartition("=")
+        if not (given and theirs):
+            raise ValueError(
+                f"FLOWS_OIDC_ROLES: {one!r} names no role: it is like backup-admins=admin,backup-ops=operator"
+            )
+        roles[theirs] = ours
+    return Oidc(
+        issuer=issuer,
+        client_id=os.environ.get("FLOWS_OIDC_CLIENT_ID", ""),
+        client_secret_file=_file("FLOWS_OIDC_CLIENT_SECRET_FILE"),
+        role_claim=os.environ.get("FLOWS_OIDC_ROLE_CLAIM") or "roles",
+        roles=roles,
+        group_claim=os.environ.get("FLOWS_OIDC_GROUP_CLAIM") or None,
+        public_url=os.environ.get("FLOWS_PUBLIC_URL") or None,
+    )
 
 
 def _seed(name: str, variable: str) -> Seed | None:
@@ -179,6 +232,29 @@ def _labels(name: str) -> dict[str, str]:
 
 def _folders(name: str) -> list[str] | None:
     return [folder for folder in os.environ.get(name, "").split(":") if folder] or None
+
+
+def _file(name: str) -> Path | None:
+    path = os.environ.get(name)
+    return Path(path) if path else None
+
+
+def _yes(name: str) -> bool:
+    text = os.environ.get(name, "")
+    if text not in {"", "0", "1"}:
+        raise ValueError(f"{name} is {text!r}; it must be 1, or 0")
+    return text == "1"
+
+
+def networks(name: str) -> tuple[str, ...]:
+    """Return the addresses and networks of a variable, with commas between; without any, those that are private."""
+    found = tuple(os.environ.get(name, "").replace(",", " ").split())
+    for one in found:
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}: it names addresses and networks, like 10.0.0.5,10.1.0.0/16") from None
+    return found or PRIVATE
 
 
 def _number(name: str, default: int | None) -> int | None:

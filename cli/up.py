@@ -14,17 +14,20 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from http.client import OK, HTTPConnection, HTTPException
+from http.client import OK, HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from rich.console import Console
 
+from bus.clock import now
 from bus.server import Server
-from cli import parts, privacy
-from cli.settings import Seed, Settings, as_environment, tracing
+from cli import parts, privacy, tls
+from cli.settings import Settings, as_environment, tracing
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
 from cli.terminal import print_line
+from schemas import tokens
 
 READY_TIMEOUT = 60.0  # seconds
 STOP_PATIENCE = 10.0  # seconds that a child has to end by itself
@@ -33,17 +36,18 @@ STOP_PATIENCE = 10.0  # seconds that a child has to end by itself
 def up(
     folder: Path,
     *,
-    host: str,
-    port: int,
+    settings: Settings,
     nats_port: int,
-    worker_slots: int,
     nats_server: str | None,
-    seeds: Mapping[str, Seed],
     process_per_service: bool,
     with_demo: bool,
     console: Console,
 ) -> None:
-    """Run everything until SIGINT or SIGTERM. Raises `OSError` or `LogError` when it cannot start."""
+    """Run everything until SIGINT or SIGTERM. Raises `OSError`, `ValueError` or `LogError` when it cannot start.
+
+    `settings`: all but what this finds out itself: the addresses of log and tables, and the token's file.
+    """
+    tls.check(settings, now())
     with Signals() as signals:
         folder.mkdir(parents=True, exist_ok=True)
         server = Server(folder, port=nats_port, program=nats_server)
@@ -51,18 +55,15 @@ def up(
         privacy.tighten(folder)
         children: list[Child] = []
         try:
-            check_port(host, port)
+            check_port(settings.host, settings.port)
             with console.status("starting nats-server …"):
                 server.start()
-            settings = Settings(
+            settings = structs.replace(
+                settings,
                 nats_url=server.url,
                 database_url=_tables(folder / "flows.db"),
                 admin_token_file=_token_file(folder),
-                host=host,
-                port=port,
-                worker_slots=worker_slots,
                 data_folder=folder,
-                seeds=seeds,
                 tracing=tracing(),
             )
             processes = parts.processes(process_per_service=process_per_service, tracing=settings.tracing)
@@ -109,9 +110,11 @@ def _stop(children: list[Child]) -> None:
 def _demo(folder: Path, settings: Settings, console: Console) -> str:
     """Set up the demo, and return its flow's id."""
     from cli import demo
+    from cli.client import Api
 
     with console.status("setting up the demo …"):
-        return demo.seed(settings.own_url, _token(settings), folder / "demo")
+        trust = settings.tls_cert and tls.pinned(settings.tls_cert)
+        return demo.seed(Api(settings.own_url, _token(settings), trust=trust), folder / "demo")
 
 
 def _wait_until_ready(
@@ -160,7 +163,7 @@ def _token_file(folder: Path) -> Path:
     if not file.exists():
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_urlsafe(32) + "\n")
+            stream.write(tokens.secret(secrets.token_urlsafe(tokens.BYTES)) + "\n")
     return file
 
 
@@ -171,7 +174,11 @@ def _token(settings: Settings) -> str:
 
 def _get(settings: Settings, path: str) -> tuple[int, str]:
     """Ask the API, and return the status and the body. Raises `OSError` or `HTTPException` when it does not respond."""
-    connection = HTTPConnection(settings.own_host, settings.port, timeout=2)
+    where = settings.own_host, settings.port
+    if settings.tls_cert is None:
+        connection = HTTPConnection(*where, timeout=2)
+    else:
+        connection = HTTPSConnection(*where, timeout=2, context=tls.pinned(settings.tls_cert))
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {_token(settings)}"})
         response = connection.getresponse()

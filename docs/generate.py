@@ -1,4 +1,4 @@
-"""Writes the API's contract (`docs/openapi.json`) and the events' (`docs/asyncapi.json`). `make docs`."""
+"""Writes the contracts of the API and of the events (`openapi.json`, `asyncapi.json`), and `nats.conf`. `make docs`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from api.app import create_app
 from api.asyncapi import document
 from api.auth import Tokens
+from bus.configuration import nats_conf
 
 HERE = Path(__file__).parent
 
@@ -25,3 +26,4 @@ def text(contract: dict[str, object]) -> str:
 if __name__ == "__main__":
     (HERE / "openapi.json").write_text(text(openapi()))
     (HERE / "asyncapi.json").write_text(text(document()))
+    (HERE.parent / "nats.conf").write_text(nats_conf())

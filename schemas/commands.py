@@ -22,6 +22,7 @@ from schemas.definitions import (
     SchedulePatch,
     ScheduleSpec,
     SettingsPatch,
+    TokenSpec,
     VmPatch,
     VmSpec,
 )
@@ -207,6 +208,14 @@ class UpdateSettings(Update, frozen=True, kw_only=True, tag="command.settings.up
     patch: SettingsPatch
 
 
+class CreateToken(Create, frozen=True, kw_only=True, tag="command.token.create"):
+    spec: TokenSpec
+
+
+class RevokeToken(Command, frozen=True, kw_only=True, tag="command.token.revoke"):
+    """Let a token open nothing any more."""
+
+
 class PruneHistory(Command, frozen=True, kw_only=True, tag="command.history.prune"):
     """Delete the history of executions that ended before an instant from the tables."""
 
@@ -264,6 +273,7 @@ DEFINITION_COMMANDS: tuple[type[Command], ...] = (
     *(CreatePolicy, UpdatePolicy, DeletePolicy, EnablePolicy, DisablePolicy),
     *(CreateFlow, UpdateFlow, DeleteFlow, EnableFlow, DisableFlow),
     *(SetFreeze, LiftFreeze, UpdateSettings),
+    *(CreateToken, RevokeToken),
 )
 COMMANDS: tuple[type[Command], ...] = (
     *DEFINITION_COMMANDS,

@@ -32,7 +32,7 @@ from schemas.labels import WorkerLabels
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
 
 Entity = (
-    Kind | Literal["freeze", "settings", "execution", "backup", "backfill", "history"]
+    Kind | Literal["freeze", "settings", "token", "execution", "backup", "backfill", "history"]
 )  # what a command may be about
 
 FlowType = Literal["backup", "replication"]
@@ -58,6 +58,8 @@ TimeZone = Annotated[
 ]
 LocalTime = Annotated[datetime, Meta(tz=False, description="a local time", examples=["2026-12-24T13:00:00"])]
 Tags = Annotated[list[Word], Meta(max_length=64)]
+Role = Literal["viewer", "operator", "admin"]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="a SHA-256 in hexadecimal")]
 Roots = Annotated[list[FilePath], Meta(min_length=1, max_length=64)]  # absolute paths of folders
 
 
@@ -426,6 +428,31 @@ class SettingsPatch(Value, frozen=True, kw_only=True):
     disk_roots: Roots | UnsetType | None = UNSET
     repository_roots: Roots | UnsetType | None = UNSET
     block_devices: bool | UnsetType = UNSET
+
+
+class TokenSpec(Value, frozen=True, kw_only=True):
+    """A token of the API: who holds its secret is `name`, in the audit log too, and may do what the role may.
+
+    `groups`: the ids of the protection groups that its holder is limited to; None: no limit. `digest`: the SHA-256 of
+    the secret, which is nowhere itself.
+    """
+
+    name: Name
+    role: Role
+    groups: Annotated[list[Id], Meta(max_length=1000)] | None = None
+    expires_at: Instant | None = None
+    digest: Digest
+
+
+class Token(TokenSpec, frozen=True, kw_only=True):
+    """A token as the log has it. It never changes, but for being revoked, once and for all."""
+
+    id: Id
+    version: Count
+    created_at: Instant
+    created_by: Text
+    revoked_at: Instant | None = None
+    revoked_by: Text | None = None
 
 
 Definition = Vm | Group | Schedule | Repository | Policy | Flow

@@ -24,6 +24,7 @@ from schemas.definitions import (
     Schedule,
     Setting,
     Settings,
+    Token,
     Vm,
 )
 from schemas.labels import Requirement
@@ -104,9 +105,15 @@ class SettingsDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.sett
     definition: Settings
 
 
+class TokenDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.token"):
+    """A token was created, or revoked. It stays known: whose name stands in the audit log is not forgotten."""
+
+    definition: Token | None
+
+
 OfKind = VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined
 OfEngine = FreezeDefined | SettingsDefined  # of which there is one
-Defined = OfKind | OfEngine
+Defined = OfKind | OfEngine | TokenDefined
 
 
 class WrongField(Value, frozen=True, kw_only=True):
@@ -432,7 +439,7 @@ class DeadSettled(Event, frozen=True, kw_only=True, tag="dead.settled"):
 
 EVENTS: tuple[type[Event], ...] = (
     *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined),
-    *(SettingsDefined, Rejected),
+    *(SettingsDefined, TokenDefined, Rejected),
     *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
     *(
         FlowDue,

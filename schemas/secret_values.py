@@ -12,7 +12,8 @@ from schemas.secret_names import certainty
 
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9_-])(?:"
-    r"-----BEGIN [A-Z0-9 ]{0,40}(?:PRIVATE KEY|SEED|SECRET|JWT)"
+    r"flows_(?=[a-z_-]{0,43}[0-9A-Z])[0-9A-Za-z_-]{43}(?![0-9A-Za-z_-])"  # our own (schemas/tokens.py)
+    r"|-----BEGIN [A-Z0-9 ]{0,40}(?:PRIVATE KEY|SEED|SECRET|JWT)"
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])"  # Amazon
     r"|AIza[0-9A-Za-z_-]{35}|GOCSPX-[0-9A-Za-z_-]{20}|ya29\.[0-9A-Za-z_-]{20}"  # Google
     r"|gh[pousr]_[0-9A-Za-z]{30}|github_pat_[0-9A-Za-z_]{20}|glpat-[0-9A-Za-z_-]{20}"

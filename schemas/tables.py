@@ -127,6 +127,21 @@ settings = Table(
     Column("block_devices", Boolean, nullable=False, server_default=false()),
 )
 
+tokens = Table(  # without what their secrets are known by
+    "tokens",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(255), nullable=False, index=True, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("groups", JSON(none_as_null=True)),  # ids; null: no limit
+    Column("expires_at", Moment),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("revoked_at", Moment),
+    Column("revoked_by", String(255)),
+)
+
 machine_groups = _definition(
     "machine_groups",
     _id("schedule_id"),  # no foreign key: SQLite could never drop the column again

@@ -15,6 +15,7 @@ from schemas.definitions import (
     Repository,
     Schedule,
     Settings,
+    Token,
     Vm,
     VmSpec,
     name_of,
@@ -31,6 +32,7 @@ from schemas.events import (
     RepositoryDefined,
     ScheduleDefined,
     SettingsDefined,
+    TokenDefined,
     VmDefined,
 )
 from services.unusable import Unfoldable
@@ -60,6 +62,7 @@ class Catalogue:
         self.freeze: Freeze | None = None
         self.freeze_version = 0
         self.settings = Settings()
+        self.tokens: dict[str, Token] = {}
         self._names: dict[tuple[Kind, str], str] = {}
 
     def of(self, kind: Kind) -> dict[str, Definition]:
@@ -84,6 +87,12 @@ class Catalogue:
         named = None if isinstance(event, OfEngine) or event.definition is None else event.definition.id
         if named is not None and named != event.id:
             raise Unfoldable(f"the definition of {defined_kind(event)} {event.id} is one of {named}")
+        if isinstance(event, TokenDefined):
+            if event.definition is None:
+                self.tokens.pop(event.id, None)
+            else:
+                self.tokens[event.id] = event.definition
+            return
         if isinstance(event, FreezeDefined):
             self.freeze, self.freeze_version = event.definition, event.version
             return
@@ -106,6 +115,9 @@ class Catalogue:
             return FreezeDefined(id=event.id, version=self.freeze_version, definition=self.freeze)
         if isinstance(event, SettingsDefined):
             return SettingsDefined(id=event.id, version=self.settings.version, definition=self.settings)
+        if isinstance(event, TokenDefined):
+            known = self.tokens.get(event.id)
+            return TokenDefined(id=event.id, version=known.version if known else 0, definition=known)
         kind = defined_kind(event)
         current = self.of(kind).get(event.id)
         return tombstone(kind, event.id, 0) if current is None else defined(current)

@@ -12,15 +12,19 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext, api
 
 from bus import process
+from bus.address import with_files
+from bus.configuration import authorization, everybody
 from bus.connection import Connection, connect
 from bus.errors import Unavailable
-from bus.server import binary
+from bus.identities import UNRESTRICTED
+from bus.server import CREDENTIALS, binary, passwords_in
 from bus.subjects import STREAM
 from tests.ports import reserved_port
+from tests.servers import ROOT
 from tests.support import eventually
 
 HOST = "127.0.0.1"
-USER, PASSWORD = "flows", "p@ss/w:rd,%"  # what has to be escaped in a URL
+PASSWORD = "p@ss/w:rd,%"  # of `root`: what has to be escaped in a URL
 ESCAPED = "p%40ss%2Fw%3Ard%2C%25"
 READY = 30.0  # seconds
 
@@ -33,9 +37,7 @@ jetstream {{
   store_dir: "{folder}/{name}"
   sync_interval: always
 }}
-authorization {{
-  users: [{{ user: "{user}", password: "{password}" }}]
-}}
+{authorization}
 cluster {{
   name: "flows"
   listen: "{host}:{route}"
@@ -60,11 +62,13 @@ class Member:
         return self.folder / f"{self.name}.conf"
 
     @property
-    def url(self) -> str:
-        return f"nats://{USER}:{ESCAPED}@{HOST}:{self.port}"
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
 
-    def configure(self, others: list[Member], *, password: str = PASSWORD) -> None:
-        """Write the configuration; a running server reads it at the next `reload`."""
+    def configure(self, others: list[Member]) -> None:
+        """Write the configuration."""
+        passwords = passwords_in(self.folder / CREDENTIALS)
+        users = everybody({user: f'"{password}"' for user, password in passwords.items()})
         routes = ", ".join(f'"nats://route:route@{HOST}:{other.route}"' for other in others)
         self.config.write_text(
             _CONFIG.format(
@@ -72,8 +76,7 @@ class Member:
                 port=self.port,
                 name=self.name,
                 folder=self.folder,
-                user=USER,
-                password=password,
+                authorization=authorization(users | {ROOT: (f'"{PASSWORD}"', UNRESTRICTED)}),
                 route=self.route,
                 routes=routes,
             )
@@ -107,6 +110,7 @@ class Cluster:
     """Three members on loopback; `url` names the first alone, the others are discovered."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.members = [Member(name, folder) for name in ("one", "two", "three")]
         self._client: Connection | None = None
 
@@ -125,16 +129,24 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return self.members[0].url
+        """The first member, and the passwords of all parts."""
+        return with_files(f"nats://{self.members[0].address}", credentials=str(self.folder / CREDENTIALS))
 
     @property
     def urls(self) -> str:
-        """All members, the credentials with the first."""
-        return ",".join([self.url, *(f"nats://{HOST}:{member.port}" for member in self.members[1:])])
+        """All members, and the passwords of all parts."""
+        servers = ",".join(f"nats://{member.address}" for member in self.members)
+        return with_files(servers, credentials=str(self.folder / CREDENTIALS))
 
-    def configure(self, *, password: str = PASSWORD) -> None:
+    @property
+    def root(self) -> str:
+        """All members, for who may do everything, whose credentials stand with the first."""
+        first, *others = (member.address for member in self.members)
+        return ",".join([f"nats://{ROOT}:{ESCAPED}@{first}", *(f"nats://{other}" for other in others)])
+
+    def configure(self) -> None:
         for member in self.members:
-            member.configure(self.members, password=password)
+            member.configure(self.members)
 
     def member(self, name: str) -> Member:
         return next(member for member in self.members if member.name == name)
@@ -144,7 +156,7 @@ class Cluster:
 
         async def connected() -> Connection | None:
             with suppress(Unavailable):
-                return await connect(self.urls, "cluster")
+                return await connect(self.root, "cluster")
 
         async def led() -> bool:
             try:

@@ -10,6 +10,7 @@ from typing import Any
 from api.refusals import Refusals
 from cli.http import ApiServer, config
 from cli.limits import Limits
+from cli.settings import Settings
 from tests.ports import reserved_port
 from tests.support import eventually
 
@@ -17,10 +18,11 @@ PLENTY = Limits(total=100, per_address=100, backlog=100)
 
 
 @asynccontextmanager
-async def served(app: Any, limits: Limits = PLENTY) -> AsyncIterator[int]:
+async def served(app: Any, limits: Limits = PLENTY, **settings: Any) -> AsyncIterator[int]:
     """Give the port that it is served on."""
     port = reserved_port()
-    server = ApiServer(config(app, limits, Refusals(), host="127.0.0.1", port=port), lambda: None)
+    own = Settings(host="127.0.0.1", port=port, **settings)
+    server = ApiServer(config(app, limits, Refusals(), own), lambda: None)
     serving = asyncio.create_task(server.serve())
     try:
         await eventually(lambda: server.started or serving.done())

@@ -28,10 +28,12 @@ class AuditFilter(Value, frozen=True, kw_only=True):
 
 
 @consistent
-async def find(reader: Reader, wanted: AuditFilter, page: Page) -> AuditList:
-    """Return a page of commands, newest first."""
+async def find(reader: Reader, wanted: AuditFilter, page: Page, *, tokens: bool) -> AuditList:
+    """Return a page of commands, newest first. `tokens`: with those about tokens of the API."""
     c = t.commands
     statement = select(c).order_by(c.c.sequence.desc())
+    if not tokens:
+        statement = statement.where(c.c.entity != "token")
     for name in AuditFilter.__struct_fields__:
         if (value := getattr(wanted, name)) is not None:
             statement = statement.where(c.c[name] == value)

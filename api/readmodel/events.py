@@ -9,8 +9,12 @@ from sqlalchemy import ColumnElement, Select, or_, select
 
 from api.readmodel.reader import Page, Reader, consistent
 from api.responses.log import EventList, LoggedEvent
+from bus.envelope import Stored, decode
 from bus.selection import Filter
+from bus.subjects import ABOUT_TOKENS
 from schemas import tables as t
+
+AT_ONCE = 25  # messages, of which each may be large
 
 
 @consistent
@@ -21,10 +25,15 @@ async def of_execution(reader: Reader, execution_id: str, page: Page) -> EventLi
     return await _page(reader, _select().where(t.events.c.correlation == execution_id), page)
 
 
-async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, after: int) -> EventList:
-    """Return a page of the log after a sequence, on subjects that match a NATS pattern, as `flows log` does."""
+async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, after: int, tokens: bool) -> EventList:
+    """Return a page of the log after a sequence, on subjects that match a NATS pattern, as `flows log` does.
+
+    `tokens`: with what is about tokens of the API.
+    """
     e = t.events
     statement = _select().where(e.c.sequence > after)
+    if not tokens:
+        statement = statement.where(*(e.c.subject.not_like(f"{family}.token.%") for family in ABOUT_TOKENS))
     if pattern != ">":
         statement = statement.where(_matching(pattern))
     if wanted.flow is not None:
@@ -40,6 +49,19 @@ async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, afte
     if wanted.until is not None:
         statement = statement.where(e.c.time < wanted.until)
     return await _page(reader, statement, page)
+
+
+@consistent
+async def following(reader: Reader, after: int) -> tuple[list[Stored], int]:
+    """Return some messages after a sequence, in order; and up to where on the log nothing else is to be found."""
+    e = t.events
+    statement = select(e.c.sequence, e.c.subject, e.c.time, e.c.body).where(e.c.sequence > after)
+    rows = await reader.rows(statement.order_by(e.c.sequence).limit(AT_ONCE))
+    position = rows[-1].sequence if len(rows) == AT_ONCE else max(after, await reader.position())
+    entries = (
+        decode(sequence=row.sequence, subject=row.subject, stored_at=row.time, body=row.body.encode()) for row in rows
+    )
+    return [one for one in entries if isinstance(one, Stored)], position
 
 
 def _matching(pattern: str) -> ColumnElement[bool]:

@@ -65,7 +65,7 @@ async def of_flow(
     for subject in about(survey, flow_id, at):
         if isinstance(subject, Run):
             await _execution(found, survey, subject)
-    told = explain(found.in_order, Question(flow_id=flow_id, at=at), now, complete=found.complete, workers=workers)
+    told = _explained(found, Question(flow_id=flow_id, at=at), now, workers)
     return None if told is None else response(told)
 
 
@@ -80,8 +80,7 @@ async def of_execution(reader: Reader, execution_id: str, now: datetime, workers
         return None
     await _define(found, run.flow_id, t.events.c.sequence <= run.first.sequence)
     await _execution(found, surveyed(found.in_order), run)
-    question = Question(execution_id=execution_id)
-    told = explain(found.in_order, question, now, complete=found.complete, workers=workers)
+    told = _explained(found, Question(execution_id=execution_id), now, workers)
     return None if told is None else response(told)
 
 
@@ -135,6 +134,11 @@ class _Messages:
         """Read the newest versions of definitions, of those that fulfil conditions."""
         if wanted := sorted(set(subjects)):
             await self.add(t.events.c.subject.in_(wanted), t.DEFINITIONS, *where, most=VERSIONS, newest=True)
+
+
+def _explained(found: _Messages, question: Question, now: datetime, workers: Workers) -> Told | None:
+    whole = found.reader.finds_everything
+    return explain(found.in_order, question, now, complete=found.complete, others=whole, workers=workers)
 
 
 def _of(flow_id: str, types: Collection[str]) -> ColumnElement[bool]:

@@ -91,6 +91,11 @@ async def existing(reader: Reader, ids: Sequence[str]) -> set[str]:
     return {row.id for row in await reader.rows(select(f.c.id).where(f.c.id.in_(ids)))}
 
 
+async def visible_ids(reader: Reader) -> set[str]:
+    """Return the ids of all flows that a reader finds."""
+    return {row.id for row in await reader.rows(select(t.protection_flows.c.id))}
+
+
 async def definition(reader: Reader, flow_id: str) -> Flow | None:
     """Return a flow as it was defined, None when there is none."""
     row = await reader.row(select(t.protection_flows).where(t.protection_flows.c.id == flow_id))

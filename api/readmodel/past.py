@@ -87,7 +87,7 @@ async def _messages(
 
 async def _first_since(reader: Reader, since: datetime) -> int:
     """Return from which sequence on the log is about an instant and later, found by halving."""
-    ev = t.events
+    ev, reader = t.events, reader.of_everything()  # few steps over the whole log; it is a place alone
     low, high = 0, (await reader.rows(select(func.coalesce(func.max(ev.c.sequence), 0))))[0][0] + 1
     while low < high:
         middle = (low + high) // 2

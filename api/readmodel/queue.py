@@ -35,7 +35,8 @@ async def current(reader: Reader, workers: Sequence[WorkerStatus] | None) -> Que
     """
     total, of_repository = await limits(reader)
     for_worker = await _queued(reader, workers)
-    for_slot = await _pending(reader, MOST - len(for_worker), Limits(of_repository=of_repository.get, total=total))
+    _, of_each = await limits(reader.of_everything())
+    for_slot = await _pending(reader, MOST - len(for_worker), Limits(of_repository=of_each.get, total=total))
     return Queue(
         pending=await _turns(reader),
         waiting=[*for_worker, *for_slot],
@@ -184,7 +185,8 @@ async def _obstacles(reader: Reader, most: int, limits: Limits) -> _Obstacles:
     """Return what the first backups wait for that wait for a slot, in the order in which they are admitted."""
     waiting = await _with_waiting(reader)
     rows = await _first(reader, [execution["id"] for execution in waiting], most)
-    slots, execution_of = await _slots(reader, {row["context_id"] for row in rows})
+    slots, holders = await _slots(reader.of_everything(), {row["context_id"] for row in rows})
+    execution_of = await _named(reader, holders)
     claims = {
         execution["id"]: Claim(
             execution_id=execution["id"],
@@ -261,6 +263,14 @@ async def _slots(reader: Reader, context_ids: Collection[str]) -> tuple[Slots, d
     return slots, {row.id: row.execution_id for row in holders}
 
 
+async def _named(reader: Reader, execution_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the execution of each backup, of those that may be seen."""
+    e = t.executions
+    seen = select(e.c.id).where(e.c.id.in_(sorted(set(execution_of.values()))))
+    known = {row.id for row in await reader.rows(seen)} if execution_of else set[str]()
+    return {backup_id: id_ for backup_id, id_ in execution_of.items() if id_ in known}
+
+
 def _urgency(execution: Mapping[str, Any]) -> datetime:
     manual = execution["execution_type"] != "scheduled"
     return urgency(execution["started_at"], manual=manual, priority=execution["priority"])
@@ -276,5 +286,7 @@ def _in_words(found: Obstacle | None, execution_of: Mapping[str, str]) -> str:
             return f"a slot of its flow: {found.taken} of {found.limit} are taken"
         case Obstacle(kind="repository"):
             return f"a slot of its repository: {found.taken} of {found.limit} are taken"
+        case Obstacle() if found.holder not in execution_of:
+            return "its VM, which is being backed up by a flow that you may not see"
         case Obstacle():
             return f"its VM, which execution {execution_of[found.holder]} is backing up"

@@ -14,6 +14,8 @@ from sqlalchemy import JSON, ColumnElement, Row, Select, Table, Text, cast, func
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from api.identity import Identity
+from api.visibility import Scope, scope_of
 from schemas import tables as t
 from schemas.base import Value
 from schemas.definitions import Exclusion
@@ -40,11 +42,26 @@ class Page(Value, frozen=True, kw_only=True):
 
 
 class Reader:
-    """Runs queries. On `connection` all results are of one moment; without, each is of its own."""
+    """Runs queries. On `connection` all results are of one moment; without, each is of its own.
 
-    def __init__(self, engine: AsyncEngine, connection: AsyncConnection | None = None) -> None:
+    With a `scope` every query, whatever it is, finds only what belongs to that; without, everything.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, connection: AsyncConnection | None = None, scope: Scope | None = None
+    ) -> None:
         self._engine = engine
         self._connection = connection
+        self._scope = scope
+
+    @property
+    def finds_everything(self) -> bool:
+        """Whether nothing is left out, as there is no scope."""
+        return self._scope is None
+
+    def of_everything(self) -> Reader:
+        """Return a reader, of the same moment, that finds everything: for counting what is not to be shown."""
+        return self if self._scope is None else Reader(self._engine, self._connection)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reader]:
@@ -53,7 +70,7 @@ class Reader:
             yield self
         else:
             async with database.snapshot(self._engine) as connection:
-                yield Reader(self._engine, connection)
+                yield Reader(self._engine, connection, self._scope)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
@@ -65,6 +82,8 @@ class Reader:
 
     async def rows(self, statement: Select[*tuple[Any, ...]]) -> Sequence[Row[Any]]:
         """Return all rows of a statement: whatever is read is read here."""
+        if self._scope is not None:
+            statement = self._scope.over(statement, self._engine.dialect.name)
         async with self._connected() as connection:
             return (await connection.execute(statement)).all()
 
@@ -132,6 +151,11 @@ class ReadModel(Reader):
         self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
         self._watch: asyncio.Task[None] | None = None
         self._stopped = False
+
+    def seen_by(self, identity: Identity) -> Reader:
+        """Return a reader that finds only what an identity may see."""
+        scope = scope_of(identity)
+        return self if scope is None else Reader(self._engine, scope=scope)
 
     async def reached(self, sequence: int, *, patience: float) -> bool:
         """Wait until the tables hold the log up to a sequence; tell whether they do within `patience` seconds."""

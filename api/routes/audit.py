@@ -13,7 +13,7 @@ from api.responses.log import AuditList, CommandResponse
 from api.routes.parameters import READ, Limit, Offset, PathId, page
 
 
-@get("/audit", responses=READ, tags=["Audit"])
+@get("/audit", responses=READ, tags=["Audit"], opt={"role": "viewer"})
 async def list_audit(
     context: Context,
     limit: Limit = 50,
@@ -26,13 +26,13 @@ async def list_audit(
 ) -> AuditList:
     """List commands, newest first: who asked when for what, its outcome and reason, before and after."""
     wanted = AuditFilter(actor=actor, entity=entity, entity_id=entity_id, verb=verb, outcome=outcome)
-    return await audit.find(context.reader, wanted, page(limit, offset))
+    return await audit.find(context.reader, wanted, page(limit, offset), tokens=context.identity.sees_tokens)
 
 
-@get("/commands/{command_id:str}", responses=READ, tags=["Audit"])
+@get("/commands/{command_id:str}", responses=READ, tags=["Audit"], opt={"role": "viewer"})
 async def get_command(context: Context, command_id: PathId) -> CommandResponse:
     """Return a command and what became of it."""
     found = await definitions.command(context.reader, command_id)
-    if found is None:
+    if found is None or (found.entity == "token" and not context.identity.sees_tokens):
         raise not_found("command", command_id)
     return found

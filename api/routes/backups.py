@@ -8,7 +8,7 @@ from litestar.params import FromQuery, JSONBody
 from api import workers
 from api.context import Context
 from api.naming import referring
-from api.problems import invalid, not_found
+from api.problems import invalid, not_found, unknown
 from api.readmodel import backups, names, queue
 from api.readmodel.backups import BackupFilter
 from api.requests import BackupRequest
@@ -24,7 +24,7 @@ from schemas.ids import AD_HOC
 REFERENCES: dict[str, Kind] = {"context_id": "vm", "repository_id": "repository", "policy_id": "policy"}
 
 
-@get("/", responses=READ)
+@get("/", responses=READ, opt={"role": "viewer"})
 async def list_backups(
     context: Context,
     limit: Limit = 50,
@@ -43,7 +43,7 @@ async def list_backups(
     return await backups.find(context.reader, wanted, page(limit, offset))
 
 
-@get("/stats", responses=READ)
+@get("/stats", responses=READ, opt={"role": "viewer"})
 async def stats(
     context: Context, vm_name: FromQuery[str | None] = None, repository_id: FromQuery[str | None] = None
 ) -> BackupStats:
@@ -51,7 +51,7 @@ async def stats(
     return await backups.stats(context.reader, BackupFilter(vm_name=vm_name, repository_id=repository_id))
 
 
-@get("/{backup_id:str}", responses=READ)
+@get("/{backup_id:str}", responses=READ, opt={"role": "viewer"})
 async def get_backup(context: Context, backup_id: PathId) -> BackupResponse:
     """Return one backup."""
     found = await backups.one(context.reader, backup_id)
@@ -60,7 +60,7 @@ async def get_backup(context: Context, backup_id: PathId) -> BackupResponse:
     return found
 
 
-@post("/", status_code=202, responses=WRITE)
+@post("/", status_code=202, responses=WRITE, opt={"role": "operator"})
 async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[StartedBackup]:
     """Back up one VM at once, outside any flow, with the same engine and on the same log."""
     data = await referring(context, data, REFERENCES)
@@ -79,7 +79,7 @@ async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[S
     return accepted(StartedBackup(**values, backup_id=backup_id, backup=backup))
 
 
-@get("/queue", responses=READ, tags=["Backups"])
+@get("/queue", responses=READ, tags=["Backups"], opt={"role": "viewer"})
 async def get_queue(context: Context) -> Queue:
     """Return what waits, and for what, and what runs."""
     return await queue.current(context.reader, await workers.living(context.log))
@@ -91,7 +91,7 @@ async def _check_known(context: Context, data: BackupRequest) -> None:
     for field, kind in REFERENCES.items():
         id_ = getattr(data, field)
         if id_ is not None and id_ not in await names.existing(context.reader, kind, [id_]):
-            wrong.append(FieldError(field=field, message=f"there is no {kind} with the id or name {id_!r}"))
+            wrong.append(FieldError(field=field, message=unknown(kind, id_)))
     if wrong:
         raise invalid(422, wrong)
 

@@ -8,6 +8,7 @@ from litestar import delete, get, put
 from litestar.params import JSONBody
 
 from api.context import Context, RequestContext
+from api.permission import unscoped
 from api.problems import ApiError
 from api.readmodel import calendar
 from api.requests import FreezeRequest
@@ -34,27 +35,27 @@ def period(
     return start, end
 
 
-@get("/calendar", responses=READ, tags=["Schedules"])
+@get("/calendar", responses=READ, tags=["Schedules"], opt={"role": "viewer"})
 async def over_all_flows(context: Context, since: Since = None, until: Until = None) -> CalendarResponse:
     """Return what will run, and when, over all flows, with how long it is expected to take."""
     start, end = period(context, since, until, USUAL)
     return await calendar.over_all(context.reader, start, end, context.now)
 
 
-@get("/freeze", responses=READ, tags=["Schedules"])
+@get("/freeze", responses=READ, tags=["Schedules"], opt={"role": "viewer"})
 async def get_freeze(context: Context) -> FreezeResponse:
     """Return the freeze. 404 when there is none."""
     return await _freeze(context)
 
 
-@put("/freeze", responses=WRITE, tags=["Schedules"])
+@put("/freeze", responses=WRITE, tags=["Schedules"], opt={"role": "operator"}, guards=[unscoped])
 async def set_freeze(context: Context, data: JSONBody[FreezeRequest]) -> FreezeResponse:
     """Let nothing start by its schedule until then; what runs goes on. It ends by itself."""
     await context.submit(c.SetFreeze(id=ENGINE, until=data.until, reason=data.reason))
     return await _freeze(context)
 
 
-@delete("/freeze", responses=WRITE, tags=["Schedules"])
+@delete("/freeze", responses=WRITE, tags=["Schedules"], opt={"role": "operator"}, guards=[unscoped])
 async def lift_freeze(context: Context) -> None:
     """End the freeze now."""
     await context.submit(c.LiftFreeze(id=ENGINE))

@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery, JSONBody
 
 from api.context import Context
+from api.permission import unscoped
 from api.problems import ApiError, not_found
 from api.routes.parameters import READ, WRITE, PathId, tagged
 from schemas.base import Value
@@ -94,7 +95,7 @@ async def changed(resource: CrudResource, context: Context, id_: str, status_cod
 def getting(resource: CrudResource) -> BaseRouteHandler:
     kind = resource.kind
 
-    @get("/{id:str}", responses=READ, operation_id=f"get_{kind}", summary=f"Return one {kind}")
+    @get("/{id:str}", responses=READ, opt={"role": "viewer"}, operation_id=f"get_{kind}", summary=f"Return one {kind}")
     async def handler(context: Context, id: PathId) -> Response[resource.response]:  # noqa: A002
         found = await known(resource, context, id)
         return tagged(found, found.version)
@@ -106,7 +107,17 @@ def creating(resource: CrudResource) -> BaseRouteHandler:
     kind, created = resource.kind, resource.created
     shape = resource.response if created is None else created.shape
 
-    @post("/", responses=WRITE, operation_id=f"create_{kind}", summary=f"Create a {kind}")
+    # a new flow is about what one may see; everything else widens that, or is for all
+    guards = [] if kind == "flow" else [unscoped]
+
+    @post(
+        "/",
+        responses=WRITE,
+        opt={"role": "admin"},
+        guards=guards,
+        operation_id=f"create_{kind}",
+        summary=f"Create a {kind}",
+    )
     async def handler(context: Context, data: JSONBody[resource.request]) -> Response[shape]:
         id_ = resource.new_id(context, data) if resource.new_id else context.new_id(kind)
         if resource.refer:
@@ -123,7 +134,13 @@ def creating(resource: CrudResource) -> BaseRouteHandler:
 def updating(resource: CrudResource) -> BaseRouteHandler:
     kind = resource.kind
 
-    @put("/{id:str}", responses=WRITE, operation_id=f"update_{kind}", summary=f"Change the given fields of a {kind}")
+    @put(
+        "/{id:str}",
+        responses=WRITE,
+        opt={"role": "admin"},
+        operation_id=f"update_{kind}",
+        summary=f"Change the given fields of a {kind}",
+    )
     async def handler(
         context: Context,
         id: PathId,  # noqa: A002
@@ -141,7 +158,13 @@ def updating(resource: CrudResource) -> BaseRouteHandler:
 def enabling(resource: CrudResource) -> BaseRouteHandler:
     kind = resource.kind
 
-    @patch("/{id:str}/enable", responses=WRITE, operation_id=f"enable_{kind}", summary=f"Take a {kind} into use")
+    @patch(
+        "/{id:str}/enable",
+        responses=WRITE,
+        opt={"role": "operator"},
+        operation_id=f"enable_{kind}",
+        summary=f"Take a {kind} into use",
+    )
     async def handler(context: Context, id: PathId) -> Response[resource.response]:  # noqa: A002
         await required(resource, context, id)
         await context.submit(resource.enable(id=id, if_version=context.if_version))
@@ -153,7 +176,13 @@ def enabling(resource: CrudResource) -> BaseRouteHandler:
 def disabling(resource: CrudResource) -> BaseRouteHandler:
     kind = resource.kind
 
-    @patch("/{id:str}/disable", responses=WRITE, operation_id=f"disable_{kind}", summary=f"Take a {kind} out of use")
+    @patch(
+        "/{id:str}/disable",
+        responses=WRITE,
+        opt={"role": "operator"},
+        operation_id=f"disable_{kind}",
+        summary=f"Take a {kind} out of use",
+    )
     async def handler(context: Context, id: PathId) -> Response[resource.response]:  # noqa: A002
         await required(resource, context, id)
         await context.submit(resource.disable(id=id, if_version=context.if_version))
@@ -165,7 +194,9 @@ def disabling(resource: CrudResource) -> BaseRouteHandler:
 def deleting(resource: CrudResource) -> BaseRouteHandler:
     kind = resource.kind
 
-    @delete("/{id:str}", responses=WRITE, operation_id=f"delete_{kind}", summary=f"Delete a {kind}")
+    @delete(
+        "/{id:str}", responses=WRITE, opt={"role": "admin"}, operation_id=f"delete_{kind}", summary=f"Delete a {kind}"
+    )
     async def handler(context: Context, id: PathId) -> None:  # noqa: A002
         await required(resource, context, id)
         await context.submit(resource.delete(id=id, if_version=context.if_version))
@@ -177,7 +208,9 @@ def detaching(resource: CrudResource) -> BaseRouteHandler:
     """Return the way to delete what flows may do without: with `detach` they let go of it."""
     kind = resource.kind
 
-    @delete("/{id:str}", responses=WRITE, operation_id=f"delete_{kind}", summary=f"Delete a {kind}")
+    @delete(
+        "/{id:str}", responses=WRITE, opt={"role": "admin"}, operation_id=f"delete_{kind}", summary=f"Delete a {kind}"
+    )
     async def handler(context: Context, id: PathId, detach: FromQuery[bool] = False) -> None:  # noqa: A002
         await required(resource, context, id)
         await context.submit(resource.delete(id=id, if_version=context.if_version, detach=detach))

@@ -21,7 +21,7 @@ from schemas import commands as c
 from schemas.events import ExecutionStatus, ExecutionType
 
 
-@get("/", responses=READ)
+@get("/", responses=READ, opt={"role": "viewer"})
 async def list_executions(
     context: Context,
     limit: Limit = 50,
@@ -45,13 +45,13 @@ async def list_executions(
     return await executions.find(context.reader, wanted, page(limit, offset))
 
 
-@get("/{execution_id:str}", responses=READ)
+@get("/{execution_id:str}", responses=READ, opt={"role": "viewer"})
 async def get_execution(context: Context, execution_id: PathId) -> ExecutionResponse:
     """Return one execution."""
     return await _known(context, execution_id)
 
 
-@get("/{execution_id:str}/jobs", responses=READ)
+@get("/{execution_id:str}/jobs", responses=READ, opt={"role": "viewer"})
 async def execution_jobs(context: Context, execution_id: PathId, limit: Limit = 50, offset: Offset = 0) -> JobList:
     """List an execution's backups, one for each VM, in the order of its plan."""
     found = await executions.jobs(context.reader, execution_id, page(limit, offset))
@@ -67,7 +67,7 @@ async def _known(context: Context, execution_id: str) -> ExecutionResponse:
     return found
 
 
-@get("/{execution_id:str}/events", responses=READ)
+@get("/{execution_id:str}/events", responses=READ, opt={"role": "viewer"})
 async def execution_events(context: Context, execution_id: PathId, limit: Limit = 50, offset: Offset = 0) -> EventList:
     """List the log's own messages of an execution, in order."""
     found = await events.of_execution(context.reader, execution_id, page(limit, offset))
@@ -76,7 +76,7 @@ async def execution_events(context: Context, execution_id: PathId, limit: Limit 
     return found
 
 
-@get("/{execution_id:str}/explain", responses=READ)
+@get("/{execution_id:str}/explain", responses=READ, opt={"role": "viewer"})
 async def explain_execution(context: Context, execution_id: PathId) -> Explanation:
     """Say in plain words what became of an execution, or of a trigger that became none, and why."""
     found = await explain.of_execution(context.reader, execution_id, context.now, await workers.labels(context.log))
@@ -85,7 +85,7 @@ async def explain_execution(context: Context, execution_id: PathId) -> Explanati
     return found
 
 
-@post("/{execution_id:str}/cancel", status_code=202, responses=WRITE)
+@post("/{execution_id:str}/cancel", status_code=202, responses=WRITE, opt={"role": "operator"})
 async def cancel(
     context: Context, execution_id: PathId, data: JSONBody[CancelRequest | None] = None
 ) -> ExecutionResponse:
@@ -98,7 +98,7 @@ async def cancel(
     return await _known(context, execution_id)
 
 
-@post("/{execution_id:str}/retry", status_code=202, responses=WRITE)
+@post("/{execution_id:str}/retry", status_code=202, responses=WRITE, opt={"role": "operator"})
 async def retry(context: Context, execution_id: PathId) -> Response[StartedExecution]:
     """Run the flow again over the VMs that failed, or never started, in this execution."""
     if isinstance(earlier := await context.earlier(), c.RetryExecution):

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from api.context import Context
 from api.naming import Mention, ids_of, referring
+from api.permission import require_unscoped
 from api.problems import ApiError, invalid, not_found
 from api.readmodel import definitions
 from api.readmodel.definitions import DefinitionFilter
@@ -60,7 +61,7 @@ GROUP = CrudResource(
 )
 
 
-@get("/", responses=READ)
+@get("/", responses=READ, opt={"role": "viewer"})
 async def list_groups(
     context: Context, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
 ) -> GroupList:
@@ -68,7 +69,7 @@ async def list_groups(
     return await definitions.groups(context.reader, DefinitionFilter(enabled=enabled, q=q), sort, page(limit, offset))
 
 
-@get("/{group_id:str}/vms", responses=READ)
+@get("/{group_id:str}/vms", responses=READ, opt={"role": "viewer"})
 async def list_members(context: Context, group_id: PathId, limit: Limit = 50, offset: Offset = 0) -> MemberList:
     """List a group's members, in its order."""
     found = await definitions.members(context.reader, group_id, page(limit, offset))
@@ -77,12 +78,13 @@ async def list_members(context: Context, group_id: PathId, limit: Limit = 50, of
     return found
 
 
-@post("/{group_id:str}/vms", responses=WRITE)
+@post("/{group_id:str}/vms", responses=WRITE, opt={"role": "admin"})
 async def add_member(
     context: Context, group_id: PathId, data: JSONBody[AddMembersRequest]
 ) -> MemberResponse | MemberList:
     """Put a VM into a group, or with `vm_context_ids` several: all of them, or none. They come back as a list."""
     await required(GROUP, context, group_id)
+    require_unscoped(context.identity)  # else one's scope would be as wide as one likes
     match data:
         case AddMembersRequest(context_id=None, vm_context_id=None, vm_context_ids=list(ids)):
             ids = await _vms(context, "vm_context_ids[{}]", ids)
@@ -101,7 +103,7 @@ async def add_member(
     return await _member(context, group_id, id_)
 
 
-@patch("/{group_id:str}/vms/{context_id:str}", responses=WRITE)
+@patch("/{group_id:str}/vms/{context_id:str}", responses=WRITE, opt={"role": "admin"})
 async def update_member(
     context: Context, group_id: PathId, context_id: PathId, data: JSONBody[MemberPatchRequest]
 ) -> MemberResponse:
@@ -115,7 +117,7 @@ async def update_member(
     return await _member(context, group_id, context_id)
 
 
-@delete("/{group_id:str}/vms/{context_id:str}", responses=WRITE)
+@delete("/{group_id:str}/vms/{context_id:str}", responses=WRITE, opt={"role": "admin"})
 async def remove_member(context: Context, group_id: PathId, context_id: PathId) -> None:
     """Take a VM out of a group."""
     if not await context.repeats():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import datetime
+from functools import partial
 from secrets import token_urlsafe
 from typing import Annotated
 
@@ -14,16 +16,19 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.auth import TICKETED, Tokens
 from api.broadcast import Broadcaster, SlowConsumer
-from api.context import Context
-from api.problems import ApiError, errors
+from api.context import Context, RequestContext
+from api.problems import ApiError
 from api.readmodel import events
 from api.resources import AppResources
 from api.responses.log import EventList, LiveTicket
 from api.routes.parameters import READ, Limit, Offset, Since, Until, moment, page
+from api.shares import UNCOUNTED
 from api.streams import counted
 from api.tickets import LONGEST
+from bus.clock import now
 from bus.envelope import Stored
 from bus.selection import Filter
+from bus.subjects import about_tokens
 from schemas.base import ID_PATTERN, Value
 
 PING = 15.0  # seconds between comments on a quiet stream, so that proxies keep it open
@@ -35,9 +40,12 @@ class EventFilter(Value, frozen=True, kw_only=True):
     flow_id: str | None
     execution_id: str | None
     type: str | None
+    tokens: bool  # those about tokens of the API too
 
     def takes(self, entry: Stored) -> bool:
         sent = entry.envelope
+        if not self.tokens and about_tokens(entry.subject):
+            return False
         if self.flow_id is not None and self.flow_id not in {sent.subject, entry.subject.split(".")[2]}:
             return False
         if self.execution_id is not None and sent.correlationid != self.execution_id:
@@ -51,25 +59,28 @@ Ticket = FromQuery[Annotated[str | None, QueryParameter(max_length=LONGEST)]]
 LastEventId = FromHeader[Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=20)]]
 
 
-@post("/live/ticket", status_code=201, responses=READ, tags=["Live"])
+@post("/live/ticket", status_code=201, responses=READ, tags=["Live"], opt={"role": "viewer"})
 async def live_ticket(context: Context, state: State) -> LiveTicket:
     """Give a ticket for `GET /events?ticket=`, good once, for half a minute: a browser's EventSource sends no token."""
     tokens: Tokens = state.tokens
-    ticket, end = tokens.tickets.issue(context.actor, context.now, token_urlsafe(16))
+    if context.identity.token_id is None:
+        raise ApiError(403, "tickets are for those who hold a token; a browser that has logged in needs none")
+    ticket, end = tokens.tickets.issue(context.identity.token_id, context.now, token_urlsafe(16))
     return LiveTicket(ticket=ticket, expires_at=end)
 
 
 @get(
     "/events",
-    responses={**READ, **errors(429)},
+    responses=READ,
     tags=["Live"],
     middleware=[counted],
-    opt={TICKETED: True},
-    security=[{"bearer": []}, {"ticket": []}],
+    opt={"role": "viewer", TICKETED: True, UNCOUNTED: True},
+    security=[{"ticket": []}],
 )
 async def live_events(
     context: Context,
     resources: AppResources,
+    state: State,
     flow_id: Wanted = None,
     execution_id: Wanted = None,
     type: EventType = None,  # noqa: A002  the contract's name
@@ -83,7 +94,7 @@ async def live_events(
     comes from now on. A browser, whose EventSource sends no headers, shows a `ticket` instead of a token; as that is
     good once, it comes again with a new one, and `after` with the last id.
     """
-    del context, ticket  # the guard has taken it
+    del ticket  # the guard has taken it
     last = (await resources.log.identity()).last_sequence
     begin, name = last if after is None else after, "after"
     if last_event_id is not None:
@@ -92,24 +103,64 @@ async def live_events(
         begin, name = int(last_event_id), "Last-Event-ID"
     if begin > last:
         raise ApiError(400, f"{name} is {begin}, but the log ends at {last}: it is not of this log")
-    wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type)
-    return ServerSentEvent(_stream(resources.broadcaster, begin, wanted), headers={"Cache-Control": "no-store"})
+    wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type, tokens=context.identity.sees_tokens)
+    tokens: Tokens = state.tokens
+    allowed = partial(tokens.stands, context.identity)
+    if context.scoped:
+        stream = _seen(context, resources.broadcaster, begin, wanted, allowed)
+    else:
+        stream = _stream(resources.broadcaster, begin, wanted, allowed)
+    return ServerSentEvent(stream, headers={"Cache-Control": "no-store"})
 
 
 async def _stream(
-    broadcaster: Broadcaster, after: int | None, wanted: EventFilter
+    broadcaster: Broadcaster, after: int | None, wanted: EventFilter, allowed: Callable[[datetime], bool]
 ) -> AsyncIterator[ServerSentEventMessage]:
     """Yield messages as they come, and a comment when none has for a while.
 
-    It ends when the client is too slow, and when the process is to end.
+    It ends when the client is too slow, when the process is to end, and when the client is `allowed` no more: its token
+    was revoked, or has expired.
     """
     yield ServerSentEventMessage(comment="connected", data=None)
     with suppress(SlowConsumer):  # the client comes again, with its last id
         async for entry in broadcaster.subscribe(wanted.takes, after=after, ping=PING):
+            if not allowed(now()):
+                return
             if entry is None:
                 yield ServerSentEventMessage(comment="ping", data=None)
             else:
-                yield ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
+                yield _message(entry)
+
+
+async def _seen(
+    context: RequestContext,
+    broadcaster: Broadcaster,
+    after: int,
+    wanted: EventFilter,
+    allowed: Callable[[datetime], bool],
+) -> AsyncIterator[ServerSentEventMessage]:
+    """Yield messages as they come, as far as one with a scope may see them at that moment; else like `_stream`.
+
+    What that is, only the tables say. So whatever comes, it is from them that messages are read, once they have it.
+    """
+    yield ServerSentEventMessage(comment="connected", data=None)
+    with suppress(SlowConsumer):  # the client comes again, with its last id
+        async for news in broadcaster.subscribe(wanted.takes, after=after, ping=PING):
+            if not allowed(now()):
+                return
+            if news is None:
+                yield ServerSentEventMessage(comment="ping", data=None)
+                continue
+            if news.sequence > after and not await context.reached(news.sequence):
+                return  # the tables are behind: likewise
+            while news.sequence > after:
+                found, after = await events.following(context.reader, after)
+                for entry in filter(wanted.takes, found):
+                    yield _message(entry)
+
+
+def _message(entry: Stored) -> ServerSentEventMessage:
+    return ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
 
 
 Pattern = FromQuery[
@@ -117,7 +168,7 @@ Pattern = FromQuery[
 ]
 
 
-@get("/events/log", responses=READ, tags=["Live"])
+@get("/events/log", responses=READ, tags=["Live"], opt={"role": "viewer"})
 async def log_events(
     context: Context,
     pattern: Pattern = ">",
@@ -132,4 +183,5 @@ async def log_events(
 ) -> EventList:
     """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence."""
     wanted = Filter(flow=flow, execution=execution, vm=vm, since=moment("from", since), until=moment("to", until))
-    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after)
+    tokens = context.identity.sees_tokens
+    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after, tokens=tokens)

@@ -21,8 +21,9 @@ from api.metrics.counters import Counters
 from api.metrics.flows import series
 from api.metrics.gauges import gauges
 from api.problems import errors
+from api.readmodel import flows
 from api.readmodel.overdue import FlowLateness, Overdue
-from api.resources import Resources
+from api.resources import AppResources, Resources
 from bus.clock import now
 from schemas.base import Value
 
@@ -35,7 +36,7 @@ class Counted(Value, frozen=True, kw_only=True):
 
 
 @get("/metrics", tags=["Health"], media_type="text/plain", responses=errors(400, 401), security=[{}, {"bearer": []}])
-async def metrics(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
+async def metrics(request: Request[Any, Any, Any], resources: AppResources, state: State) -> Response[bytes]:
     """Return the engine's state as Prometheus reads it, a few seconds old; older when counting takes long.
 
     With a token also each flow's: whether it is overdue, its last success and its expected interval.
@@ -46,7 +47,10 @@ async def metrics(request: Request[Any, Any, Any], state: State) -> Response[byt
     body = counted.common + generate_latest(counters.registry)
     if "authorization" in request.headers:
         identity = auth.identified(request)
-        late = [one for one in counted.flows if identity.groups is None]
+        late = counted.flows
+        if identity.groups is not None:
+            seen = await flows.visible_ids(resources.reader.seen_by(identity))
+            late = [one for one in late if one.flow_id in seen]
         body += generate_latest(series(late))
     return Response(body, media_type=CONTENT_TYPE_LATEST)
 

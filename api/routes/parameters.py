@@ -36,8 +36,8 @@ At = FromQuery[Annotated[str | None, QueryParameter(pattern=_TIME, description="
 
 T = TypeVar("T", bound=Value)
 
-READ = errors(400, 401, 404, 422, 503)
-WRITE = errors(400, 401, 404, 409, 412, 413, 422, 503)
+READ = errors(400, 401, 403, 404, 422, 429, 503)
+WRITE = errors(400, 401, 403, 404, 409, 412, 413, 422, 429, 503)
 
 
 def page(limit: int, offset: int) -> Page:

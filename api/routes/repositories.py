@@ -11,6 +11,7 @@ from litestar.params import JSONBody
 
 from api import inspecting
 from api.context import Context, RequestContext
+from api.permission import unscoped
 from api.problems import invalid, not_found
 from api.readmodel import backups, inspections, repositories, settings
 from api.readmodel.definitions import DefinitionFilter
@@ -42,9 +43,9 @@ async def _read(context: Context, repository_id: str) -> RepositoryResponse | No
 
 
 async def _with_storage(context: Context, repository: Repository, backup_count: int) -> RepositoryResponse:
-    """Return a repository with the space of its folder, as this machine sees it."""
+    """Return a repository with the space of its folder, as this machine sees it, and as those without a scope may."""
     space = None
-    if registration.on_disk(repository.type):
+    if registration.on_disk(repository.type) and not context.scoped:
         space = await context.files.space(repository.location, context.now)
     total, available = (space.total, space.available) if space else (None, None)
     used = None if total is None or available is None else total - available
@@ -84,7 +85,7 @@ REPOSITORY = CrudResource(
 )
 
 
-@get("/", responses=READ)
+@get("/", responses=READ, opt={"role": "viewer"})
 async def list_repositories(
     context: Context, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
 ) -> RepositoryList:
@@ -95,7 +96,7 @@ async def list_repositories(
     return RepositoryList(repositories=list(shown), total=total)
 
 
-@get("/{repository_id:str}/storage", responses=READ)
+@get("/{repository_id:str}/storage", responses=READ, opt={"role": "viewer"}, guards=[unscoped])
 async def storage(context: Context, repository_id: PathId) -> Storage:
     """Return a repository's space, as far as this machine can see it, and what backups take of it."""
     found = await backups.storage(context.reader, repository_id)
@@ -113,7 +114,14 @@ async def storage(context: Context, repository_id: PathId) -> Storage:
     )
 
 
-@delete("/{id:str}", status_code=200, responses=WRITE, operation_id="delete_repository", summary="Delete a repository")
+@delete(
+    "/{id:str}",
+    status_code=200,
+    responses=WRITE,
+    operation_id="delete_repository",
+    summary="Delete a repository",
+    opt={"role": "admin"},
+)
 async def delete_repository(context: Context, id: PathId) -> Done:  # noqa: A002
     found = await repositories.one(context.reader, id)
     if found is None:
@@ -122,7 +130,7 @@ async def delete_repository(context: Context, id: PathId) -> Done:  # noqa: A002
     return Done(message=f"repository {found[0].name if found else id!r} was deleted; what is in it stays where it is")
 
 
-@post("/test", status_code=200, responses=WRITE)
+@post("/test", status_code=200, responses=WRITE, opt={"role": "admin"}, guards=[unscoped])
 async def test_repository(context: Context, data: JSONBody[RepositoryTestRequest]) -> RepositoryTest:
     """Say whether a repository that is not saved could be used, as far as this machine sees it. It writes nothing."""
     on_disk = registration.on_disk(data.type)
@@ -153,7 +161,7 @@ def _unusable(message: str) -> RepositoryTest:
     return RepositoryTest(success=False, message=message, storage=None)
 
 
-@post("/refresh-storage", status_code=200, responses=WRITE)
+@post("/refresh-storage", status_code=200, responses=WRITE, opt={"role": "operator"}, guards=[unscoped])
 async def refresh_storage(context: Context) -> Done:
     """Look anew at the space of repositories, which is else remembered for a minute."""
     places = await repositories.places(context.reader, MOST_REFRESHED)

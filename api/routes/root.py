@@ -32,9 +32,9 @@ PAGE = """<!doctype html>
 <li><a href="/health/ready">Health</a>: whether everything that is needed is there.</li>
 <li><a href="/metrics">Metrics</a> for Prometheus.</li>
 </ul>
-<p>Every route under <code>/api/v1</code> needs the administrator's token, as
-<code>Authorization: Bearer &lt;token&gt;</code>. It is in the file that the engine named when it started:
-<code>admin-token</code> in its data folder.</p>
+<p>Every route under <code>/api/v1</code> needs a token, as
+<code>Authorization: Bearer &lt;token&gt;</code>. The administrator's is in the file that the engine named when it
+started: <code>admin-token</code> in its data folder.</p>
 </body>
 </html>
 """

@@ -45,7 +45,7 @@ SCHEDULE = CrudResource(
 )
 
 
-@get("/", responses=READ)
+@get("/", responses=READ, opt={"role": "viewer"})
 async def list_schedules(
     context: Context, limit: Limit = 50, offset: Offset = 0, enabled: Enabled = None, q: Q = None, sort: Sort = None
 ) -> ScheduleList:
@@ -55,7 +55,7 @@ async def list_schedules(
     return ScheduleList(schedules=found, total=total)
 
 
-@get("/{schedule_id:str}/preview", responses=READ)
+@get("/{schedule_id:str}/preview", responses=READ, opt={"role": "viewer"})
 async def preview(
     context: Context,
     schedule_id: PathId,

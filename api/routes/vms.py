@@ -9,6 +9,7 @@ from msgspec import structs
 
 from api.context import Context
 from api.files import GIGABYTE
+from api.permission import unscoped
 from api.problems import not_found
 from api.readmodel import vms
 from api.readmodel.definitions import DefinitionFilter
@@ -56,7 +57,7 @@ VM = CrudResource(
 )
 
 
-@get("/", responses=READ)
+@get("/", responses=READ, opt={"role": "viewer"})
 async def list_vms(
     context: Context,
     limit: Limit = 50,
@@ -72,13 +73,13 @@ async def list_vms(
     return structs.replace(found, vm_contexts=await _sized(context, found.vm_contexts))
 
 
-@get("/by-id/{context_id:str}", responses=READ)
+@get("/by-id/{context_id:str}", responses=READ, opt={"role": "viewer"})
 async def vm_by_id(context: Context, context_id: PathId) -> VmContext:
     """Return one VM, as existing clients ask for it."""
     return VmContext(context=await known(VM, context, context_id))
 
 
-@get("/{context_id:str}/disks", responses=READ)
+@get("/{context_id:str}/disks", responses=READ, opt={"role": "viewer"})
 async def vm_disks(context: Context, context_id: PathId) -> DiskList:
     """Return a VM's disks."""
     disks = await vms.disks(context.reader, context_id)
@@ -87,7 +88,7 @@ async def vm_disks(context: Context, context_id: PathId) -> DiskList:
     return DiskList(disks=disks)
 
 
-@get("/{group_id:str}/members", responses=READ)
+@get("/{group_id:str}/members", responses=READ, opt={"role": "viewer"})
 async def vms_of_group(context: Context, group_id: PathId, limit: Limit = 500, offset: Offset = 0) -> GroupVms:
     """List a group's VMs, in its order, as existing clients ask for them."""
     found = await vms.of_group(context.reader, group_id, page(limit, offset))
@@ -96,7 +97,7 @@ async def vms_of_group(context: Context, group_id: PathId, limit: Limit = 500, o
     return structs.replace(found, members=await _sized(context, found.members))
 
 
-@get("/ungrouped-vms", responses=READ)
+@get("/ungrouped-vms", responses=READ, opt={"role": "viewer"}, guards=[unscoped])
 async def ungrouped_vms(context: Context, limit: Limit = 500, offset: Offset = 0) -> UngroupedVms:
     """List the VMs that are in no group, newest first."""
     found = await vms.ungrouped(context.reader, page(limit, offset))

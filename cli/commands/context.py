@@ -28,8 +28,9 @@ def context() -> None:
 @_name
 @click.option("--url", type=options.Address(), help="Its API.")
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with a token.")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its certificates.")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Its data folder, here.")
-def add(name: str, url: str | None, token_file: Path | None, data: Path | None) -> None:
+def add(name: str, url: str | None, token_file: Path | None, ca: Path | None, data: Path | None) -> None:
     """Remember an engine, and use it: its address and a file with a token, or its data folder on this machine.
 
     The path of the file is remembered, and never the token.
@@ -41,6 +42,7 @@ def add(name: str, url: str | None, token_file: Path | None, data: Path | None) 
     found = contexts.Context(
         url=url,
         token_file=str(token_file.absolute()) if token_file else None,
+        ca=str(ca.absolute()) if ca else None,
         data=str(data.absolute()) if data else None,
     )
     known = contexts.remembered()
@@ -70,7 +72,14 @@ def list_(as_json: bool) -> None:
     rows = [(name, name == known.current, one) for name, one in known.contexts.items()]
     if as_json:
         found = (
-            {"name": n, "current": used, "url": c.url, "token_file": c.token_file, "data": c.data}
+            {
+                "name": n,
+                "current": used,
+                "url": c.url,
+                "token_file": c.token_file,
+                "data": c.data,
+                **({"ca": c.ca} if c.ca else {}),
+            }
             for n, used, c in rows
         )
         terminal.print_json(terminal.out, *found)

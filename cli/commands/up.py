@@ -7,13 +7,26 @@ from pathlib import Path
 import click
 
 from cli import options, places
-from cli.settings import VARIABLES
+from cli.settings import PROXIES, VARIABLES, Settings, networks
 
 
 @click.command
 @options.data
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that the API listens on.")
 @click.option("--port", default=8082, show_default=True, type=click.IntRange(1, 65535), help="Port of the API.")
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    envvar="FLOWS_TLS_CERT",
+    help="Serve the API by TLS, with the certificate in this file (PEM), and those that have signed it after it.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), envvar="FLOWS_TLS_KEY", help="The key of --tls-cert.")
+@click.option(
+    "--behind-proxy",
+    is_flag=True,
+    envvar="FLOWS_BEHIND_PROXY",
+    help="A proxy in front of the API speaks TLS, and says who its clients are; FLOWS_PROXIES says where it is.",
+)
 @click.option(
     "--nats-port",
     default=0,
@@ -45,6 +58,9 @@ def up(
     data: Path | None,
     host: str,
     port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    behind_proxy: bool,
     nats_port: int,
     worker_slots: int,
     max_concurrent_jobs: int | None,
@@ -58,12 +74,18 @@ def up(
 
     up(
         (data or places.DEFAULT_DATA).resolve(),
-        host=host,
-        port=port,
+        settings=Settings(
+            host=host,
+            port=port,
+            tls_cert=tls_cert and tls_cert.absolute(),
+            tls_key=tls_key and tls_key.absolute(),
+            behind_proxy=behind_proxy,
+            proxies=networks(PROXIES),
+            worker_slots=worker_slots,
+            seeds={"max_concurrent_jobs": max_concurrent_jobs} if max_concurrent_jobs else {},
+        ),
         nats_port=nats_port,
-        worker_slots=worker_slots,
         nats_server=nats_server,
-        seeds={"max_concurrent_jobs": max_concurrent_jobs} if max_concurrent_jobs else {},
         process_per_service=process_per_service,
         with_demo=demo,
         console=terminal.out,

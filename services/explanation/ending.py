@@ -256,7 +256,8 @@ def _idle(story: Story, terms: FlowStarted, started: Stored, course: Course, idl
     causes: dict[str, Stored] = {}
     for job in idle:
         wait = course.admission.waits_for(job.context_id)
-        what = awaited(story, terms, wait) if wait else "the executor to request it"
+        nothing = "the executor to request it" if story.others else "a slot, or for its VM: others may have them"
+        what = awaited(story, terms, wait) if wait else nothing
         by_what.setdefault(what, []).append(job)
         causes.setdefault(what, wait.holder.requested if wait and wait.holder else started)
     for what, jobs in by_what.items():

@@ -33,24 +33,30 @@ def explain(
     now: datetime,
     *,
     complete: bool = True,
+    others: bool = True,
     workers: Workers = None,
 ) -> Told | None:
     """Return what the log tells about a flow or an execution; None when it knows of no such thing.
 
     `entries`: in order; messages of other flows matter as far as these hold slots meanwhile. `complete`: nothing about
-    the execution itself is left out of them. `workers`: the labels of each that is there; None: not known.
+    the execution itself is left out of them. `others`: nor of what other flows did. `workers`: the labels of each that
+    is there; None: not known.
     """
     survey = surveyed(entries)
     if question.execution_id is not None:
         run = survey.runs.get(question.execution_id)
         if run is None or not run.known:
             return None
-        return _with_rest(_told(entries, survey, run.flow_id, [run], None, now, workers), complete)
+        return _with_rest(
+            _told(entries, survey, run.flow_id, [run], None, now, others=others, workers=workers), complete
+        )
     flow_id = question.flow_id
     if flow_id is None or not (survey.definitions.of("flow", flow_id) or survey.of_flow(flow_id)):
         return None
     subjects = about(survey, flow_id, question.at)
-    told = _with_rest(_told(entries, survey, flow_id, subjects, question.at, now, workers), complete)
+    told = _with_rest(
+        _told(entries, survey, flow_id, subjects, question.at, now, others=others, workers=workers), complete
+    )
     story = Story(survey=survey, clock=_clock(survey, flow_id, subjects, question.at or now), now=now)
     return structs.replace(told, sentences=[*told.sentences, *absence.coming(story, flow_id)])
 
@@ -112,11 +118,13 @@ def _told(
     subjects: Sequence[Subject],
     at: datetime | None,
     now: datetime,
+    *,
+    others: bool,
     workers: Workers,
 ) -> Told:
     """Return all that is told about subjects, up to when the flow runs next."""
     clock = _clock(survey, flow_id, subjects, at or now)
-    story = Story(survey=survey, clock=clock, now=now, workers=workers)
+    story = Story(survey=survey, clock=clock, now=now, others=others, workers=workers)
     first = subjects[0]
     sequence = _sequence(survey, flow_id, first, at)
     sentences = list(beginning.described(story, flow_id, sequence))

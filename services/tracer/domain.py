@@ -43,7 +43,7 @@ READS = (
     "command.backup.create",
     "rejected.*.*",
     "flow.*.*",
-    "backup.*.*",
+    "backup.>",
 )
 MOST_CAUSES = 10_000  # commands and occurrences without an outcome: older ones are forgotten
 

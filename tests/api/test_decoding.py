@@ -132,7 +132,11 @@ def test_what_is_no_json_is_400(client: TestClient[Litestar], name: str, body: b
     assert refused(client, name, 400, content=body) == []
 
 
-@pytest.mark.parametrize("name", ROUTES)
+# its address is made by an identity provider, which says more in it than the engine asked for
+FOREIGN = "GET /api/v1/session/oidc/callback"
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTES if name != FOREIGN])
 def test_unknown_query_parameters_are_named_with_the_known_ones(client: TestClient[Litestar], name: str) -> None:
     assert refused(client, name, 400, params={"limt": 5, "since": "x"}) == ["limt", "since"]
 

@@ -92,7 +92,9 @@ def test_a_failed_login_is_in_the_log_without_the_token(running: Running) -> Non
     def told() -> list[dict[str, Any]]:
         """Ask until it is told of: others are refused here too, and there is one line a second."""
         for headers in ({}, {"Authorization": f"Bearer {secret}"}, {"Authorization": f"Basic {secret}"}):
-            assert httpx.get(path, headers=headers, params={"token": secret}).status_code == 401
+            # who shows wrong tokens so often is told to wait
+            allowed = {401, 429} if "Bearer" in str(headers) else {401}
+            assert httpx.get(path, headers=headers, params={"token": secret}).status_code in allowed
         found = [json.loads(line) for line in log.read_text().splitlines() if '"refused' in line]
         mine = [one for one in found if one["action"] == "refused" and one["route"].startswith("GET /api/v1/policies")]
         return mine if any("suppressed" in one for one in found) else []

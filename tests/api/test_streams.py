@@ -15,6 +15,7 @@ from api.auth import Tokens
 from api.problems import ApiError
 from api.streams import Streams, counted
 from bus.server import Server
+from bus.setup import declare_at
 from services import database
 from tests.served import connected, served
 from tests.support import eventually
@@ -50,6 +51,7 @@ async def test_a_place_is_given_back_whatever_happens() -> None:
 
 
 async def test_over_http(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    await declare_at(server.url)
     url = database.sqlite_url(tmp_path / "flows.db")
     await database.prepare(url)
     app = create_app(nats_url=server.url, database_url=url, tokens=Tokens("t"), most_streams=4)

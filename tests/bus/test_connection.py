@@ -31,7 +31,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 
 async def test_a_connection_moves_to_a_server_that_it_was_never_told_of(cluster: Cluster) -> None:
-    client = await connect(cluster.url, "test")
+    client = await connect(cluster.url, "worker")
     cluster.members[0].kill()
     await eventually(lambda: (place := client.connected_url) and place.port != cluster.members[0].port)
     await client.flush()

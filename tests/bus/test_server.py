@@ -94,13 +94,6 @@ async def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     again.stop()
 
 
-@pytest.mark.server
-def test_the_configuration_for_clusters_is_valid() -> None:
-    env = {**os.environ, "FLOWS_NATS_PASSWORD": "x", "FLOWS_NATS_STORE": "/tmp/x"}
-    checked = subprocess.run([binary(), "-c", str(ROOT / "nats.conf"), "-t"], env=env, capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stderr
-
-
 def test_a_free_port_is_free_and_not_one_that_the_system_gives_to_connections() -> None:
     ports = {free_port("127.0.0.1") for _ in range(20)}
     assert len(ports) > 1

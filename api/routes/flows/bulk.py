@@ -26,19 +26,19 @@ Bulk = Callable[[str], c.Command]
 DryRunQuery = FromQuery[Annotated[bool, QueryParameter(description="only say what would happen")]]
 
 
-@post("/bulk-enable", status_code=200, responses=WRITE)
+@post("/bulk-enable", status_code=200, responses=WRITE, opt={"role": "operator"})
 async def bulk_enable(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
     """Enable flows, each with its own outcome."""
     return await _bulk(context, data, lambda id_: c.EnableFlow(id=id_), dry_run=dry_run)
 
 
-@post("/bulk-disable", status_code=200, responses=WRITE)
+@post("/bulk-disable", status_code=200, responses=WRITE, opt={"role": "operator"})
 async def bulk_disable(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
     """Disable flows, each with its own outcome."""
     return await _bulk(context, data, lambda id_: c.DisableFlow(id=id_), dry_run=dry_run)
 
 
-@post("/bulk-delete", status_code=200, responses=WRITE)
+@post("/bulk-delete", status_code=200, responses=WRITE, opt={"role": "admin"})
 async def bulk_delete(context: Context, data: JSONBody[BulkRequest], dry_run: DryRunQuery = False) -> BulkResponse:
     """Delete flows with their history, each with its own outcome."""
     return await _bulk(context, data, lambda id_: c.DeleteFlow(id=id_), dry_run=dry_run, unless_running=True)

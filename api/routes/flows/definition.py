@@ -49,10 +49,10 @@ async def inspect_flow(
 ) -> list[WorkerSeen] | None:
     """Return what workers see of a flow's repository, and of the disks of those VMs that it would back up.
 
-    None when it has no repository.
+    None when it has no repository, and for one with a scope: it is about the machines.
     """
     repository = catalogue.repositories.get(flow.repository_id or "")
-    if repository is None:
+    if repository is None or context.scoped:
         return None
     planned = [one.context_id for one in preview.planned]
     inspection = await inspections.of(context.reader, repository, planned)
@@ -87,7 +87,13 @@ FLOW = CrudResource(
 )
 
 
-@patch("/{id:str}/enable", responses=WRITE, operation_id="enable_flow", summary="Take a flow into use")
+@patch(
+    "/{id:str}/enable",
+    responses=WRITE,
+    operation_id="enable_flow",
+    summary="Take a flow into use",
+    opt={"role": "operator"},
+)
 async def enable_flow(
     context: Context,
     id: PathId,  # noqa: A002
@@ -98,7 +104,7 @@ async def enable_flow(
     return await changed(FLOW, context, id)
 
 
-@delete("/{id:str}", responses=WRITE, operation_id="delete_flow", summary="Delete a flow")
+@delete("/{id:str}", responses=WRITE, operation_id="delete_flow", summary="Delete a flow", opt={"role": "admin"})
 async def delete_flow(context: Context, id: PathId, force: FromQuery[bool] = False) -> None:  # noqa: A002
     if not await context.repeats():
         await known(FLOW, context, id)
@@ -131,7 +137,7 @@ def still_running(execution_id: str) -> ApiError:
     return ApiError(409, f"execution {execution_id!r} of this flow is running: cancel it, or use ?force=true")
 
 
-@post("/{flow_id:str}/clone", responses=WRITE)
+@post("/{flow_id:str}/clone", responses=WRITE, opt={"role": "admin"})
 async def clone(context: Context, flow_id: PathId, data: JSONBody[CloneRequest]) -> Response[FlowResponse]:
     """Make another flow like this one, disabled."""
     if isinstance(earlier := await context.earlier(), c.CreateFlow):

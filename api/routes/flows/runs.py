@@ -34,14 +34,14 @@ RUN_NOW = (
 MOST_FILLED = 1000  # occurrences in one backfill
 
 
-@post("/{flow_id:str}/execute", status_code=202, responses=WRITE, description=RUN_NOW)
+@post("/{flow_id:str}/execute", status_code=202, responses=WRITE, description=RUN_NOW, opt={"role": "operator"})
 async def execute_flow(context: Context, flow_id: PathId) -> Response[StartedExecution]:
     """Run a flow now."""
     await required(FLOW, context, flow_id)
     return await start_execution(context, c.ExecuteFlow(id=flow_id), flow_id)
 
 
-@post("/{flow_id:str}/test", status_code=200, responses=READ)
+@post("/{flow_id:str}/test", status_code=200, responses=READ, opt={"role": "viewer"})
 async def dry_run(context: Context, flow_id: PathId) -> DryRun:
     """Say what running a flow now would do, by the executor's own decisions; workers look at its repository and disks.
 
@@ -84,7 +84,7 @@ async def dry_run(context: Context, flow_id: PathId) -> DryRun:
     )
 
 
-@post("/{flow_id:str}/backfill", status_code=202, responses=WRITE)
+@post("/{flow_id:str}/backfill", status_code=202, responses=WRITE, opt={"role": "operator"})
 async def backfill(context: Context, flow_id: PathId, data: JSONBody[BackfillRequest]) -> BackfillResponse:
     """Execute past occurrences of a flow's schedule now, so many at a time, whatever its overlap policy."""
     if isinstance(earlier := await context.earlier(), c.CreateBackfill):
@@ -114,7 +114,7 @@ async def _backfilled(context: Context, data: BackfillRequest, command: c.Create
     return BackfillResponse(backfill_id=command.id, flow_id=command.flow_id, occurrences=found, message=message)
 
 
-@post("/{flow_id:str}/backfill/{backfill_id:str}/cancel", status_code=202, responses=WRITE)
+@post("/{flow_id:str}/backfill/{backfill_id:str}/cancel", status_code=202, responses=WRITE, opt={"role": "operator"})
 async def cancel_backfill(context: Context, flow_id: PathId, backfill_id: PathId) -> ExecutionList:
     """Stop a backfill: what waits is skipped, what runs is stopped."""
     await required(FLOW, context, flow_id)

@@ -44,7 +44,7 @@ FlowSort = FromQuery[Annotated[FlowColumn | None, QueryParameter(description="a 
 NEXT_RUNS = 10
 
 
-@get("/", responses=READ)
+@get("/", responses=READ, opt={"role": "viewer"})
 async def list_flows(
     context: Context,
     limit: Limit = 50,
@@ -77,7 +77,7 @@ async def list_flows(
     return await flows.find(context.reader, wanted, sort, page(limit, offset), context.now)
 
 
-@get("/{flow_id:str}/executions", responses=READ)
+@get("/{flow_id:str}/executions", responses=READ, opt={"role": "viewer"})
 async def flow_executions(
     context: Context,
     flow_id: PathId,
@@ -102,7 +102,7 @@ async def flow_executions(
     return found
 
 
-@get("/{flow_id:str}/status", responses=READ)
+@get("/{flow_id:str}/status", responses=READ, opt={"role": "viewer"})
 async def flow_status(context: Context, flow_id: PathId) -> FlowNow:
     """Return how a flow is doing now, and when it runs next."""
     found = await flows.at_present(context.reader, flow_id, context.now, NEXT_RUNS)
@@ -111,7 +111,7 @@ async def flow_status(context: Context, flow_id: PathId) -> FlowNow:
     return found
 
 
-@get("/{flow_id:str}/occurrences", responses=READ)
+@get("/{flow_id:str}/occurrences", responses=READ, opt={"role": "viewer"})
 async def flow_occurrences(
     context: Context, flow_id: PathId, since: Since = None, until: Until = None
 ) -> OccurrenceList:
@@ -127,18 +127,17 @@ async def flow_occurrences(
     return found
 
 
-@get("/{flow_id:str}/explain", responses=READ)
+@get("/{flow_id:str}/explain", responses=READ, opt={"role": "viewer"})
 async def explain_flow(context: Context, flow_id: PathId, at: At = None) -> Explanation:
     """Say in plain words why a flow ran, or did not, at an instant or last."""
-    found = await explain.of_flow(
-        context.reader, flow_id, moment("at", at, bounded=True), context.now, await workers.labels(context.log)
-    )
+    asked_at = moment("at", at, bounded=True)
+    found = await explain.of_flow(context.reader, flow_id, asked_at, context.now, await workers.labels(context.log))
     if found is None:
         raise not_found("flow", flow_id)
     return found
 
 
-@get("/statistics", responses=READ)
+@get("/statistics", responses=READ, opt={"role": "viewer"})
 async def statistics_of_all(
     context: Context, since: Since = None, until: Until = None, flow_id: FromQuery[str | None] = None
 ) -> Statistics:
@@ -148,7 +147,7 @@ async def statistics_of_all(
     return await statistics.by_day(context.reader, start, end, flow_id)
 
 
-@get("/summary", responses=READ)
+@get("/summary", responses=READ, opt={"role": "viewer"})
 async def summary(
     context: Context,
     timezone: FromQuery[Annotated[str, QueryParameter(max_length=64, description="whose day is today")]] = "UTC",

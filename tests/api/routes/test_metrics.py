@@ -18,6 +18,7 @@ from sqlalchemy.engine import Engine
 from api.app import create_app
 from api.auth import Tokens
 from bus.server import Server
+from bus.setup import declare_at
 from services import database
 from tests.served import served
 
@@ -37,6 +38,7 @@ def counts() -> Any:
 
 
 async def test_a_crowd_of_scrapers_counts_once(server: Server, tmp_path: Path, counts: list[str]) -> None:
+    await declare_at(server.url)
     url = database.sqlite_url(tmp_path / "flows.db")
     await database.prepare(url)
     app = create_app(nats_url=server.url, database_url=url, tokens=Tokens("t"))
@@ -55,6 +57,7 @@ LABELS = {"flow_id"}  # what looks like a name in an expression, and is none
 
 
 async def test_names_of_flows_need_a_token(server: Server, tmp_path: Path) -> None:
+    await declare_at(server.url)
     url = database.sqlite_url(tmp_path / "flows.db")
     await database.prepare(url)
     app = create_app(nats_url=server.url, database_url=url, tokens=Tokens("t"))

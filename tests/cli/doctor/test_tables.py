@@ -11,7 +11,7 @@ from sqlalchemy import delete, update
 from bus.clock import now
 from schemas import commands as c
 from schemas import tables as t
-from schemas.definitions import FlowPatch
+from schemas.definitions import FlowPatch, TokenSpec
 from services import database
 from services.executor.app import Executor
 from services.registry.app import Registry
@@ -28,13 +28,15 @@ from tests.support import due, sent
         (t.protection_flows, {"total_executions": 7}, "the totals of flow 'flow' differ from a recount"),
         (t.executions, {"completed_at": None}, "runs in the tables or on the log, and not in both"),
         (t.backup_jobs, {"status": "running"}, "runs in the tables or on the log, and not in both"),
+        (t.tokens, {"version": 7}, "token ci is not in the tables as on the log"),
         (t.projection, {"stream_created": "yesterday"}, "the tables belong to another log"),
     ],
-    ids=["totals", "execution", "backup", "stream"],
+    ids=["totals", "execution", "backup", "token", "stream"],
 )
 async def test_tables_that_say_otherwise(engine: Engine, table: Any, values: dict[str, Any], said: str) -> None:
     async with engine.running(Registry(), Executor(), Worker(), engine.recorder()):
-        await built(engine, house(vms=1))
+        token = c.CreateToken(id="ci", spec=TokenSpec(name="ci", role="viewer", digest="0" * 64))
+        await built(engine, [*house(vms=1), token])
         await engine.ask(c.ExecuteFlow(id="flow"))
         await engine.until("flow.completed.*")
         await engine.recorded()

@@ -1,0 +1,27 @@
+"""`flows nats-config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("nats-config")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--restoring", is_flag=True, help="For the time of `flows restore-log`: nothing else can append then.")
+def nats_config(folder: Path, *, restoring: bool) -> None:
+    """Write into FOLDER what nats-server and the parts of a distributed set-up need.
+
+    nats.conf and nats-passwords are the server's; credentials/ has one file with a password for each part, of which it
+    needs its own alone (FLOWS_NATS_CREDENTIALS). Passwords that are there already are kept.
+    """
+    from bus.configuration import nats_conf, nats_passwords
+    from bus.server import passwords_in, write_private
+    from cli import terminal
+
+    passwords = passwords_in(folder / "credentials")
+    write_private(folder / "nats-passwords", nats_passwords(passwords))
+    write_private(folder / "nats.conf", nats_conf(restoring=restoring))
+    text = f"Written to {folder}: nats.conf, nats-passwords, and {len(passwords)} files in credentials/."
+    terminal.print_line(terminal.out, text)
