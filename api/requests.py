@@ -29,6 +29,7 @@ from schemas.definitions import (
     VmPatch,
     VmSpec,
 )
+from schemas.notifications import NotificationPatch, NotificationSpec
 from services.worker.engines.registration import ENGINES
 
 LOCAL = "local"  # what existing clients call the engine `directory`
@@ -49,6 +50,9 @@ Reference = Annotated[
         examples=["nightly"],
     ),
 ]
+
+
+References = Annotated[list[Reference], Meta(max_length=1000)]
 
 
 class StrictDisk(Disk, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
@@ -126,6 +130,16 @@ class PolicyRequest(PolicySpec, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class PolicyPatchRequest(PolicyPatch, frozen=True, kw_only=True, forbid_unknown_fields=True): ...
+
+
+class NotificationRequest(NotificationSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`flows`: ids, or names."""
+
+    flows: References = []  # type: ignore[assignment]
+
+
+class NotificationPatchRequest(NotificationPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    flows: References | UnsetType = UNSET  # type: ignore[assignment]
 
 
 class FlowRequest(FlowSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):

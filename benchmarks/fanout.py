@@ -25,6 +25,7 @@ from bus.envelope import envelope
 from bus.errors import Unavailable
 from bus.log import Log
 from bus.server import Server
+from bus.setup import declare_at
 from bus.stream import WORKER_QUEUE
 from bus.subjects import STREAM, id_of
 from schemas.base import Value
@@ -33,11 +34,12 @@ from services import hosting
 from services.hosting import host
 from services.worker.app import Worker
 from services.worker.engines.engine import Report, Result
+from tests.servers import root, server_in
 
 WORKERS = (1, 5, 20, 50)
 EACH = 40  # backups for each worker
 SLOTS = 4
-SETTLE = 3.0  # seconds in which workers have begun to give signs of life
+SETTLE = 15.0  # seconds in which workers have begun, and have looked once whose status is out of date
 DONE = "backup.completed.>"
 
 
@@ -70,12 +72,13 @@ async def fanout() -> dict[int, tuple[Reading, Reading]]:
 async def _measured(count: int, running: Running) -> Reading:
     """Have workers do their part of a queue on a server of its own."""
     with tempfile.TemporaryDirectory() as name:
-        server = Server(Path(name) / "data")
+        server = server_in(Path(name) / "data")
         server.start()
-        client = await connect(server.url, "bench")
+        client = await connect(root(server), "bench")
         try:
+            await declare_at(server.url)
+            log = Log(client)
             async with running(server, count) as clients:
-                log = await Log.open(client)
                 await asyncio.sleep(SETTLE)
                 before = _read(clients)
                 begun = time.perf_counter()
@@ -101,8 +104,8 @@ async def _flows(server: Server, count: int) -> AsyncIterator[list[Client]]:
     """Run workers, and give their connections."""
     clients: list[Client] = []
 
-    async def counted(url: str, name: str, *, on_closed: Callable[[], Awaitable[None]]) -> Connection:
-        client = await connect(url, name, on_closed=on_closed)
+    async def counted(url: str, name: str, *, user: str, on_closed: Callable[[], Awaitable[None]]) -> Connection:
+        client = await connect(url, name, user=user, on_closed=on_closed)
         clients.append(client)
         return client
 
@@ -138,7 +141,7 @@ async def _bare(server: Server, count: int) -> AsyncIterator[list[Client]]:
             await js.publish(f"backup.completed.f.{vm}", message.data)
             await message.ack_sync()
 
-    clients = [await connect(server.url, f"bare-{number}") for number in range(count)]
+    clients = [await connect(root(server), f"bare-{number}") for number in range(count)]
     tasks = [asyncio.create_task(slot(client)) for client in clients for _ in range(SLOTS)]
     yield list(clients)
     for task in tasks:

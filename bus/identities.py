@@ -20,6 +20,7 @@ BUCKET_STREAM = "KV_FLOWS_CHECKPOINTS"
 KEYS = "$KV.FLOWS_CHECKPOINTS"
 POOLS = "pools"  # the key of what the set-up publishes for workers
 INSPECTION = "worker.inspect"  # a question to all workers, beside the log
+TRIAL = "notifier.test"  # a question to one notifier, beside the log
 REPLAYED = "replay"  # what subjects begin with that `flows replay` publishes to
 LIVE = "flow.*"  # what the stream republishes: nobody may publish there
 
@@ -132,11 +133,15 @@ def permissions(user: str) -> Permissions:
         case "setup":
             publish += (*_SETTING_UP, f"{KEYS}.{POOLS}")
         case "api":
-            publish += [INSPECTION, f"{KEYS}.token.>"]  # when tokens were last used
+            publish += [INSPECTION, TRIAL, f"{KEYS}.token.>"]  # when tokens were last used
         case "worker":
             publish += [f"{KEYS}.worker.>", f"$JS.ACK.{STREAM}.*.>"]
             return Permissions(
                 publish=tuple(publish), publish_never=tuple(never), subscribe=(inbox, INSPECTION), replies=True
+            )
+        case "notifier":
+            return Permissions(
+                publish=tuple(publish), publish_never=tuple(never), subscribe=(inbox, TRIAL), replies=True
             )
         case "tracer":
             publish.append(f"{KEYS}.tracer_exported")

@@ -193,10 +193,13 @@ class Log(Appender, LogReader):
         with unavailable():
             return await replies.request_many(self._client, subject, body, patience=patience, lull=lull, enough=enough)
 
-    async def respond(self, subject: str, handler: replies.Handler) -> None:
-        """Reply to requests on a subject beside the log, as long as the connection lives. Raises `Unavailable`."""
+    async def respond(self, subject: str, handler: replies.Handler, *, queue: str = "") -> None:
+        """Reply to requests on a subject beside the log, as long as the connection lives. Raises `Unavailable`.
+
+        Of all that name the same `queue`, one gets a request.
+        """
         with unavailable():
-            await replies.respond(self._client, subject, handler)
+            await replies.respond(self._client, subject, handler, queue=queue)
 
     async def put_status(self, key: str, value: dict[str, Any]) -> None:
         """Publish how a service is now, under a key beside the log. Raises `Unavailable`."""

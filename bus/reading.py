@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC
 from typing import Any
 from uuid import uuid4
@@ -47,10 +47,11 @@ class LogReader:
     async def read(self, subjects: Sequence[str], *, after: int = 0, until: int | None = None) -> list[Entry]:
         """Return what is on these subject filters now, after a sequence and up to one."""
         entries: list[Entry] = []
-        async for batch in self.follow(subjects, after=after):
-            entries += [entry for entry in batch.entries if until is None or entry.sequence <= until]
-            if batch.caught_up or (until is not None and batch.position >= until):
-                break
+        async with aclosing(self.follow(subjects, after=after)) as batches:
+            async for batch in batches:
+                entries += [entry for entry in batch.entries if until is None or entry.sequence <= until]
+                if batch.caught_up or (until is not None and batch.position >= until):
+                    break
         return entries
 
     async def pages(self, *, after: int, until: int, size: int) -> AsyncIterator[list[Entry]]:
@@ -165,14 +166,15 @@ class LogReader:
         """
         found: list[Entry] = []
         again: list[str] = []  # subjects whose last message is unreadable, or too new
-        async for batch in self._consume(subjects, api.DeliverPolicy.LAST_PER_SUBJECT, after=0):
-            for entry in batch.entries:
-                if isinstance(entry, Stored) and (until is None or entry.sequence <= until):
-                    found.append(entry)
-                else:
-                    again.append(entry.subject)
-            if batch.caught_up:
-                break
+        async with aclosing(self._consume(subjects, api.DeliverPolicy.LAST_PER_SUBJECT, after=0)) as batches:
+            async for batch in batches:
+                for entry in batch.entries:
+                    if isinstance(entry, Stored) and (until is None or entry.sequence <= until):
+                        found.append(entry)
+                    else:
+                        again.append(entry.subject)
+                if batch.caught_up:
+                    break
         for start in range(0, len(again), FILTERS):
             earlier: dict[str, Entry] = {}
             for entry in await self.read(again[start : start + FILTERS], until=until):
@@ -198,14 +200,14 @@ class LogReader:
         position = after
         while True:
             try:
-                async for batch in self._consume(
-                    subjects, api.DeliverPolicy.BY_START_SEQUENCE, after=position, fetch=fetch
-                ):
-                    position = batch.position
-                    if ready is not None:
-                        await ready()
-                        ready = None
-                    yield batch
+                consumed = self._consume(subjects, api.DeliverPolicy.BY_START_SEQUENCE, after=position, fetch=fetch)
+                async with aclosing(consumed) as batches:
+                    async for batch in batches:
+                        position = batch.position
+                        if ready is not None:
+                            await ready()
+                            ready = None
+                        yield batch
             except (_Gap, *SILENCE):
                 if self._client.is_closed:
                     raise Unavailable("the connection to NATS is closed for good") from None
@@ -213,7 +215,7 @@ class LogReader:
 
     async def _consume(
         self, subjects: Sequence[str], policy: api.DeliverPolicy, *, after: int, fetch: int = FETCH
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page]:
         """Yield batches from a fresh ephemeral consumer until it fails. Raises `_Gap` when some came out of order."""
         config = api.ConsumerConfig(
             deliver_policy=policy,

@@ -52,8 +52,10 @@ async def request_many(
     return replies
 
 
-async def respond(client: Client, subject: str, handler: Handler) -> None:
+async def respond(client: Client, subject: str, handler: Handler, *, queue: str = "") -> None:
     """Give requests on a subject to a handler, one after the other, each with the way to reply to it.
+
+    Of all that name the same `queue`, one gets a request; without, each gets every one.
 
     It may reply later, or never. To reply raises `Unavailable` when the connection is closed.
     """
@@ -66,4 +68,4 @@ async def respond(client: Client, subject: str, handler: Handler) -> None:
         if message.reply:
             await handler(message.data, reply)
 
-    await client.subscribe(subject, cb=handle)  # pyright: ignore[reportUnknownMemberType]
+    await client.subscribe(subject, queue=queue, cb=handle)  # pyright: ignore[reportUnknownMemberType]

@@ -17,7 +17,7 @@ from schemas.base import Message, Value, tag_of
 from schemas.ids import derived, instant
 
 STREAM = "FLOWS"
-FAMILIES = ("command", "rejected", "catalog", "flow", "backup", "dead")
+FAMILIES = ("command", "rejected", "catalog", "flow", "backup", "notification", "dead")
 STREAM_SUBJECTS = tuple("backup.>" if family == "backup" else f"{family}.*.*" for family in FAMILIES)
 
 # Accepted `flow.*` events are republished to two-token subjects: `flow.due.<id>` to `flow.due`.
@@ -65,6 +65,19 @@ _OF_FLOW = "flow.*.{flow_id}"
 
 _BACKUP = "{flow_id}.{context_id}"  # the end of the subjects of what is reported about one backup
 
+# The messages of one notification are one sequence too: whoever delivers them has read what became of those before.
+_OF_NOTIFICATION = "notification.*.{notification_id}"
+
+
+def _delivery(message: type[e.DeliveryEvent], event: str) -> MessageType:
+    return MessageType(
+        message=message,
+        subject=f"notification.{event}.{{notification_id}}",
+        guard=_OF_NOTIFICATION,
+        id=f"notification.{event}:{{delivery_id}}",
+    )
+
+
 _ROWS = (
     *(MessageType(message=message, subject=tag_of(message)) for message in c.COMMANDS),
     _definition(e.VmDefined, "vm"),
@@ -73,6 +86,7 @@ _ROWS = (
     _definition(e.RepositoryDefined, "repository"),
     _definition(e.PolicyDefined, "policy"),
     _definition(e.FlowDefined, "flow"),
+    _definition(e.NotificationDefined, "notification"),
     _definition(e.FreezeDefined, "freeze"),
     _definition(e.SettingsDefined, "settings"),
     _definition(e.TokenDefined, "token"),
@@ -180,6 +194,16 @@ _ROWS = (
     MessageType(message=e.BackupCompleted, subject=f"backup.completed.{_BACKUP}", id="completed:{backup_id}:{attempt}"),
     MessageType(message=e.BackupFailed, subject=f"backup.failed.{_BACKUP}", id="failed:{backup_id}:{attempt}"),
     MessageType(message=e.BackupCancelled, subject=f"backup.cancelled.{_BACKUP}", id="cancelled:{backup_id}:{attempt}"),
+    MessageType(
+        message=e.NotificationClaimed,
+        subject="notification.claimed.{notification_id}",
+        guard=_OF_NOTIFICATION,
+        id="notification.claimed:{notification_id}:{number}",
+    ),
+    _delivery(e.NotificationDue, "due"),
+    _delivery(e.NotificationFailed, "failed"),
+    _delivery(e.NotificationDelivered, "delivered"),
+    _delivery(e.NotificationDropped, "dropped"),
     MessageType(message=e.DeadLettered, subject="dead.{service}.{reason}", id="dead:{sequence}"),
     MessageType(message=e.DeadSettled, subject="dead.settled.{sequence}"),
 )
@@ -194,6 +218,8 @@ def key_of(message: Message) -> str:
             return message.flow_id
         case e.CatalogEvent() | c.Command() | e.Rejected():
             return message.id
+        case e.NotificationEvent():
+            return message.notification_id
         case e.DeadLettered() | e.DeadSettled():
             return str(message.sequence)
         case _:
@@ -236,8 +262,8 @@ def guard_at(subject: str) -> str:
     family, event, key, *more = subject.split(".")
     if family == "catalog":
         return CATALOG
-    if family == "flow":
-        return f"flow.*.{key}"
+    if family in {"flow", "notification"}:
+        return f"{family}.*.{key}"
     if family != "backup":
         return subject
     if event == "requested":

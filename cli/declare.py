@@ -105,6 +105,8 @@ class System:
         for field, noun in references(section.spec).items():
             del entry[field]
             entry[noun.name] = found[f"{noun.name}_name"]
+        if section.name == "notifications":
+            entry["flows"] = found["flow_names"]
         if section.name == "flows":
             entry["target"] = found["target_id"] if entry.pop("target_type") == "vm" else found["target_name"]
             entry["target_type"] = found["target_type"]
@@ -117,6 +119,8 @@ class System:
         for field, noun in references(section.spec).items():
             name = body.pop(noun.name, None)
             body[field] = None if name is None else self._id(noun.name, noun.plural, name)
+        if section.name == "notifications" and isinstance(body.get("flows"), list):
+            body["flows"] = [self._id("flows", "flows", name) for name in body["flows"]]
         if (target := body.pop("target", None)) is not None:
             where = "vms" if body.get("target_type") == "vm" else "groups"
             body["target_id"] = self._id("target", where, target)

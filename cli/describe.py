@@ -77,6 +77,22 @@ def _backup(message: e.BackupEvent) -> str:
             return ""
 
 
+def _notification(message: e.NotificationEvent) -> str:
+    match message:
+        case e.NotificationDue():
+            return f"{message.severity}: {message.title}"
+        case e.NotificationFailed():
+            return f"attempt {message.attempt} failed, next at {instant(message.next_try)}: {message.reason}"
+        case e.NotificationDelivered():
+            return message.reply
+        case e.NotificationDropped():
+            return message.reason
+        case e.NotificationClaimed():
+            return f"{message.holder} delivers from here on"
+        case _:
+            return ""
+
+
 def _other(message: Message, actor: str | None) -> str:
     match message:
         case Command():
@@ -87,6 +103,8 @@ def _other(message: Message, actor: str | None) -> str:
             return f"message {message.sequence} was {message.how} by {actor}"
         case e.DeadLettered():
             return f"message {message.sequence} on {message.subject}: {message.error}"
+        case e.NotificationEvent():
+            return _notification(message)
         case e.FreezeDefined():
             freeze = message.definition
             return f"until {instant(freeze.until)}: {freeze.reason}" if freeze else "lifted"

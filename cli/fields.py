@@ -20,7 +20,8 @@ from cli.options import NONE
 from schemas.definitions import Disk
 
 Command = Callable[..., None]
-_SHORT = {"cron_expression": "--cron", "more_expressions": "--more-cron"}
+# `--url` is the engine's
+_SHORT = {"cron_expression": "--cron", "more_expressions": "--more-cron", "url": "--webhook"}
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 
 

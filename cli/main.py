@@ -30,6 +30,7 @@ COMMANDS = {
     "schedule": ("cli.commands.schedule:schedule", "Add, list, show, change and delete schedules."),
     "repository": ("cli.commands.repository:repository", "Add, list, show, change and delete repositories."),
     "policy": ("cli.commands.policy:policy", "Add, list, show, change and delete policies."),
+    "notification": ("cli.commands.notification:notification", "Say who is told of what, and try it."),
     "token": ("cli.commands.token:token", "Create, list and revoke tokens of the API."),
     "backups": ("cli.commands.runs:backups", "List backups, newest first."),
     "queue": ("cli.commands.now:queue", "Print which backups wait, and for what, and which run."),
@@ -60,10 +61,7 @@ COMMANDS = {
 
 
 @click.group(
-    cls=LazyGroup,
-    table=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=failures.EXIT_CODES,
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}, epilog=failures.EXIT_CODES
 )
 @click.version_option(package_name="protection-flows-engine", prog_name="flows")
 def cli() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cli.failures import NOT_FOUND, Failure
 from schemas import definitions as d
 from schemas.base import Value
+from schemas.notifications import NotificationPatch, NotificationSpec
 
 if TYPE_CHECKING:
     from cli.client import Api
@@ -64,8 +65,16 @@ POLICY = Noun(
     name="policy", plural="policies", path="/policies", key="policies", spec=d.PolicySpec, patch=d.PolicyPatch
 )
 FLOW = Noun(name="flow", plural="flows", path="/protection-flows", key="flows", spec=d.FlowSpec, patch=d.FlowPatch)
+NOTIFICATION = Noun(
+    name="notification",
+    plural="notifications",
+    path="/notifications",
+    key="notifications",
+    spec=NotificationSpec,
+    patch=NotificationPatch,
+)
 # in the order in which they can be created: what refers to something comes after it
-NOUNS = (VM, SCHEDULE, GROUP, REPOSITORY, POLICY, FLOW)
+NOUNS = (VM, SCHEDULE, GROUP, REPOSITORY, POLICY, FLOW, NOTIFICATION)
 
 
 def references(shape: type[Any]) -> dict[str, Noun]:

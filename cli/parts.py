@@ -66,6 +66,18 @@ def recorder(settings: Settings) -> Service:
     return Recorder(Tables(_database(settings)))
 
 
+def notifier(settings: Settings) -> Service:
+    from services.notifier.app import Notifier
+    from services.notifier.delivery import Deliveries
+    from services.notifier.targets import Allowed
+
+    try:
+        allowed = Allowed.parse(settings.webhook_allow)
+    except ValueError as error:
+        raise ValueError(f"FLOWS_WEBHOOK_ALLOW: {error}") from None
+    return Notifier(Deliveries(allowed=allowed, api_url=settings.public_url), instance=settings.instance)
+
+
 def tracer(settings: Settings) -> Service:
     if not settings.tracing:
         raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT is not set: where spans are sent, e.g. http://127.0.0.1:4318")
@@ -82,6 +94,7 @@ SERVICES: dict[str, Callable[[Settings], Service]] = {
     "executor": executor,
     "worker": worker,
     "recorder": recorder,
+    "notifier": notifier,
     "tracer": tracer,
 }
 NAMES = ("api", *SERVICES)
@@ -89,7 +102,7 @@ NAMES = ("api", *SERVICES)
 # hang or a heavy backup in one of them stops none of the others.
 PROCESSES: dict[str, Sequence[str]] = {
     "api": ("api",),
-    "control": ("setup", "registry", "scheduler", "executor", "recorder"),
+    "control": ("setup", "registry", "scheduler", "executor", "recorder", "notifier"),
     "worker": ("worker",),
 }
 TRACING: dict[str, Sequence[str]] = {"tracer": ("tracer",)}  # only where there is something to send spans to

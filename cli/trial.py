@@ -39,6 +39,7 @@ BODIES: dict[Kind, Bodies] = {
     "repository": Bodies(requests.RepositoryRequest, requests.RepositoryPatchRequest),
     "policy": Bodies(requests.PolicyRequest, requests.PolicyPatchRequest),
     "flow": Bodies(requests.FlowRequest, requests.FlowPatchRequest),
+    "notification": Bodies(requests.NotificationRequest, requests.NotificationPatchRequest),
 }
 
 

@@ -27,6 +27,9 @@ Prose = Annotated[str, Meta(max_length=4096, pattern=_PROSE)]
 FilePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=PRINTABLE, examples=["/srv/backups"])]
 LABEL_KEY = r"^[A-Za-z0-9_./-]{1,63}$(?!\n)"
 Labels = Annotated[dict[Annotated[str, Meta(pattern=LABEL_KEY)], Word], Meta(max_length=64)]
+TimeZone = Annotated[
+    str, Meta(min_length=1, max_length=64, description="an IANA time zone", examples=["Europe/Berlin"])
+]
 Text = Annotated[str, Meta(max_length=65_536)]  # what services and engines write; `brief` makes it fit
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 Positive = Annotated[int, Meta(ge=1, le=2_147_483_647)]

@@ -26,6 +26,7 @@ from schemas.definitions import (
     VmPatch,
     VmSpec,
 )
+from schemas.notifications import NotificationPatch, NotificationSpec
 
 
 class Command(Message, frozen=True, kw_only=True):
@@ -193,6 +194,23 @@ class EnableFlow(Enable, frozen=True, kw_only=True, tag="command.flow.enable"):
 class DisableFlow(Disable, frozen=True, kw_only=True, tag="command.flow.disable"): ...
 
 
+class CreateNotification(Create, frozen=True, kw_only=True, tag="command.notification.create"):
+    spec: NotificationSpec
+
+
+class UpdateNotification(Update, frozen=True, kw_only=True, tag="command.notification.update"):
+    patch: NotificationPatch
+
+
+class DeleteNotification(Delete, frozen=True, kw_only=True, tag="command.notification.delete"): ...
+
+
+class EnableNotification(Enable, frozen=True, kw_only=True, tag="command.notification.enable"): ...
+
+
+class DisableNotification(Disable, frozen=True, kw_only=True, tag="command.notification.disable"): ...
+
+
 class SetFreeze(Command, frozen=True, kw_only=True, tag="command.freeze.set"):
     """No scheduled start anywhere until then."""
 
@@ -272,6 +290,7 @@ DEFINITION_COMMANDS: tuple[type[Command], ...] = (
     *(CreateRepository, UpdateRepository, DeleteRepository, EnableRepository, DisableRepository),
     *(CreatePolicy, UpdatePolicy, DeletePolicy, EnablePolicy, DisablePolicy),
     *(CreateFlow, UpdateFlow, DeleteFlow, EnableFlow, DisableFlow),
+    *(CreateNotification, UpdateNotification, DeleteNotification, EnableNotification, DisableNotification),
     *(SetFreeze, LiftFreeze, UpdateSettings),
     *(CreateToken, RevokeToken),
 )

@@ -24,12 +24,14 @@ from schemas.base import (
     Priority,
     Prose,
     Text,
+    TimeZone,
     Value,
     Word,
 )
 from schemas.labels import WorkerLabels
+from schemas.notifications import Notification, NotificationPatch, NotificationSpec
 
-Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow"]
+Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow", "notification"]
 
 Entity = (
     Kind | Literal["freeze", "settings", "token", "execution", "backup", "backfill", "history"]
@@ -52,9 +54,6 @@ Setting = Annotated[str, Meta(max_length=1024, pattern=r"^[^\x00]*$")] | Integer
 CronExpression = Annotated[
     str,
     Meta(min_length=1, max_length=255, description="five cron fields, or a name like @daily", examples=["0 2 * * *"]),
-]
-TimeZone = Annotated[
-    str, Meta(min_length=1, max_length=64, description="an IANA time zone", examples=["Europe/Berlin"])
 ]
 LocalTime = Annotated[datetime, Meta(tz=False, description="a local time", examples=["2026-12-24T13:00:00"])]
 Tags = Annotated[list[Word], Meta(max_length=64)]
@@ -455,9 +454,9 @@ class Token(TokenSpec, frozen=True, kw_only=True):
     revoked_by: Text | None = None
 
 
-Definition = Vm | Group | Schedule | Repository | Policy | Flow
-Spec = VmSpec | GroupSpec | ScheduleSpec | RepositorySpec | PolicySpec | FlowSpec
-Patch = VmPatch | GroupPatch | SchedulePatch | RepositoryPatch | PolicyPatch | FlowPatch
+Definition = Vm | Group | Schedule | Repository | Policy | Flow | Notification
+Spec = VmSpec | GroupSpec | ScheduleSpec | RepositorySpec | PolicySpec | FlowSpec | NotificationSpec
+Patch = VmPatch | GroupPatch | SchedulePatch | RepositoryPatch | PolicyPatch | FlowPatch | NotificationPatch
 
 # the fields of a schedule that decide when it fires: a change starts its calendar again
 CALENDAR_FIELDS = (
@@ -472,6 +471,7 @@ DEFINITIONS: dict[Kind, type[Definition]] = {
     "repository": Repository,
     "policy": Policy,
     "flow": Flow,
+    "notification": Notification,
 }
 
 

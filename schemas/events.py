@@ -28,6 +28,7 @@ from schemas.definitions import (
     Vm,
 )
 from schemas.labels import Requirement
+from schemas.notifications import Notification, Notified, Severity
 
 ExecutionStatus = Literal["pending", "running", "success", "warning", "error", "cancelled"]
 ExecutionType = Literal["scheduled", "manual", "api"]
@@ -93,6 +94,10 @@ class FlowDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.flow"):
     definition: Flow | None
 
 
+class NotificationDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.notification"):
+    definition: Notification | None
+
+
 class FreezeDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.freeze"):
     """There is one freeze at most, of the whole engine; None: it was lifted before its end."""
 
@@ -111,7 +116,9 @@ class TokenDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.token")
     definition: Token | None
 
 
-OfKind = VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined
+OfKind = (
+    VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined | NotificationDefined
+)
 OfEngine = FreezeDefined | SettingsDefined  # of which there is one
 Defined = OfKind | OfEngine | TokenDefined
 
@@ -413,6 +420,64 @@ class BackupCancelled(AttemptEvent, frozen=True, kw_only=True, tag="backup.cance
     reason: Text
 
 
+# --- notification.<event>.<notification>: messages to people ----------------------------------------------------------
+
+
+class NotificationEvent(Event, frozen=True, kw_only=True):
+    """Something about the messages of one notification."""
+
+    notification_id: Id
+
+
+class NotificationClaimed(NotificationEvent, frozen=True, kw_only=True, tag="notification.claimed"):
+    """From here on `holder` delivers this notification's messages: claim `number` of it, from 1."""
+
+    number: Positive
+    holder: Text
+
+
+class DeliveryEvent(NotificationEvent, frozen=True, kw_only=True):
+    """Something about one message to one receiver."""
+
+    delivery_id: Id
+
+
+class NotificationDue(DeliveryEvent, frozen=True, kw_only=True, tag="notification.due"):
+    """A message is to be delivered, as it stands here: it tells of `total` events, up to the one at `through`.
+
+    `events`: the first of those. `digest`: the end of the time that was collected, None for a message on one event.
+    """
+
+    through: Size
+    total: Count
+    severity: Severity
+    title: Text
+    body: Text
+    events: Annotated[list[Notified], Meta(max_length=100)]
+    digest: Instant | None = None
+
+
+class NotificationFailed(DeliveryEvent, frozen=True, kw_only=True, tag="notification.failed"):
+    """A message could not be delivered at its first attempt; further attempts follow, and only their end is told."""
+
+    attempt: Positive
+    reason: Text
+    next_try: Instant
+
+
+class NotificationDelivered(DeliveryEvent, frozen=True, kw_only=True, tag="notification.delivered"):
+    """The receiver has taken a message. `attempts`: made by the process that delivered it."""
+
+    attempts: Positive
+    reply: Text
+
+
+class NotificationDropped(DeliveryEvent, frozen=True, kw_only=True, tag="notification.dropped"):
+    """A message will not be delivered, and why."""
+
+    reason: Text
+
+
 # --- dead.<service>.<reason> ------------------------------------------------------------------------------------------
 
 
@@ -439,7 +504,7 @@ class DeadSettled(Event, frozen=True, kw_only=True, tag="dead.settled"):
 
 EVENTS: tuple[type[Event], ...] = (
     *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined),
-    *(SettingsDefined, TokenDefined, Rejected),
+    *(NotificationDefined, SettingsDefined, TokenDefined, Rejected),
     *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
     *(
         FlowDue,
@@ -454,4 +519,5 @@ EVENTS: tuple[type[Event], ...] = (
     ),
     *(BackupRequested, BackupAbandoned, BackupSkipped, BackupOrphaned, BackupStarted, BackupProgressed, BackupRetrying),
     *(BackupCompleted, BackupFailed, BackupCancelled, DeadLettered),
+    *(NotificationClaimed, NotificationDue, NotificationFailed, NotificationDelivered, NotificationDropped),
 )

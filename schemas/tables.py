@@ -304,6 +304,46 @@ backup_jobs = Table(
     Index("ix_backup_jobs_last_good", "context_id", "status", "completed_at"),
 )
 
+notifications = _definition(
+    "notifications",
+    Column("events", JSON, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("flows", JSON, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("first_failure", Boolean, nullable=False),
+    Column("recovered", Boolean, nullable=False),
+    Column("digest_minutes", Integer),
+    Column("digest_at", String(16)),
+    Column("timezone", String(64), nullable=False),
+    Column("digest_empty", Boolean, nullable=False),
+    Column("receiver", String(16), nullable=False),
+    Column("url", Text),
+    Column("secret_env", String(255)),
+    Column("secret_file", Text),
+)
+
+# messages to people; `settled_at`: when one was delivered or dropped
+deliveries = Table(
+    "notification_deliveries",
+    metadata,
+    _id(primary_key=True),
+    _id("notification_id", nullable=False),
+    Column("sequence", BigInteger, nullable=False),  # of what made it due
+    Column("state", String(16), nullable=False),  # waiting, retrying, delivered, dropped
+    Column("severity", String(16), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("events", Integer, nullable=False),  # how many it tells of
+    Column("created_at", Moment, nullable=False),
+    Column("retrying_since", Moment),
+    Column("next_try", Moment),
+    Column("last_error", Text),
+    Column("reply", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("settled_at", Moment),
+    Index("ix_notification_deliveries_notification", "notification_id", "sequence"),
+    Index("ix_notification_deliveries_state", "state", "notification_id"),
+)
+
 DEFINITIONS = text("subject LIKE 'catalog.%'")  # events that are definitions; to be given as it is, for the index
 
 commands = Table(

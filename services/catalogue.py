@@ -26,6 +26,7 @@ from schemas.events import (
     FlowDefined,
     FreezeDefined,
     GroupDefined,
+    NotificationDefined,
     OfEngine,
     OfKind,
     PolicyDefined,
@@ -35,6 +36,7 @@ from schemas.events import (
     TokenDefined,
     VmDefined,
 )
+from schemas.notifications import Notification
 from services.unusable import Unfoldable
 
 D = TypeVar("D", bound=Definition)
@@ -46,6 +48,7 @@ EVENT_OF: dict[Kind, type[OfKind]] = {
     "repository": RepositoryDefined,
     "policy": PolicyDefined,
     "flow": FlowDefined,
+    "notification": NotificationDefined,
 }
 
 
@@ -59,6 +62,7 @@ class Catalogue:
         self.repositories: dict[str, Repository] = {}
         self.policies: dict[str, Policy] = {}
         self.flows: dict[str, Flow] = {}
+        self.notifications: dict[str, Notification] = {}
         self.freeze: Freeze | None = None
         self.freeze_version = 0
         self.settings = Settings()
@@ -74,6 +78,7 @@ class Catalogue:
             "repository": self.repositories,
             "policy": self.policies,
             "flow": self.flows,
+            "notification": self.notifications,
         }
         return cast("dict[str, Definition]", tables[kind])
 
@@ -155,6 +160,8 @@ def defined(definition: Definition) -> Defined:
             return PolicyDefined(id=definition.id, version=definition.version, definition=definition)
         case Flow():
             return FlowDefined(id=definition.id, version=definition.version, definition=definition)
+        case Notification():
+            return NotificationDefined(id=definition.id, version=definition.version, definition=definition)
 
 
 def tombstone(kind: Kind, id: str, version: int) -> Defined:  # noqa: A002

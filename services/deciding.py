@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Protocol
 
@@ -118,8 +118,10 @@ class Decider:
 
     async def _follow(self, news: asyncio.Queue[Page | None]) -> None:
         try:
-            async for page in self._log.follow(self._domain.reads, after=self._position):
-                await news.put(page)
+            # closed here, while there is a connection: left to the collector, it would wait for replies of a closed one
+            async with aclosing(self._log.follow(self._domain.reads, after=self._position)) as pages:
+                async for page in pages:
+                    await news.put(page)
         finally:
             with suppress(asyncio.QueueFull):
                 news.put_nowait(None)  # wakes the one who waits: without news nothing is decided

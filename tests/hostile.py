@@ -15,7 +15,7 @@ from schemas.base import Message, tag_of
 
 IDS = (
     *("vm-0", "vm-1", "group", "repository", "policy", "flow", "schedule", "engine", "adhoc", "nowhere"),
-    *("execution-1", "execution-2", "backup-1", "backup-2", "backup-3", "_", "-", "x" * 64),
+    *("execution-1", "execution-2", "backup-1", "backup-2", "backup-3", "_", "-", "x" * 64, "a" * 64),
 )
 TIMES = (
     *("1970-01-01T00:00:00Z", "2199-12-31T23:59:59.999999Z", "2199-12-31T23:59:59-14:00", "1970-01-01T00:00:00+14:00"),

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = ["schemas", "bus", "services", "api", "cli"]
 SHELLS = ("app.py",)
-SERVICES = ("setup", "registry", "scheduler", "executor", "worker", "recorder")
+SERVICES = ("setup", "registry", "scheduler", "executor", "worker", "recorder", "notifier")
 # of a service; all its other rooms are pure
 IMPURE_ROOMS = (
     *SHELLS,
@@ -20,6 +20,7 @@ IMPURE_ROOMS = (
     *("store.py", "rebuild.py", "comparison.py", "restoration.py"),
     *("run.py", "runner.py", "history.py", "outbox.py", "followed.py", "queues.py"),
     *("inspector.py", "presence.py", "progress.py", "reports.py"),
+    *("delivery.py", "references.py", "relay.py", "relaying.py", "sending.py", "tester.py", "webhook.py"),
 )
 PURE_ROOMS = ("explanation",)  # beside the services, and pure from wall to wall
 # of an engine's folder and those beside it; what these say of engines, other services may use

@@ -18,6 +18,7 @@ TABLES: dict[Kind, Table] = {
     "repository": t.repositories,
     "policy": t.policies,
     "flow": t.protection_flows,
+    "notification": t.notifications,
 }
 MOST_CANDIDATES = 5
 

@@ -16,6 +16,7 @@ from bus.log import Log, QueueState
 from bus.stream import WORKER_QUEUE, queue_of
 from cli.doctor.findings import Finding, Issue, failed, finding
 from cli.doctor.folded import Folded, read_on
+from cli.doctor.receivers import receivers
 from cli.doctor.tables import compared
 from schemas.base import Value
 from schemas.events import BackupAbandoned, DeadSettled
@@ -84,6 +85,7 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     )
     yield finding(_never_fire(folded, present), "every schedule in use will fire")
     yield await compared(log, tables, folded, patience=PATIENCE)
+    yield await receivers(tables, present)
     yield finding(_dead_letters(folded), "every message could be used, or is settled")
 
 

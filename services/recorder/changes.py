@@ -36,6 +36,8 @@ class Changes:
         self.flow_ends: list[Row] = []  # flow_id, execution_id, status, ok (0 or 1)
         self.new_commands: dict[str, Row] = {}
         self.outcomes: dict[str, Row] = {}  # by command
+        self.new_deliveries: dict[str, Row] = {}
+        self.delivery_changes: dict[str, Row] = {}
         self.prune_before: datetime | None = None
 
     def identify(self, identity: str, number: int = 1) -> None:

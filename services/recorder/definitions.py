@@ -21,6 +21,7 @@ TABLE_OF: dict[Kind, Table] = {
     "repository": t.repositories,
     "policy": t.policies,
     "flow": t.protection_flows,
+    "notification": t.notifications,
 }
 
 
@@ -74,6 +75,10 @@ def _definition(changes: Changes, event: OfKind) -> None:
     if row is not None and row["id"] != event.id:
         raise Unprojectable("unusable", f"the definition of {kind} {event.id} is one of {row['id']}")
     changes.definitions.append((table, event.id, row, members))
+    if kind == "notification" and definition is None:
+        gone = [id_ for id_, row in changes.new_deliveries.items() if row["notification_id"] == event.id]
+        for id_ in gone:
+            del changes.new_deliveries[id_]
     if kind != "flow":
         return
     if not isinstance(definition, Flow):

@@ -29,6 +29,7 @@ from schemas.events import (
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
+    NotificationDue,
     OfEngine,
     Rejected,
 )
@@ -92,6 +93,8 @@ class Subjects:
             self.commands.add(sent.id)
         elif isinstance(data, Defined):
             self.identities.add(identity_of(sent, data))
+        elif isinstance(data, NotificationDue):
+            self.identities.add(f"delivery/{data.delivery_id}")
         elif isinstance(data, FlowDue | FlowMissed):
             self.flows.add(data.flow_id)
         elif isinstance(data, ExecutionEvent):

@@ -26,6 +26,7 @@ from schemas.events import (
     FlowPlanned,
     FlowSkipped,
     FlowStarted,
+    NotificationEvent,
     Rejected,
 )
 from services.recorder.backups import project_backup
@@ -41,6 +42,7 @@ from services.recorder.executions import (
     project_start,
 )
 from services.recorder.known import KnownRows, Row, bounded, clipped
+from services.recorder.notifications import project_notification
 from services.unusable import DeadLetter
 
 
@@ -117,6 +119,8 @@ def _project(changes: Changes, entry: Stored) -> None:
             project_plan(changes, sent, planned)
         case FlowCompleted() as completed:
             project_completion(changes, completed)
+        case NotificationEvent() as event:
+            project_notification(changes, entry, event)
         case event if isinstance(event, Defined):
             project_definition(changes, entry, event)
         case _:

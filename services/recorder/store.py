@@ -211,6 +211,8 @@ async def _write(connection: AsyncConnection, changes: Changes) -> None:
     await _count(connection, changes.flow_ends)
     if affected := Affected.by(changes):
         await connection.run_sync(update_flows, affected)
+    await _insert_all(connection, t.deliveries, list(changes.new_deliveries.values()))
+    await _update_all(connection, t.deliveries, changes.delivery_changes)
     await _insert_all(connection, t.commands, list(changes.new_commands.values()))
     await _update_all(connection, t.commands, changes.outcomes)
     await _insert_all(connection, t.events, changes.events)
@@ -228,6 +230,8 @@ async def _identify(connection: AsyncConnection, identities: dict[str, int]) -> 
 async def _define(connection: AsyncConnection, table: Table, id_: str, row: Row | None, members: list[Row]) -> None:
     if row is None:
         await connection.execute(delete(table).where(table.c.id == id_))
+        if table is t.notifications:
+            await connection.execute(delete(t.deliveries).where(t.deliveries.c.notification_id == id_))
         return
     result = await connection.execute(update(table).where(table.c.id == id_).values(row))
     if not result.rowcount:
@@ -349,3 +353,4 @@ async def _prune(connection: AsyncConnection, before: datetime) -> None:
         await connection.execute(update(f).where(f.c.id == bindparam("flow_id_")).values(values), rows)
     await connection.execute(delete(t.events).where(t.events.c.correlation.in_(select(e.c.id).where(old))))
     await connection.execute(delete(e).where(old))
+    await connection.execute(delete(t.deliveries).where(t.deliveries.c.settled_at < before))

@@ -41,6 +41,7 @@ from schemas.events import (
     SettingsDefined,
 )
 from schemas.ids import ENGINE, instant
+from schemas.notifications import Notification, NotificationSpec
 from services import roots
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
@@ -150,7 +151,14 @@ def _create(catalogue: Catalogue, kind: Kind, command: c.Create, actor: str, tim
         field = "context_id" if kind == "vm" else "id"
         raise Refusal("conflict", f"there is a {kind} {command.id!r} already", field)
     assert isinstance(
-        command, c.CreateVm | c.CreateGroup | c.CreateSchedule | c.CreateRepository | c.CreatePolicy | c.CreateFlow
+        command,
+        c.CreateVm
+        | c.CreateGroup
+        | c.CreateSchedule
+        | c.CreateRepository
+        | c.CreatePolicy
+        | c.CreateFlow
+        | c.CreateNotification,
     )
     born = _born(command.spec, command.id, actor, time)
     check(catalogue, kind, born, None, time)
@@ -172,6 +180,8 @@ def _born(spec: Spec, id: str, actor: str, time: datetime) -> Definition:  # noq
             return Policy(**structs.asdict(spec), **context)
         case FlowSpec():
             return Flow(**structs.asdict(spec), **context, armed_at=time)
+        case NotificationSpec():
+            return Notification(**structs.asdict(spec), **context)
 
 
 def _current(catalogue: Catalogue, kind: Kind, command: c.Change) -> Definition:
@@ -210,6 +220,7 @@ def _change(
             | c.UpdateRepository()
             | c.UpdatePolicy()
             | c.UpdateFlow()
+            | c.UpdateNotification()
         ):
             changed = structs.replace(current, **_given(command.patch))
         case _:

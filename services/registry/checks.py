@@ -23,8 +23,10 @@ from schemas.definitions import (
 )
 from schemas.events import Defined, RejectionCode, WrongField
 from schemas.labels import Contradiction, contradiction, together
+from schemas.notifications import Notification
 from services import roots
 from services.catalogue import Catalogue
+from services.notifier import targets
 from services.scheduler import validation
 from services.worker.engines import registration
 
@@ -85,6 +87,8 @@ def _refusals(
             yield from _of_repository(catalogue, definition)
         case Flow():
             yield from _of_flow(catalogue, definition)
+        case Notification():
+            yield from _of_notification(catalogue, definition, current)
         case Policy():
             pass
 
@@ -174,6 +178,42 @@ def contradictions(catalogue: Catalogue, flow: Flow) -> Iterator[str]:
             together(vm.worker_labels if vm else {}, repository.worker_labels)
         except Contradiction as found:
             yield contradiction(vm.vm_name if vm else id_, repository.name, found)
+
+
+def _of_notification(catalogue: Catalogue, notification: Notification, current: Definition | None) -> Iterator[Refusal]:
+    before = current.flows if isinstance(current, Notification) else []
+    for flow_id in notification.flows:
+        if flow_id not in before:  # a flow may be deleted since: then there is nothing to be told of it
+            yield from _unknown(catalogue, "flow", flow_id, "flows")
+    yield from _twice(notification.flows, "flows", "flow")
+    yield from _twice([str(event) for event in notification.events], "events", "event")
+    if notification.digest_minutes is not None and notification.digest_at is not None:
+        yield Refusal("invalid", "a digest has either `digest_minutes` or `digest_at`", "digest_at")
+    if notification.digest_empty and notification.digest_at is None:
+        yield Refusal("invalid", "only a digest at a time of day can be empty: give `digest_at`", "digest_empty")
+    if (reason := validation.zone_fault(notification.timezone)) is not None:
+        yield Refusal("invalid", reason, "timezone")
+    yield from _of_receiver(notification)
+
+
+def _of_receiver(notification: Notification) -> Iterator[Refusal]:
+    references = [one for one in (notification.secret_env, notification.secret_file) if one is not None]
+    if len(references) > 1:
+        yield Refusal("invalid", "the secret has one place: `secret_env` or `secret_file`", "secret_file")
+    if notification.receiver == "apprise":
+        if not references:
+            what = "an apprise URL holds secrets: put it where the notifier finds it, and say where"
+            yield Refusal("invalid", f"{what}, by `secret_env` or `secret_file`", "secret_env")
+        if notification.url is not None:
+            yield Refusal("invalid", "an apprise receiver has no `url`: it is in the secret", "url")
+    elif notification.url is None:
+        yield Refusal("invalid", "a webhook needs a `url`", "url")
+    else:
+        if (reason := targets.fault(notification.url)) is not None:
+            yield Refusal("invalid", reason, "url")
+        if not references:
+            what = "a webhook is signed: say where the notifier finds the key"
+            yield Refusal("invalid", f"{what}, by `secret_env` or `secret_file`", "secret_env")
 
 
 def _unknown(catalogue: Catalogue, kind: Kind, id: str, field: str) -> Iterator[Refusal]:  # noqa: A002

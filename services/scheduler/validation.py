@@ -24,12 +24,8 @@ class InvalidField(Value, frozen=True, kw_only=True):
 
 def validate(schedule: ScheduleSpec) -> Iterator[InvalidField]:
     """Yield each field that is wrong; none when the schedule is valid."""
-    try:
-        clocks.zone(schedule.timezone)
-    except (KeyError, ValueError, OSError):
-        yield InvalidField(
-            field="timezone", reason=f"{schedule.timezone!r} is no IANA time zone; one is, for example, Europe/Berlin"
-        )
+    if reason := zone_fault(schedule.timezone):
+        yield InvalidField(field="timezone", reason=reason)
     for field, expressions in (
         ("cron_expression", [schedule.cron_expression]),
         ("more_expressions", schedule.more_expressions),
@@ -42,6 +38,15 @@ def validate(schedule: ScheduleSpec) -> Iterator[InvalidField]:
             yield InvalidField(field="exclusions", reason=f"exclusion {exclusion.name!r} {reason}")
     if schedule.start_date and schedule.end_date and schedule.start_date > schedule.end_date:
         yield InvalidField(field="end_date", reason=f"it ends on {schedule.end_date}, before it starts")
+
+
+def zone_fault(name: str) -> str | None:
+    """Return what is wrong with the name of a time zone, None when there is one."""
+    try:
+        clocks.zone(name)
+    except (KeyError, ValueError, OSError):
+        return f"{name!r} is no IANA time zone; one is, for example, Europe/Berlin"
+    return None
 
 
 def never_fires(schedule: ScheduleSpec, now: datetime) -> InvalidField | None:

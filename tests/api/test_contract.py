@@ -19,6 +19,12 @@ KINDS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "/schedules": ("schedules", "name", {"cron_expression": "0 2 * * *"}, {"timezone": "Europe/Berlin"}),
     "/repositories": ("repositories", "name", {"type": "simulated", "location": "/x"}, {"max_concurrent_jobs": 2}),
     "/policies": ("policies", "name", {"keep_daily": 7}, {"retry_attempts": 3}),
+    "/notifications": (
+        "notifications",
+        "name",
+        {"url": "https://alerts.example.com/hook", "secret_env": "ALERTS_KEY"},
+        {"severity": "error", "digest_at": "07:30"},
+    ),
 }
 
 DELETED = {"/repositories": 200}  # with a body, for existing clients

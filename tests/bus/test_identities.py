@@ -294,3 +294,9 @@ async def test_the_setup_may_change_what_it_declares(shared: Server) -> None:
         assert client.denied is None
     finally:
         await client.close()
+
+
+def test_the_api_asks_for_test_messages_and_notifiers_reply() -> None:
+    asking = [user for user in USERS if identities.TRIAL in identities.permissions(user).publish]
+    replying = [user for user in USERS if identities.TRIAL in identities.permissions(user).subscribe]
+    assert (asking, replying) == (["api"], ["notifier"])

@@ -106,7 +106,7 @@ def test_no_option_takes_a_secret_itself() -> None:
         for option in parameter.opts
         if re.search("token|password|secret|nats-url|credential", option)
     ]
-    assert set(said) == {"--token-file"}
+    assert set(said) == {"--token-file", "--secret-env", "--secret-file"}
 
 
 def _parameters(command: click.Command | None) -> Iterator[click.Parameter]:

@@ -153,6 +153,8 @@ class Database:
                 self._cascade("protection_flow_executions", "flow_id", key[0])
             case "protection_flow_executions":
                 self._cascade("backup_jobs", "execution_id", key[0])
+            case "notifications":
+                self._cascade("notification_deliveries", "notification_id", key[0])
             case "vms":
                 self._refuse("machine_group_members", "context_id", key[0])
             case "repositories" | "policies" | "schedules":
@@ -192,6 +194,10 @@ class Database:
         for end in changes.flow_ends:
             self._count(end)
         self._plan_ahead(changes)
+        for row in changes.new_deliveries.values():
+            self._insert("notification_deliveries", row)
+        for id_, values in changes.delivery_changes.items():
+            self._update("notification_deliveries", id_, values)
         for row in changes.new_commands.values():
             self._insert("commands", row)
         for id_, values in changes.outcomes.items():
