@@ -18,6 +18,7 @@ from schemas.base import Message, Value, tag_of
 
 BUCKET_STREAM = "KV_FLOWS_CHECKPOINTS"
 KEYS = "$KV.FLOWS_CHECKPOINTS"
+POOLS = "pools"  # the key of what the set-up publishes for workers
 INSPECTION = "worker.inspect"  # a question to all workers, beside the log
 TRIAL = "notifier.test"  # a question to one notifier, beside the log
 REPLAYED = "replay"  # what subjects begin with that `flows replay` publishes to
@@ -130,7 +131,7 @@ def permissions(user: str) -> Permissions:
         publish += [f"{KEYS}.{user}", f"{KEYS}.{user}.part.*"]
     match user:
         case "setup":
-            publish += _SETTING_UP
+            publish += (*_SETTING_UP, f"{KEYS}.{POOLS}")
         case "api":
             publish += [INSPECTION, TRIAL, f"{KEYS}.token.>"]  # when tokens were last used
         case "worker":

@@ -94,6 +94,16 @@ class Log(Appender, LogReader):
         with unavailable():
             return await setup.keep(self._js, queues)
 
+    async def retire(self, name: str) -> None:
+        """Delete a queue that nobody needs any more. Raises `Unavailable`."""
+        with unavailable():
+            await setup.retire(self._js, name)
+
+    async def queue_names(self, prefix: str) -> list[str]:
+        """Return the names of the queues that begin so. Raises `Unavailable`."""
+        with unavailable():
+            return [name for name in await setup.names(self._js) if name.startswith(prefix)]
+
     async def declared(self, queues: Sequence[Queue] = ()) -> None:
         """Wait until the log and these queues are there. Raises `Unavailable` when JetStream does not reply."""
         loop = asyncio.get_running_loop()

@@ -45,8 +45,7 @@ async def declare(js: JetStreamContext, queues: Sequence[Queue] = QUEUES, placem
     with unavailable():
         await keep(js, queues)
         for name in _RETIRED:
-            with suppress(NotFoundError):
-                await js.delete_consumer(STREAM, name)
+            await retire(js, name)
 
 
 async def keep(js: JetStreamContext, queues: Sequence[Queue]) -> list[str]:
@@ -73,6 +72,20 @@ async def keep(js: JetStreamContext, queues: Sequence[Queue]) -> list[str]:
         else:
             done.append(f"the queue {queue.name!r} had other settings, and has its own again")
     return done
+
+
+async def retire(js: JetStreamContext, name: str) -> None:
+    """Delete a queue that nobody needs any more."""
+    with suppress(NotFoundError):
+        await js.delete_consumer(STREAM, name)
+
+
+async def names(js: JetStreamContext) -> list[str]:
+    """Return the names of all consumers of the log: the queues, and those of readers."""
+    found: list[str] = []
+    while page := await js.consumers_info(STREAM, offset=len(found)):
+        found += [info.name for info in page]
+    return found
 
 
 async def declare_at(url: str, queues: Sequence[Queue] = QUEUES, placement: Placement = ANYWHERE) -> None:

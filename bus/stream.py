@@ -16,14 +16,27 @@ TTL = {"forever": None, "activity": f"{400 * 24}h", "progress": "24h"}
 
 
 class Queue(Value, frozen=True, kw_only=True):
-    """A durable consumer that a service's instances share. `ack_wait`: seconds until a message comes again."""
+    """A durable consumer that a service's instances share. `ack_wait`: seconds until a message comes again.
+
+    `start`: the sequence from which on it delivers when it is made; None: all that there is.
+    """
 
     name: str
     filters: tuple[str, ...]
     ack_wait: float
+    start: int | None = None
 
 
 WORKER_QUEUE = Queue(name="worker", filters=("backup.requested.*",), ack_wait=30)
+POOL_QUEUE = "worker-"  # what the names of the queues of pools begin with
+
+
+def queue_of(pool: str | None, start: int = 1) -> Queue:
+    """Return the queue of the workers of a pool; None: of any worker."""
+    if pool is None:
+        return WORKER_QUEUE
+    filters = (f"backup.requested.*.{pool}",)
+    return Queue(name=f"{POOL_QUEUE}{pool}", filters=filters, ack_wait=WORKER_QUEUE.ack_wait, start=start)
 
 
 class Placement(Value, frozen=True, kw_only=True):
@@ -95,5 +108,6 @@ def consumer_config(queue: Queue) -> api.ConsumerConfig:
         ack_wait=queue.ack_wait,
         max_deliver=-1,
         max_ack_pending=-1,
-        deliver_policy=api.DeliverPolicy.ALL,
+        deliver_policy=api.DeliverPolicy.ALL if queue.start is None else api.DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=queue.start,
     )

@@ -165,7 +165,7 @@ _ROWS = (
     # One filter for all flows: admission counts slots over all of them.
     MessageType(
         message=e.BackupRequested,
-        subject="backup.requested.{flow_id}",
+        subject="backup.requested.{flow_id}.{pool}",
         guard=REQUESTS,
         id="requested:{backup_id}:{round}",
     ),

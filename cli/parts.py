@@ -51,7 +51,12 @@ def executor(_: Settings) -> Service:
 def worker(settings: Settings) -> Service:
     from services.worker.app import Worker
 
-    return Worker(slots=settings.worker_slots, own=own_files(settings), outbox=settings.outbox)
+    return Worker(
+        slots=settings.worker_slots,
+        own=own_files(settings),
+        outbox=settings.outbox,
+        labels=settings.worker_labels,
+    )
 
 
 def recorder(settings: Settings) -> Service:

@@ -12,6 +12,7 @@ import msgspec
 
 from schemas.base import Value
 from schemas.definitions import SettingsPatch
+from schemas.labels import canonical, parsed
 
 # systemd's, for one process alone: empty for those that it starts
 NOBODY = {"NOTIFY_SOCKET": "", "WATCHDOG_USEC": "", "WATCHDOG_PID": ""}
@@ -76,6 +77,7 @@ class Settings(Value, frozen=True, kw_only=True):
     behind_proxy: bool = False
     proxies: tuple[str, ...] = PRIVATE
     worker_slots: int = 4
+    worker_labels: Mapping[str, str] = {}
     data_folder: Path | None = None
     state_folder: Path | None = None
     seeds: Mapping[str, Seed] = {}
@@ -123,6 +125,7 @@ def from_environment() -> Settings:
         behind_proxy=_yes("FLOWS_BEHIND_PROXY"),
         proxies=networks(PROXIES),
         worker_slots=_number("FLOWS_WORKER_SLOTS", 4) or 4,
+        worker_labels=_labels("FLOWS_WORKER_LABELS"),
         data_folder=Path(data_folder).resolve() if data_folder else None,
         state_folder=Path(state_folder).resolve() if state_folder else None,
         seeds={name: value for name, variable in VARIABLES.items() if (value := _seed(name, variable)) is not None},
@@ -194,6 +197,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
         "FLOWS_BEHIND_PROXY": "1" if settings.behind_proxy else "",
         PROXIES: ",".join(settings.proxies),
         "FLOWS_WORKER_SLOTS": str(settings.worker_slots),
+        "FLOWS_WORKER_LABELS": canonical(settings.worker_labels),
         "FLOWS_DATA_DIR": str(settings.data_folder),
         **{
             VARIABLES[name]: ":".join(value) if isinstance(value, list) else str(value)
@@ -253,6 +257,13 @@ def _seed(name: str, variable: str) -> Seed | None:
     except msgspec.ValidationError as error:
         raise ValueError(f"{variable} is {value}: {str(error).partition(' - at ')[0]}") from None
     return value
+
+
+def _labels(name: str) -> dict[str, str]:
+    try:
+        return parsed(os.environ.get(name, ""))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _folders(name: str) -> list[str] | None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from api.readmodel import explain as explaining
 from api.readmodel.reader import ReadModel
 from api.responses.flows import Explanation
+from api.workers import labels
 from bus.clock import now
 from bus.envelope import Stored
 from cli.attach import attached
@@ -63,8 +64,9 @@ async def by_log(url: str, what: str, at: datetime | None) -> Explanation | None
         question = question_about(survey, what, at)
         if (first := beginning(survey, question)) is not None:
             entries += await log.read(BACKUPS, after=first - 1, until=last)
+        workers = await labels(log)
     known = sorted((one for one in entries if isinstance(one, Stored)), key=lambda one: one.sequence)
-    told = explain(known, question, now())
+    told = explain(known, question, now(), workers=workers)
     return None if told is None else explaining.response(told)
 
 

@@ -28,6 +28,7 @@ from schemas.base import (
     Value,
     Word,
 )
+from schemas.labels import WorkerLabels
 from schemas.notifications import Notification, NotificationPatch, NotificationSpec
 
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow", "notification"]
@@ -90,7 +91,7 @@ PowerState = Annotated[
 
 
 class VmSpec(Value, frozen=True, kw_only=True):
-    """A virtual machine."""
+    """A virtual machine. Only a worker that has all `worker_labels` may back it up."""
 
     vm_name: Name
     description: Prose = ""
@@ -102,6 +103,7 @@ class VmSpec(Value, frozen=True, kw_only=True):
     labels: Labels = {}
     enabled: bool = True
     disks: Disks = []
+    worker_labels: WorkerLabels = {}
 
 
 class VmPatch(Value, frozen=True, kw_only=True):
@@ -117,6 +119,7 @@ class VmPatch(Value, frozen=True, kw_only=True):
     labels: Labels | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     disks: Disks | UnsetType = UNSET
+    worker_labels: WorkerLabels | UnsetType = UNSET
 
 
 class GroupSpec(Value, frozen=True, kw_only=True):
@@ -217,7 +220,10 @@ class SchedulePatch(Value, frozen=True, kw_only=True):
 
 
 class RepositorySpec(Value, frozen=True, kw_only=True):
-    """Where to: `type` names the worker's engine, `location` is for that engine (a folder), `config` its settings."""
+    """Where to: `type` names the worker's engine, `location` is for that engine (a folder), `config` its settings.
+
+    Only a worker that has all `worker_labels` may write to it.
+    """
 
     name: Name
     description: Prose = ""
@@ -226,6 +232,7 @@ class RepositorySpec(Value, frozen=True, kw_only=True):
     location: FilePath
     max_concurrent_jobs: Positive | None = None
     config: Annotated[dict[Word, Setting], Meta(max_length=64)] = {}
+    worker_labels: WorkerLabels = {}
 
 
 class RepositoryPatch(Value, frozen=True, kw_only=True):
@@ -237,6 +244,7 @@ class RepositoryPatch(Value, frozen=True, kw_only=True):
     location: FilePath | UnsetType = UNSET
     max_concurrent_jobs: Positive | UnsetType | None = UNSET
     config: Annotated[dict[Word, Setting], Meta(max_length=64)] | UnsetType = UNSET
+    worker_labels: WorkerLabels | UnsetType = UNSET
 
 
 class PolicySpec(Value, frozen=True, kw_only=True):

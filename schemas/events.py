@@ -27,6 +27,7 @@ from schemas.definitions import (
     Token,
     Vm,
 )
+from schemas.labels import Requirement
 from schemas.notifications import Notification, Notified, Severity
 
 ExecutionStatus = Literal["pending", "running", "success", "warning", "error", "cancelled"]
@@ -338,6 +339,7 @@ class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.reques
     """All that a worker needs to know to back up one VM. Secrets are never in it: `config` holds references.
 
     `disk_roots`, `repository_roots` and `block_devices` are the engine's settings when it was requested.
+    `worker_labels`: those that its worker must have; `pool`: the id of the workers that have them, None: any worker.
     """
 
     vm_name: Text
@@ -355,6 +357,8 @@ class BackupRequested(BackupEvent, frozen=True, kw_only=True, tag="backup.reques
     disk_roots: Roots | None = None
     repository_roots: Roots | None = None
     block_devices: bool = False
+    pool: Id | None = None
+    worker_labels: Requirement = {}
 
 
 class BackupAbandoned(BackupEvent, frozen=True, kw_only=True, tag="backup.abandoned"):

@@ -18,7 +18,7 @@ ADVICE = (
     "reference it instead: `{name}_env` with the name of an environment variable, in capitals, "
     "or `{name}_file` with an absolute path"
 )
-_FREE = frozenset({"config", "destination_config", "labels"})  # where people give names of their own
+_FREE = frozenset({"config", "destination_config", "labels", "worker_labels"})  # where people give names of their own
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,254}")
 # what may stand under a name that is perhaps a secret's: it says how something is done
 _MODES = frozenset(

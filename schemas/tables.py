@@ -100,6 +100,7 @@ vms = _definition(
     Column("tags", JSON, nullable=False),
     Column("labels", JSON, nullable=False),
     Column("disks", JSON, nullable=False),
+    Column("worker_labels", JSON, nullable=False, server_default="{}"),
 )
 
 freezes = Table(
@@ -182,6 +183,7 @@ repositories = _definition(
     Column("location", Text, nullable=False),
     Column("max_concurrent_jobs", Integer),
     Column("config", JSON, nullable=False),
+    Column("worker_labels", JSON, nullable=False, server_default="{}"),
 )
 
 policies = _definition(
@@ -296,6 +298,7 @@ backup_jobs = Table(
     Column("first_error", Text),  # of the first attempt that failed, whatever came of it
     Column("snapshot_ref", Text),
     Column("disks_count", Integer, nullable=False, server_default="0"),  # of its request
+    Column("worker_labels", JSON, nullable=False, server_default="{}"),  # of its request
     Index("ix_backup_jobs_repository", "repository_id", "status"),
     Index("ix_backup_jobs_execution", "execution_id", "position"),
     Index("ix_backup_jobs_last_good", "context_id", "status", "completed_at"),

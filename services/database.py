@@ -181,11 +181,11 @@ def downgrade_to(url: str, revision: str | None = None) -> Downgrade:
 
 
 def _held(connection: Connection, table: str, column: str) -> int:
-    """Return how many rows a table has, or in how many a column says more than nothing, zero or an empty list."""
+    """Return how many rows a table has, or in how many a column says more than nothing, zero or what is empty."""
     statement = select(func.count()).select_from(sql_table(table))
     if column:
         value = cast(sql_column(column), Text)
-        statement = statement.where(value.is_not(None), value.not_in(("0", "[]", "false", "null")))
+        statement = statement.where(value.is_not(None), value.not_in(("0", "[]", "{}", "false", "null")))
     return int(connection.execute(statement).scalar_one())
 
 

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Protocol, runtime_checkable
 
 from faststream import AckPolicy, FastStream
@@ -19,21 +18,21 @@ from faststream.nats import NatsBroker
 from bus.connection import Connection, connect
 from bus.errors import LogError, Unavailable
 from bus.log import Log
-from bus.stream import Queue
 from bus.tasks import cancel_and_wait, unless
-from services.consuming import Handler, router
+from services.consuming import Consumer, Handler, Queues
 from services.heartbeat import UNSUPERVISED, Heartbeats, Process
 
 log = logging.getLogger(__name__)
 
 LEAVE = 1.0  # seconds that taking leave may last
 PATIENCE = 10.0  # seconds in which the others of a process end after one has failed
+SETTLING = 5.0  # seconds in which what is being handled is settled at the end
 
 
 class Subscribe(Protocol):
-    """Gives each message of a queue to a handler, so many at a time."""
+    """Gives each message of some queues to a handler, so many at a time. Which queues, is asked again and again."""
 
-    def __call__(self, queue: Queue, handler: Handler, *, slots: int) -> None: ...
+    def __call__(self, queues: Queues, handler: Handler, *, slots: int) -> None: ...
 
 
 class Service(Protocol):
@@ -95,7 +94,11 @@ async def host(
     broker = _Broker(client)
     await broker.connect()
     app = FastStream(broker, logger=None)
-    queues: list[Queue] = []
+    consumers: list[Consumer] = []
+
+    def subscribe(queues: Queues, handler: Handler, *, slots: int) -> None:
+        consumers.append(Consumer(client, queues, handler, slots=slots))
+
     try:
         flows_log = Log(client)
         prepared = service.prepare(flows_log) if isinstance(service, Preparing) else flows_log.declared()
@@ -107,15 +110,15 @@ async def host(
             await heartbeats.give()  # one that fails at its start, again and again, is seen too
         beating = asyncio.create_task(heartbeats.run(), name=f"heartbeats of {service.name}")
         try:
-            await service.open(flows_log, partial(subscribe, broker, queues))
-            await unless(stop, flows_log.declared(queues))
+            await service.open(flows_log, subscribe)
+            await unless(stop, flows_log.declared([queue for consumer in consumers for queue in consumer.queues()]))
             if stop.is_set():
                 return
             await app.start()
             heartbeats.start()
             on_start(service.name)
             log.info("%s started", service.name, extra={"action": "service_started", "part": service.name})
-            await _work(service, client, lost, stop, beating)
+            await _work(service, client, lost, stop, consumers, beating)
         finally:
             await cancel_and_wait(beating)
             if stop.is_set() and client.is_connected:
@@ -142,14 +145,20 @@ async def _stop(app: FastStream, client: Connection) -> None:
 
 
 async def _work(
-    service: Service, client: Connection, lost: asyncio.Event, stop: asyncio.Event, *helpers: asyncio.Task[None]
+    service: Service,
+    client: Connection,
+    lost: asyncio.Event,
+    stop: asyncio.Event,
+    consumers: Sequence[Consumer],
+    *helpers: asyncio.Task[None],
 ) -> None:
     """Let a service work until it or one of its helpers fails, the connection is lost, or it is to stop."""
     work = asyncio.create_task(service.run(), name=service.name)
+    consuming = [asyncio.create_task(consumer.run()) for consumer in consumers]
     waits = [work, asyncio.create_task(lost.wait()), asyncio.create_task(stop.wait())]
     try:
-        await asyncio.wait([*waits, *helpers], return_when=asyncio.FIRST_COMPLETED)
-        ended = [task for task in (work, *helpers) if task.done() and not task.cancelled()]
+        await asyncio.wait([*waits, *consuming, *helpers], return_when=asyncio.FIRST_COMPLETED)
+        ended = [task for task in (work, *consuming, *helpers) if task.done() and not task.cancelled()]
         failures = (task.exception() for task in ended)
         failure = next((one for one in failures if one is not None), None)
         if (reason := client.end) and not stop.is_set():
@@ -160,12 +169,11 @@ async def _work(
             raise RuntimeError(f"the {service.name} has ended by itself, without an error")
     finally:
         await cancel_and_wait(*waits, *helpers)
-
-
-def subscribe(broker: NatsBroker, queues: list[Queue], queue: Queue, handler: Handler, *, slots: int) -> None:
-    """Give each message of a queue to a handler, `slots` at a time, and add the queue to `queues`."""
-    broker.include_router(router(queue, handler, slots=slots))
-    queues.append(queue)
+        for consumer in consumers:
+            consumer.close()
+        if consuming:  # what the service has just stopped is settled still
+            await asyncio.wait(consuming, timeout=SETTLING)
+        await cancel_and_wait(*consuming)
 
 
 async def host_all(

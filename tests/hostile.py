@@ -15,7 +15,7 @@ from schemas.base import Message, tag_of
 
 IDS = (
     *("vm-0", "vm-1", "group", "repository", "policy", "flow", "schedule", "engine", "adhoc", "nowhere"),
-    *("execution-1", "execution-2", "backup-1", "backup-2", "backup-3", "_", "-", "x" * 64),
+    *("execution-1", "execution-2", "backup-1", "backup-2", "backup-3", "_", "-", "x" * 64, "a" * 64),
 )
 TIMES = (
     *("1970-01-01T00:00:00Z", "2199-12-31T23:59:59.999999Z", "2199-12-31T23:59:59-14:00", "1970-01-01T00:00:00+14:00"),
@@ -23,7 +23,20 @@ TIMES = (
 )
 WILD_TIMES = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", "2026-11-01T12:00:00", "1969-12-31T23:59:59Z")
 TEXTS = (
-    *("", "x", "Europe/Berlin", "Mars/Olympus", "/", "../..", ".", "* * * * *", "0 0 30 2 *", "*/0 * * * *", "@never"),
+    *(
+        "",
+        "x",
+        "Europe/Berlin",
+        "Mars/Olympus",
+        "/",
+        "/x",
+        "../..",
+        ".",
+        "* * * * *",
+        "0 0 30 2 *",
+        "*/0 * * * *",
+        "@never",
+    ),
     *("R R * * *", "61 * * * *", "simulated", "no-such-engine", "é\u2028\U0001f4a9", "x" * 255, "x" * 4000, "\x7f"),
 )
 WILD_TEXTS = ("\x00", "x" * 70_000)
@@ -70,6 +83,8 @@ class Generator:
         return subject, msgspec.json.encode({name: value for name, value in envelope.items() if value is not None})
 
     def _subject(self, template: str, data: dict[str, Any]) -> str:
+        there = {name: value for name, value in data.items() if value is not None}  # what is not is left out
+        template = re.sub(r"\.\{(\w+)\}$", lambda field: field[0] if field[1] in there else "", template)
         subject = re.sub(r"\{(\w+)\}", lambda field: str(data[field[1]]), template)
         subject = subject if subject.count(".") >= 2 else f"{subject}.{data.get('id', 'nowhere')}"
         tokens = subject.split(".")[: max(3, template.count(".") + 1)]

@@ -18,7 +18,7 @@ IMPURE_ROOMS = (
     *SHELLS,
     "watch.py",
     *("store.py", "rebuild.py", "comparison.py", "restoration.py"),
-    *("run.py", "runner.py", "history.py", "outbox.py", "followed.py"),
+    *("run.py", "runner.py", "history.py", "outbox.py", "followed.py", "queues.py"),
     *("inspector.py", "presence.py", "progress.py", "reports.py"),
     *("delivery.py", "references.py", "relay.py", "relaying.py", "sending.py", "tester.py", "webhook.py"),
 )
@@ -90,7 +90,7 @@ def not_for_others(parts: list[str]) -> Iterator[str]:
 def pure(place: Path) -> bool:
     """Tell whether a file is to depend on nothing but its arguments."""
     match place.parts:
-        case ("schemas", *_) | (*_, "catalogue.py" | "roots.py" | "health.py") if place.parts[0] != "api":
+        case ("schemas", *_) | (*_, "catalogue.py" | "roots.py" | "health.py" | "pools.py") if place.parts[0] != "api":
             return True
         case ("services", "worker", "engines", *_, name):
             return name in PURE_IN_ENGINES

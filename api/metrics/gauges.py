@@ -14,13 +14,14 @@ from api.readmodel import queue
 from api.readmodel.overdue import FlowLateness
 from api.readmodel.reader import Reader
 from api.resources import Resources
-from api.routes.backups import workers_beside
 from api.routes.health import refusing, services
+from api.workers import living
 from schemas import tables as t
 from services.health import STATES, Health
 from services.worker.status import WorkerStatus
 
-WAITING = ("turn", "total", "flow", "repository", "vm", "worker", "executor", "others")  # what a queue's length is of
+# what a queue's length is of
+WAITING = ("turn", "total", "flow", "repository", "vm", "worker", "labels", "executor", "others")
 
 
 async def gauges(resources: Resources, late: Sequence[FlowLateness]) -> CollectorRegistry:
@@ -38,10 +39,11 @@ async def gauges(resources: Resources, late: Sequence[FlowLateness]) -> Collecto
     )
     overdue.set(sum(one.overdue for one in late))
     _services(registry, await services(resources))
-    _workers(registry, await workers_beside(resources.log) or [])
+    workers = await living(resources.log)
+    _workers(registry, workers or [])
     async with resources.reader.snapshot() as reader:
         await _tables(registry, reader)
-        await _queue(registry, reader)
+        await _queue(registry, reader, workers)
     return registry
 
 
@@ -63,10 +65,10 @@ async def _numbers(reader: Reader, column: ColumnElement[Any]) -> list[tuple[Any
     return [(row.value, row.number) for row in rows]
 
 
-async def _queue(registry: CollectorRegistry, reader: Reader) -> None:
+async def _queue(registry: CollectorRegistry, reader: Reader, workers: Sequence[WorkerStatus] | None) -> None:
     """Add what waits, by what it waits for, and the slots."""
     length = Gauge("flows_queue_length", "What waits, by what it waits for", ["reason"], registry=registry)
-    found = await queue.load(reader)
+    found = await queue.load(reader, workers)
     for reason in WAITING:
         length.labels(reason).set(found.waiting[reason])
     used = Gauge("flows_slots_used", "Backups in flight", registry=registry)

@@ -19,7 +19,7 @@ from schemas.commands import RetryExecution
 from schemas.definitions import Flow
 from schemas.events import BackupRequested, FlowBackfilling, FlowDefined, FlowPlanned, FlowSkipped
 from schemas.ids import AD_HOC, ENGINE, backfill_execution_id, scheduled_execution_id
-from services.explanation.explanation import about, explain, surveyed
+from services.explanation.explanation import Workers, about, explain, surveyed
 from services.explanation.sentences import Question, Told
 from services.explanation.survey import Run, Survey
 from services.scheduler import calendar
@@ -48,7 +48,9 @@ async def flow_id_of(reader: Reader, flow: str) -> str | None:
 
 
 @consistent
-async def of_flow(reader: Reader, flow_id: str, at: datetime | None, now: datetime) -> Explanation | None:
+async def of_flow(
+    reader: Reader, flow_id: str, at: datetime | None, now: datetime, workers: Workers = None
+) -> Explanation | None:
     """Return what became of a flow at an instant, or last; None when there is no such flow."""
     found = _Messages(reader)
     await _define(found, flow_id, None if at is None else t.events.c.time <= at)
@@ -63,12 +65,12 @@ async def of_flow(reader: Reader, flow_id: str, at: datetime | None, now: dateti
     for subject in about(survey, flow_id, at):
         if isinstance(subject, Run):
             await _execution(found, survey, subject)
-    told = _explained(found, Question(flow_id=flow_id, at=at), now)
+    told = _explained(found, Question(flow_id=flow_id, at=at), now, workers)
     return None if told is None else response(told)
 
 
 @consistent
-async def of_execution(reader: Reader, execution_id: str, now: datetime) -> Explanation | None:
+async def of_execution(reader: Reader, execution_id: str, now: datetime, workers: Workers = None) -> Explanation | None:
     """Return what became of an execution, or of a trigger that became none; None when nothing is known of it."""
     found = _Messages(reader)
     await _of_run(found, execution_id)
@@ -78,7 +80,7 @@ async def of_execution(reader: Reader, execution_id: str, now: datetime) -> Expl
         return None
     await _define(found, run.flow_id, t.events.c.sequence <= run.first.sequence)
     await _execution(found, surveyed(found.in_order), run)
-    told = _explained(found, Question(execution_id=execution_id), now)
+    told = _explained(found, Question(execution_id=execution_id), now, workers)
     return None if told is None else response(told)
 
 
@@ -134,8 +136,9 @@ class _Messages:
             await self.add(t.events.c.subject.in_(wanted), t.DEFINITIONS, *where, most=VERSIONS, newest=True)
 
 
-def _explained(found: _Messages, question: Question, now: datetime) -> Told | None:
-    return explain(found.in_order, question, now, complete=found.complete, others=found.reader.finds_everything)
+def _explained(found: _Messages, question: Question, now: datetime, workers: Workers) -> Told | None:
+    whole = found.reader.finds_everything
+    return explain(found.in_order, question, now, complete=found.complete, others=whole, workers=workers)
 
 
 def _of(flow_id: str, types: Collection[str]) -> ColumnElement[bool]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Select, case, exists, func, select
+from sqlalchemy import Select, Text, case, cast, exists, func, select
 
 from api.readmodel import executions, settings
 from api.readmodel.reader import Reader, consistent, shaped
@@ -15,6 +17,7 @@ from api.responses.backups import PendingExecution, Queue, RunningBackup, Waitin
 from schemas import tables as t
 from schemas.base import Value
 from schemas.ids import AD_HOC
+from schemas.labels import canonical
 from services.executor.admission import Claim, Limits, Obstacle, Slots, obstacle, urgency
 from services.worker.status import WorkerStatus
 
@@ -53,8 +56,9 @@ async def limits(reader: Reader) -> tuple[int | None, dict[str, int]]:
 class Load(Value, frozen=True, kw_only=True):
     """How much waits for what, and the slots: `taken`, of `total` (None: no limit) and of each limited repository.
 
-    `waiting`: executions that wait for their `turn`; of backups those that wait for a `worker`, and by the kind of what
-    keeps them from a slot. The first `MOST` of these are looked at; those beyond them wait for `others`.
+    `waiting`: executions that wait for their `turn`; of backups those that wait for a `worker`, or for one with
+    `labels` that none has who is there, and by the kind of what keeps them from a slot. The first `MOST` of these are
+    looked at; those beyond them wait for `others`.
     """
 
     waiting: Counter[str]
@@ -64,21 +68,29 @@ class Load(Value, frozen=True, kw_only=True):
 
 
 @consistent
-async def load(reader: Reader) -> Load:
-    """Return how much waits for what."""
+async def load(reader: Reader, workers: Sequence[WorkerStatus] | None) -> Load:
+    """Return how much waits for what. `workers`: those that are there; None when that cannot be seen."""
     e, j = t.executions, t.backup_jobs
     waiting: Counter[str] = Counter()
     turns = select(func.count()).select_from(e).where(e.c.status == "pending")
     waiting["turn"] = (await reader.rows(turns))[0][0]
-    for row in await reader.rows(_open(j.c.status, func.count().label("number")).group_by(j.c.status)):
+    labels = cast(j.c.worker_labels, Text)  # PostgreSQL compares no JSON
+    counted = _open(j.c.status, labels.label("labels"), func.count().label("number")).group_by(j.c.status, labels)
+    for row in await reader.rows(counted):
         if name := {"queued": "worker", "pending": "others"}.get(row.status):
-            waiting[name] += row.number
+            lacks = name == "worker" and _lacks(workers, json.loads(row.labels))
+            waiting["labels" if lacks else name] += row.number
     total, of_repository = await limits(reader)
     found = await _obstacles(reader, MOST, Limits(of_repository=of_repository.get, total=total))
     for _, what in found.of:
         waiting["executor" if what is None else what.kind] += 1
     waiting["others"] -= len(found.of)
     return Load(waiting=waiting, taken=found.slots, total=total, of_repository=of_repository)
+
+
+def _lacks(workers: Sequence[WorkerStatus] | None, labels: Mapping[str, str]) -> bool:
+    """Tell whether no worker has the labels that a backup requires, although there may be others."""
+    return bool(labels) and workers is not None and not any(one.may_serve(labels) for one in workers)
 
 
 # --- executions that wait for their turn -----------------------------------------------------------------------------
@@ -104,27 +116,45 @@ async def _queued(reader: Reader, workers: Sequence[WorkerStatus] | None) -> lis
     queued = _open(*_about(), r.c.type.label("engine")).outerjoin(r, r.c.id == j.c.repository_id)
     queued = queued.where(j.c.status == "queued").order_by(j.c.requested_at, j.c.execution_id, j.c.position).limit(MOST)
     return [
-        shaped(WaitingBackup, {**row, "waiting_for": for_worker(row["engine"], row["attempt"], workers)})
+        shaped(
+            WaitingBackup,
+            {**row, "waiting_for": for_worker(row["engine"], row["attempt"], workers, row["worker_labels"])},
+        )
         for row in await reader.mappings(queued)
     ]
 
 
-def for_worker(engine: str | None, attempt: int, workers: Sequence[WorkerStatus] | None) -> str:
-    """Return what a backup waits for that has a slot. `attempt`: the last one that was made, 0 when none was."""
+def for_worker(
+    engine: str | None,
+    attempt: int,
+    workers: Sequence[WorkerStatus] | None,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Return what a backup waits for that has a slot. `attempt`: the last one that was made, 0 when none was.
+
+    `labels`: those that its worker must have.
+    """
     if workers is None:
         return "a worker; which are there cannot be seen, as the log does not respond"
+    labelled = [one for one in workers if one.may_serve(labels)]
+    if labels and not labelled:
+        return f"a worker: there is no worker for {canonical(labels)}"
     if not workers:
         return "a worker: none is there"
-    able = [one for one in workers if engine is None or engine in one.engines]
+    able = [one for one in labelled if one.may_serve(labels, engine)]
     if not able:
-        there = "the one that is there does not have it" if len(workers) == 1 else f"none of {len(workers)} has it"
-        return f"a worker with engine {engine!r}: {there}"
+        there = "the one that is there does not have it" if len(labelled) == 1 else f"none of {len(labelled)} has it"
+        return f"a worker with engine {engine!r}{_labelled(labels)}: {there}"
     if attempt:
         return f"its next attempt, as attempt {attempt} failed"
     if not any(one.free for one in able):
         slots = sum(one.slots for one in able)
-        return f"a worker with a free slot: {slots} of {slots} {'is' if slots == 1 else 'are'} taken"
+        return f"a worker with a free slot{_labelled(labels)}: {slots} of {slots} {'is' if slots == 1 else 'are'} taken"
     return "a worker: it is next"
+
+
+def _labelled(labels: Mapping[str, str]) -> str:
+    return f" and {canonical(labels)}" if labels else ""
 
 
 def _summed(workers: Sequence[WorkerStatus]) -> Workers:
@@ -182,7 +212,7 @@ def _about() -> tuple[Any, ...]:
     j, e = t.backup_jobs, t.executions
     return (
         *(j.c.id.label("backup_id"), j.c.execution_id, e.c.flow_id, j.c.context_id, e.c.priority),
-        *(j.c.created_at.label("since"), j.c.status, j.c.attempt, j.c.progress_percent),
+        *(j.c.created_at.label("since"), j.c.status, j.c.attempt, j.c.progress_percent, j.c.worker_labels),
     )
 
 

@@ -62,6 +62,7 @@ _VMS: Select[*tuple[Any, ...]] = select(
     t.vms.c.id,
     t.vms.c.name.label("vm_name"),
     t.vms.c.enabled,
+    t.vms.c.worker_labels,
     (size_of(t.vms.c.disks) <= len("[]")).label("diskless"),
 )
 
@@ -70,7 +71,9 @@ async def _vms(reader: Reader, catalogue: Catalogue, flow: Flow, statement: Sele
     born = {"version": 1, "created_at": flow.created_at, "updated_at": flow.created_at, "created_by": flow.created_by}
     diskless: set[str] = set()
     for row in await reader.rows(statement):
-        catalogue.vms[row.id] = Vm(id=row.id, vm_name=row.vm_name, enabled=row.enabled, **born)
+        catalogue.vms[row.id] = Vm(
+            id=row.id, vm_name=row.vm_name, enabled=row.enabled, worker_labels=row.worker_labels, **born
+        )
         if row.diskless:
             diskless.add(row.id)
     return diskless

@@ -15,7 +15,7 @@ from api.responses.definitions import GroupOfVm, GroupVms, SizedDisk, UngroupedV
 from schemas import tables as t
 from schemas.definitions import Disk
 
-_LARGE = (t.vms.c.labels, t.vms.c.tags, t.vms.c.disks)
+_LARGE = (t.vms.c.labels, t.vms.c.tags, t.vms.c.disks, t.vms.c.worker_labels)
 VCENTER = "vcenter_host"  # the label
 
 

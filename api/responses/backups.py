@@ -74,7 +74,8 @@ class Workers(Value, frozen=True, kw_only=True):
 class WaitingBackup(Value, frozen=True, kw_only=True):
     """A backup that no worker has begun: it waits for a slot (`pending`), or has one and waits for a worker (`queued`).
 
-    `attempt`: the last one that was made, when it waits for another.
+    `attempt`: the last one that was made, when it waits for another. `worker_labels`: those that its worker must have,
+    once it has a slot.
     """
 
     backup_id: str
@@ -85,6 +86,7 @@ class WaitingBackup(Value, frozen=True, kw_only=True):
     since: datetime
     status: BackupStatus
     attempt: int
+    worker_labels: dict[str, str]
     waiting_for: str
 
 

@@ -44,6 +44,7 @@ class VmResponse(Value, frozen=True, kw_only=True):
     memory_mb: int
     tags: list[str]
     labels: dict[str, str]
+    worker_labels: dict[str, str]
     enabled: bool
     disks: list[SizedDisk]
     groups: list[GroupOfVm]

@@ -59,7 +59,7 @@ class StartedExecution(ExecutionResponse, frozen=True, kw_only=True):
 
 
 class JobResponse(Value, frozen=True, kw_only=True):
-    """One VM's backup in one execution."""
+    """One VM's backup in one execution. `worker_labels`: those that its worker must have, once it is requested."""
 
     id: str
     execution_id: str
@@ -78,6 +78,7 @@ class JobResponse(Value, frozen=True, kw_only=True):
     first_error: str | None
     repository_id: str | None
     snapshot_ref: str | None
+    worker_labels: dict[str, str]
 
 
 class JobList(Value, frozen=True, kw_only=True):

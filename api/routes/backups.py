@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import Response, Router, get, post
 from litestar.params import FromQuery, JSONBody
 
+from api import workers
 from api.context import Context
 from api.naming import referring
 from api.problems import invalid, not_found, unknown
@@ -15,14 +16,10 @@ from api.responses.backups import BackupList, BackupResponse, BackupStats, Liste
 from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, page
 from api.routes.starting import accepted, started
 from api.validation import FieldError
-from bus.errors import LogError
-from bus.log import Log
-from bus.stream import WORKER_QUEUE
 from schemas import commands as c
 from schemas.definitions import Kind
 from schemas.events import BackupStatus
 from schemas.ids import AD_HOC
-from services.worker.status import PREFIX, WorkerStatus, live
 
 REFERENCES: dict[str, Kind] = {"context_id": "vm", "repository_id": "repository", "policy_id": "policy"}
 
@@ -85,16 +82,7 @@ async def back_up(context: Context, data: JSONBody[BackupRequest]) -> Response[S
 @get("/queue", responses=READ, tags=["Backups"], opt={"role": "viewer"})
 async def get_queue(context: Context) -> Queue:
     """Return what waits, and for what, and what runs."""
-    return await queue.current(context.reader, await workers_beside(context.log))
-
-
-async def workers_beside(log: Log) -> list[WorkerStatus] | None:
-    """Return the workers that are there, None when the log does not respond."""
-    try:
-        statuses, now = await log.statuses(PREFIX), await log.time()
-    except LogError:
-        return None
-    return [one for one in live(statuses, now=now, lease=WORKER_QUEUE.ack_wait) if one.slots]
+    return await queue.current(context.reader, await workers.living(context.log))
 
 
 async def _check_known(context: Context, data: BackupRequest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import Response, Router, get, post
 from litestar.params import FromQuery, JSONBody
 
+from api import workers
 from api.context import Context
 from api.naming import referring
 from api.problems import ApiError, not_found
@@ -78,7 +79,7 @@ async def execution_events(context: Context, execution_id: PathId, limit: Limit 
 @get("/{execution_id:str}/explain", responses=READ, opt={"role": "viewer"})
 async def explain_execution(context: Context, execution_id: PathId) -> Explanation:
     """Say in plain words what became of an execution, or of a trigger that became none, and why."""
-    found = await explain.of_execution(context.reader, execution_id, context.now)
+    found = await explain.of_execution(context.reader, execution_id, context.now, await workers.labels(context.log))
     if found is None:
         raise not_found("execution", execution_id)
     return found

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bus.checkpoint import Status
 from bus.envelope import Stored
+from bus.errors import Unavailable
 from bus.log import Log, QueueState
-from bus.stream import WORKER_QUEUE
+from bus.stream import WORKER_QUEUE, queue_of
 from cli.doctor.findings import Finding, Issue, failed, finding
 from cli.doctor.folded import Folded, read_on
 from cli.doctor.receivers import receivers
 from cli.doctor.tables import compared
 from schemas.base import Value
 from schemas.events import BackupAbandoned, DeadSettled
+from schemas.labels import canonical
 from services.executor import state as executor_state
+from services.pools import KEY, labels_of
 from services.scheduler.calendar import unreadable
 from services.scheduler.validation import never_fires
+from services.worker.status import PREFIX, live
 
 PATIENCE = 3.0  # seconds in which a living system does what is due
 FRESH = timedelta(seconds=60)  # since a living worker published its status
@@ -30,7 +35,10 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     """Yield what is found, check by check."""
     folded = Folded()
     # the queue first: what was acknowledged there has its end on the log by the time that is read
-    work, statuses = await log.queue(WORKER_QUEUE), await log.statuses("worker.")
+    work, statuses = {WORKER_QUEUE.name: await log.queue(WORKER_QUEUE)}, await log.statuses(PREFIX)
+    for queue in map(queue_of, labels_of(await log.get_status(KEY))):
+        with suppress(Unavailable):  # it may have gone just now
+            work[queue.name] = await log.queue(queue)
     await read_on(log, folded)
     yield Finding(level="ok", text=f"the log responds, and holds messages up to {folded.position:,}")
     yield finding(await _not_current(log), "every replica of the log is current")
@@ -39,8 +47,7 @@ async def examine(log: Log, tables: AsyncEngine) -> AsyncIterator[Finding]:
     yield finding(
         _lost(work, workers, folded, present), f"every backup without an end is in the queue: {len(folded.requested)}"
     )
-    if work.pending and not work.listeners and not workers.alive:
-        text = f"{work.pending} backups wait in the queue, and no worker asks for them: is one running?"
+    for text in _unserved(work, workers, folded):
         yield failed(text, passing=True)
     yield _slots(folded)
     yield finding(
@@ -138,25 +145,41 @@ async def _still_due(log: Log, folded: Folded) -> Due:
 
 
 class Workers:
-    """What living workers have published: which backups they hold."""
+    """What living workers have published: which backups they hold, and their labels."""
 
     def __init__(self, statuses: Mapping[str, Status], present: datetime) -> None:
         living = [status.value for status in statuses.values() if present - status.at < FRESH]
         self.alive = bool(living)
         self.held = {str(backup_id) for value in living for backup_id in value.get("holding", ())}
+        self.living = live(statuses, now=present, lease=FRESH.total_seconds())
 
 
-def _lost(work: QueueState, workers: Workers, folded: Folded, present: datetime) -> Iterator[Issue]:
+def _unserved(work: Mapping[str, QueueState], workers: Workers, folded: Folded) -> Iterator[str]:
+    """Yield which queues hold backups that no worker asks for."""
+    of_queue = {queue_of(one.event.pool).name: one.event.worker_labels for one in folded.requested.values()}
+    for name, queue in work.items():
+        labels = of_queue.get(name, {})
+        if not queue.pending or queue.listeners or any(one.may_serve(labels) for one in workers.living):
+            continue
+        if labels:
+            which = canonical(labels)
+            yield f"{queue.pending} backups wait for a worker with {which}, and there is no worker for {which}"
+        else:
+            yield f"{queue.pending} backups wait in the queue, and no worker asks for them: is one running?"
+
+
+def _lost(work: Mapping[str, QueueState], workers: Workers, folded: Folded, present: datetime) -> Iterator[Issue]:
     """Yield requests that no worker holds, and the queue will not deliver."""
     for id_, request in folded.requested.items():
-        if request.sequence in folded.abandoned:
+        queue = work.get(queue_of(request.event.pool).name)
+        if request.sequence in folded.abandoned or queue is None:
             continue
-        if request.sequence <= work.acknowledged:
+        if request.sequence <= queue.acknowledged:
             text = f"its request (message {request.sequence:,}) is no longer in the queue"
         elif (
             workers.alive
-            and work.listeners
-            and request.sequence <= work.delivered
+            and queue.listeners
+            and request.sequence <= queue.delivered
             and id_ not in workers.held
             and present > request.quiet
         ):

@@ -71,6 +71,8 @@ class Executor:
                 context_id=execution.in_flight[backup_id].context_id,
                 request=request.sequence,
                 delay=request.delay,
+                pool=request.pool,
+                worker_labels=request.worker_labels,
             )
             for execution in self._state.executions.values()
             for backup_id, request in execution.requests.items()

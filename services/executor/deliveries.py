@@ -21,7 +21,8 @@ class Outstanding(Value, frozen=True, kw_only=True):
     """A backup that has been requested, has not ended, and whose newest request is not abandoned yet.
 
     `request`: the sequence of its newest request. `delay`: for how many seconds no worker needs to hold it:
-    the delay before its next attempt when its last event is `backup.retrying`, else 0.
+    the delay before its next attempt when its last event is `backup.retrying`, else 0. `pool` and `worker_labels`: as
+    that request has them.
     """
 
     flow_id: str
@@ -30,6 +31,8 @@ class Outstanding(Value, frozen=True, kw_only=True):
     context_id: str
     request: int
     delay: float = 0.0
+    pool: str | None = None
+    worker_labels: Mapping[str, str] = {}
 
 
 Missing = Mapping[tuple[str, int], float]  # by backup and request: since when no worker holds it
@@ -37,7 +40,7 @@ Missing = Mapping[tuple[str, int], float]  # by backup and request: since when n
 
 def check(
     outstanding: Iterable[Outstanding],
-    queue: QueueState,
+    queues: Mapping[str | None, QueueState],
     held: Container[str],
     missing: Missing,
     *,
@@ -46,15 +49,15 @@ def check(
 ) -> tuple[Missing, list[Outstanding]]:
     """Return what is missing now, and which of it is abandoned.
 
-    `held`: ids of backups that live workers hold. `missing`: what the last check returned. `now`: seconds, of any clock
-    that only goes forward. While no slot waits for work, a request may wait for a slot, and nothing is missing.
+    `queues`: by pool. `held`: ids of backups that live workers hold. `missing`: what the last check returned. `now`:
+    seconds, of any clock that only goes forward. While no slot waits for work of a queue, its requests may wait for
+    one, and none of them is missing.
     """
-    if not queue.listeners:
-        return {}, []
     still: dict[tuple[str, int], float] = {}
     abandoned: list[Outstanding] = []
     for one in outstanding:
-        if one.request > queue.delivered or one.backup_id in held:
+        queue = queues.get(one.pool)
+        if queue is None or not queue.listeners or one.request > queue.delivered or one.backup_id in held:
             continue
         since = still[one.backup_id, one.request] = missing.get((one.backup_id, one.request), now)
         if now - since > ack_wait + one.delay + MARGIN:

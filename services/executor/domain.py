@@ -13,6 +13,7 @@ from functools import partial
 from operator import attrgetter
 
 from schemas.events import (
+    BackupAbandoned,
     BackupRequested,
     BackupSkipped,
     FlowBuffered,
@@ -21,6 +22,7 @@ from schemas.events import (
     FlowStarted,
     PlannedBackup,
 )
+from schemas.labels import Contradiction, contradiction, pool_of, together
 from services.catalogue import Catalogue
 from services.decision import LIMIT, Batch, Decision
 from services.executor.admission import Limits, admit
@@ -53,7 +55,8 @@ def decide(state: State) -> list[Batch]:
     stopped = stops(state, _stopping([*begins, *cancels]))
     finished = [execution for execution in state.executions.values() if execution.finished]
     ends = each(finished, lambda execution: [complete(execution)])
-    others = [*cancels, *backfills, *stopped, *ends, *closings(state), *_new_requests(state)]
+    again = [*_withdrawn(state), *_new_requests(state)]
+    others = [*cancels, *backfills, *stopped, *ends, *closings(state), *again]
     begun = [decided.execution for decided in triggered if decided.execution is not None]
     requests = _requests(state, begun, _stopping([*begins, *others]))
     return _joined(triggered, others, requests)
@@ -79,6 +82,18 @@ def _stopping(batches: Iterable[Batch]) -> set[tuple[str, str | None]]:
     """Return what these decisions stop: executions, or single VMs of them."""
     events = (one.event for batch in batches for one in batch)
     return {(event.execution_id, event.context_id) for event in events if isinstance(event, FlowCancelling)}
+
+
+def _withdrawn(state: State) -> list[Batch]:
+    """Return that requests are abandoned which wait for the wrong workers: new ones follow."""
+    assert state.time is not None
+    batches: list[Batch] = []
+    for backup_id, misplaced in state.misplaced.items():
+        execution = state.executions[misplaced.execution_id]
+        which, request = execution.backup(execution.in_flight[backup_id]), execution.requests[backup_id].sequence
+        event = BackupAbandoned.of(which, request=request)
+        batches.append([Decision(event=event, time=state.time, cause=misplaced.cause)])
+    return batches
 
 
 def _new_requests(state: State) -> list[Batch]:
@@ -146,6 +161,10 @@ def _request(
     if not vm.enabled or not repository.enabled:
         off = (("VM", vm.enabled), ("repository", repository.enabled))
         return skipped(execution, backup, _meanwhile("disabled", (name for name, it in off if not it)))
+    try:
+        required = together(vm.worker_labels, repository.worker_labels)
+    except Contradiction as found:
+        return skipped(execution, backup, contradiction(vm.vm_name, repository.name, found))
     last = execution.requests.get(backup.backup_id)
     return BackupRequested.of(
         execution.backup(backup),
@@ -164,6 +183,8 @@ def _request(
         disk_roots=catalogue.settings.disk_roots,
         repository_roots=catalogue.settings.repository_roots,
         block_devices=catalogue.settings.block_devices,
+        pool=pool_of(required),
+        worker_labels=required,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 
 from msgspec import structs
@@ -43,11 +43,14 @@ class NewestRequest(Value, frozen=True, kw_only=True):
     """The newest request of a backup in flight: its sequence on the log, and when the first request was made.
 
     `delay`: seconds for which no worker needs to hold it, as its last attempt has failed and the next one is to wait.
+    `pool`: of the workers that may take it, which have `worker_labels`.
     """
 
     sequence: int
     round: int
     requested_at: datetime
+    pool: str | None = None
+    worker_labels: Mapping[str, str] = {}
     delay: int = 0
 
 
@@ -128,7 +131,11 @@ class Execution:
         elif event.backup_id not in self.in_flight or event.round <= self.requests[event.backup_id].round:
             return False
         self.requests[event.backup_id] = NewestRequest(
-            sequence=sequence, round=event.round, requested_at=event.requested_at
+            sequence=sequence,
+            round=event.round,
+            requested_at=event.requested_at,
+            pool=event.pool,
+            worker_labels=event.worker_labels,
         )
         return True
 

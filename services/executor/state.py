@@ -43,13 +43,16 @@ from schemas.events import (
     FlowSkipped,
     FlowStarted,
     Rejected,
+    RepositoryDefined,
     ScheduleDefined,
+    VmDefined,
 )
 from schemas.ids import AD_HOC, backfill_execution_id, manual_execution_id, scheduled_execution_id
 from services.catalogue import Catalogue
 from services.executor.admission import Slots
 from services.executor.execution import BackupEnd, EndEvent, Execution
 from services.executor.pending import PendingBackfill, PendingCancel, Trigger, group_of
+from services.executor.placement import MisplacedRequest, is_misplaced, touched
 from services.processed import ProcessedIds
 from services.scheduler.versions import Versions, position
 from services.unusable import SetAside
@@ -87,6 +90,7 @@ class State:
         self.running: dict[str, set[str]] = {}  # by flow, or by backfill: its executions
         self.in_flight = Slots()
         self.abandoned: dict[str, AbandonedRequest] = {}  # by backup
+        self.misplaced: dict[str, MisplacedRequest] = {}  # by backup
         self.accounted: dict[str, datetime] = {}  # by flow: the last occurrence with an outcome
         self.processed = ProcessedIds()  # commands, and executions that no schedule started
         self.versions = Versions()
@@ -182,8 +186,20 @@ def _define(state: State, entry: Stored, event: Defined) -> None:
             state.versions.evolve_flow(event, flow, entry.sequence, time)
         case ScheduleDefined():
             state.versions.evolve_schedule(event, schedule, entry.sequence, time)
+        case VmDefined() | RepositoryDefined():
+            for execution in state.executions.values():
+                for backup_id in touched(execution, event):
+                    _place(state, execution, backup_id, entry.envelope.id)
         case _:
             pass
+
+
+def _place(state: State, execution: Execution, backup_id: str, cause: str) -> None:
+    """Take in whether a request waits for the wrong workers. `cause`: id of the message since which it may."""
+    state.misplaced.pop(backup_id, None)
+    if is_misplaced(state.catalogue, execution, backup_id):
+        misplaced = MisplacedRequest(execution_id=execution.started.execution_id, cause=cause)
+        state.misplaced[backup_id] = misplaced
 
 
 # --- flows: triggers and executions -----------------------------------------------------------------------------------
@@ -227,6 +243,7 @@ def _flow(state: State, entry: Stored, event: FlowEvent) -> None:
                 for backup_id, backup in over.in_flight.items():  # none, unless somebody else says that it is over
                     state.in_flight.remove(over.started.flow_id, over.started.repository_id, backup)
                     state.abandoned.pop(backup_id, None)
+                    state.misplaced.pop(backup_id, None)
         case _:
             pass
 
@@ -355,6 +372,7 @@ def _backup(state: State, execution: Execution, entry: Stored, event: BackupEven
             waiting = execution.waiting.get(event.backup_id)
             if execution.request(event, entry.sequence):
                 state.abandoned.pop(event.backup_id, None)
+                _place(state, execution, event.backup_id, entry.envelope.id)
                 if waiting is not None:
                     state.in_flight.add(execution.started.flow_id, execution.started.repository_id, waiting)
         case BackupAbandoned():
@@ -362,10 +380,14 @@ def _backup(state: State, execution: Execution, entry: Stored, event: BackupEven
             if request and request.sequence == event.request:
                 abandoned = AbandonedRequest(execution_id=event.execution_id, cause=entry.envelope.id)
                 state.abandoned[event.backup_id] = abandoned
+                state.misplaced.pop(event.backup_id, None)
         case BackupStarted():
             execution.begin(event)
+            state.misplaced.pop(event.backup_id, None)
         case BackupRetrying():
             execution.retry(event)
+            if event.backup_id in execution.requests:
+                _place(state, execution, event.backup_id, entry.envelope.id)
         case BackupCompleted():
             end = BackupEnd(status="success", bytes_transferred=event.bytes_transferred, error=None)
             _end(state, execution, entry, event, end)
@@ -384,5 +406,6 @@ def _end(state: State, execution: Execution, entry: Stored, event: EndEvent, end
     if not execution.end(event, end, entry.envelope):
         return
     state.abandoned.pop(event.backup_id, None)
+    state.misplaced.pop(event.backup_id, None)
     if in_flight is not None:
         state.in_flight.remove(execution.started.flow_id, execution.started.repository_id, in_flight)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from bus.errors import LogError
-from bus.log import Log
-from bus.stream import WORKER_QUEUE
+from msgspec import structs
+
+from bus.errors import LogError, Unavailable
+from bus.log import Log, QueueState
+from bus.stream import WORKER_QUEUE, queue_of
 from services.executor.deliveries import Missing, Outstanding, check
 from services.worker import status
+from services.worker.status import WorkerStatus
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +44,15 @@ async def watch(
             missing = {}
             continue
         try:
-            queue = await stream.queue(WORKER_QUEUE)
             statuses, at = await stream.statuses(status.PREFIX), await stream.time()
+            workers = status.live(statuses, now=at, lease=ack_wait)
+            queues = await _queues(stream, requests, workers)
             held = status.held(statuses, now=at, lease=ack_wait)
             now = asyncio.get_running_loop().time()
             if now - checked > 3 * every:
                 missing = {}  # this process was paused: what it saw before does not hold for the time between
             checked = now
-            missing, abandoned = check(requests, queue, held, missing, now=now, ack_wait=ack_wait)
+            missing, abandoned = check(requests, queues, held, missing, now=now, ack_wait=ack_wait)
             for one in abandoned:
                 if await abandon(one):
                     log.warning(
@@ -58,3 +62,23 @@ async def watch(
                     )
         except LogError as error:
             log.warning("deliveries cannot be watched: %s", error, extra={"action": "watch_failed", "part": "executor"})
+
+
+async def _queues(
+    stream: Log, requests: Iterable[Outstanding], workers: Sequence[WorkerStatus]
+) -> dict[str | None, QueueState]:
+    """Return the queues of these requests by pool. A worker with a free slot listens at all of its queues.
+
+    It may ask just another one. Raises `LogError`.
+    """
+    found: dict[str | None, QueueState] = {}
+    for pool, labels in {one.pool: one.worker_labels for one in requests}.items():
+        try:
+            queue = await stream.queue(queue_of(pool))
+        except Unavailable:
+            if pool is None:
+                raise
+            continue  # the set-up has not made it yet
+        free = any(one.free and one.may_serve(labels) for one in workers)
+        found[pool] = structs.replace(queue, listeners=max(queue.listeners, int(free)))
+    return found

@@ -13,9 +13,10 @@ from schemas.events import (
     FlowPlanned,
     FlowStarted,
 )
+from schemas.labels import canonical, fulfils
 from services.explanation.course import Course, Job
 from services.explanation.definitions import Change, is_disabled, is_gone
-from services.explanation.running import awaited
+from services.explanation.running import awaited, labels_of
 from services.explanation.sentences import Sentence, sentence, who
 from services.explanation.story import Story
 from services.explanation.survey import Run
@@ -222,11 +223,23 @@ def under_way(story: Story, run: Run, course: Course) -> Iterator[Sentence]:
         told = f"{listed(names)} {are(names, 'waits', 'wait')} for the next attempt."
         yield sentence(told, *(job.attempts[-1].failed for job in pausing[:NAMED]))
     if requested := [job for job in open_ones if not job.attempts and job.requests]:
-        names, first = [job.name for job in requested], requested[0].requests[-1]
-        has = are(names, "has a slot and waits", "have slots and wait")
-        told = f"{listed(names)} {has} for a worker, since {story.clock.at(first.envelope.time)}."
-        yield sentence(told, first)
+        yield from _for_worker(story, requested)
     yield from _idle(story, terms, started, course, [job for job in open_ones if not job.requests])
+
+
+def _for_worker(story: Story, requested: Sequence[Job]) -> Iterator[Sentence]:
+    """Yield which backups wait for a worker: for any, or for one with labels, and whether there is such a one."""
+    by_labels: dict[str, list[Job]] = {}
+    for job in requested:
+        by_labels.setdefault(canonical(labels_of(job.requests[-1])), []).append(job)
+    for labels, jobs in by_labels.items():
+        names, first = [job.name for job in jobs], jobs[0].requests[-1]
+        has = are(names, "has a slot and waits", "have slots and wait")
+        which = f" with {labels}" if labels else ""
+        told = f"{listed(names)} {has} for a worker{which}, since {story.clock.at(first.envelope.time)}"
+        able = story.workers is None or any(fulfils(one, labels_of(jobs[0].requests[-1])) for one in story.workers)
+        lacking = "" if able else f": there is no worker for {labels}" if labels else ": none is there"
+        yield sentence(f"{told}{lacking}.", first)
 
 
 def _newest(job: Job) -> Stored:

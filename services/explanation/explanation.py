@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import structs
@@ -23,28 +23,40 @@ from services.explanation.words import Clock
 
 TOLD = 3  # runs of one occurrence: by its schedule, and by backfills
 
+Workers = Sequence[Mapping[str, str]] | None
 Subject = Run | Stored | None  # a run, a `flow.missed`, or nothing at all
 
 
 def explain(
-    entries: Sequence[Stored], question: Question, now: datetime, *, complete: bool = True, others: bool = True
+    entries: Sequence[Stored],
+    question: Question,
+    now: datetime,
+    *,
+    complete: bool = True,
+    others: bool = True,
+    workers: Workers = None,
 ) -> Told | None:
     """Return what the log tells about a flow or an execution; None when it knows of no such thing.
 
     `entries`: in order; messages of other flows matter as far as these hold slots meanwhile. `complete`: nothing about
-    the execution itself is left out of them. `others`: nor of what other flows did.
+    the execution itself is left out of them. `others`: nor of what other flows did. `workers`: the labels of each that
+    is there; None: not known.
     """
     survey = surveyed(entries)
     if question.execution_id is not None:
         run = survey.runs.get(question.execution_id)
         if run is None or not run.known:
             return None
-        return _with_rest(_told(entries, survey, run.flow_id, [run], None, now, others=others), complete)
+        return _with_rest(
+            _told(entries, survey, run.flow_id, [run], None, now, others=others, workers=workers), complete
+        )
     flow_id = question.flow_id
     if flow_id is None or not (survey.definitions.of("flow", flow_id) or survey.of_flow(flow_id)):
         return None
     subjects = about(survey, flow_id, question.at)
-    told = _with_rest(_told(entries, survey, flow_id, subjects, question.at, now, others=others), complete)
+    told = _with_rest(
+        _told(entries, survey, flow_id, subjects, question.at, now, others=others, workers=workers), complete
+    )
     story = Story(survey=survey, clock=_clock(survey, flow_id, subjects, question.at or now), now=now)
     return structs.replace(told, sentences=[*told.sentences, *absence.coming(story, flow_id)])
 
@@ -108,10 +120,11 @@ def _told(
     now: datetime,
     *,
     others: bool,
+    workers: Workers,
 ) -> Told:
     """Return all that is told about subjects, up to when the flow runs next."""
     clock = _clock(survey, flow_id, subjects, at or now)
-    story = Story(survey=survey, clock=clock, now=now, others=others)
+    story = Story(survey=survey, clock=clock, now=now, others=others, workers=workers)
     first = subjects[0]
     sequence = _sequence(survey, flow_id, first, at)
     sentences = list(beginning.described(story, flow_id, sequence))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import zip_longest
 
 from bus.envelope import Stored
-from schemas.events import BackupFailed, BackupRetrying, FlowStarted
+from schemas.events import BackupFailed, BackupRequested, BackupRetrying, FlowStarted
 from schemas.ids import AD_HOC
+from schemas.labels import canonical
 from services.explanation.course import Attempt, Course, Job
 from services.explanation.sentences import Sentence, sentence, who
 from services.explanation.slots import Wait
@@ -127,14 +128,25 @@ def workers(story: Story, course: Course) -> Iterator[Sentence]:
             slowest.requests[0],
             first.started,
         )
-    again = [job for job in course.jobs.values() if len(job.requests) > 1]
-    if again:
+    requested = [job for job in course.jobs.values() if len(job.requests) > 1]
+    for job in (moved := [job for job in requested if labels_of(job.requests[-1]) != labels_of(job.requests[-2])]):
+        labels, newest = canonical(labels_of(job.requests[-1])), job.requests[-1]
+        which = f"a worker with {labels}" if labels else "any worker"
+        at = story.clock.at(newest.envelope.time)
+        yield sentence(f"{job.name} was requested again at {at}, of {which}, as labels had changed.", newest)
+    if again := [job for job in requested if job not in moved]:
         newest, names = again[0].requests[-1], [job.name for job in again]
         yield sentence(
             f"{listed(names)} {are(names, 'was', 'were')} requested again at "
             f"{story.clock.at(newest.envelope.time)}: no worker had the request, and the queue had lost it.",
             newest,
         )
+
+
+def labels_of(request: Stored) -> Mapping[str, str]:
+    """Return the labels that the worker must have which a request is for."""
+    event = request.envelope.data
+    return event.worker_labels if isinstance(event, BackupRequested) else {}
 
 
 def _until_taken(job: Job) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from schemas.base import Value
@@ -16,12 +17,14 @@ from services.explanation.words import Clock
 class Story(Value, frozen=True, kw_only=True):
     """What is told from, and by which clock. `now`: up to when something may be to come.
 
+    `workers`: the labels of each worker that is there; None when that is not known.
     `others`: what other flows did meanwhile is among what it is told from.
     """
 
     survey: Survey
     clock: Clock
     now: datetime
+    workers: Sequence[Mapping[str, str]] | None = None
     others: bool = True
 
     def named(self, run: Run) -> str:

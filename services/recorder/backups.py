@@ -91,6 +91,7 @@ def _row_of(sent: Envelope, event: BackupEvent) -> Row:
                 "requested_at": sent.time,
                 "repository_id": event.repository_id,
                 "disks_count": len(event.disks),
+                "worker_labels": event.worker_labels,
             }
         case BackupStarted():
             return {

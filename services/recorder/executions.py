@@ -150,6 +150,7 @@ def project_plan(changes: Changes, sent: Envelope, event: FlowPlanned) -> None:
             "error_message": None,
             "first_error": None,
             "disks_count": 0,
+            "worker_labels": {},
             "snapshot_ref": None,
         }
         for number, backup in enumerate(event.backups)

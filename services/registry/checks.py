@@ -22,6 +22,7 @@ from schemas.definitions import (
     name_of,
 )
 from schemas.events import Defined, RejectionCode, WrongField
+from schemas.labels import Contradiction, contradiction, together
 from schemas.notifications import Notification
 from services import roots
 from services.catalogue import Catalogue
@@ -161,6 +162,22 @@ def _of_flow(catalogue: Catalogue, flow: Flow) -> Iterator[Refusal]:
     for kind, reference in references:
         if reference is not None:
             yield from _unknown(catalogue, kind, reference, f"{kind}_id")
+    if found := next(contradictions(catalogue, flow), None):
+        yield Refusal("invalid", found, "repository_id")
+
+
+def contradictions(catalogue: Catalogue, flow: Flow) -> Iterator[str]:
+    """Yield in words that a VM of a flow and its repository require what no worker can have, for each such VM."""
+    repository = catalogue.repositories.get(flow.repository_id or "")
+    if repository is None or not repository.worker_labels:
+        return
+    group = catalogue.groups.get(flow.target_id) if flow.target_type == "group" else None
+    for id_ in [member.context_id for member in group.members] if group else [flow.target_id]:
+        vm = catalogue.vms.get(id_)
+        try:
+            together(vm.worker_labels if vm else {}, repository.worker_labels)
+        except Contradiction as found:
+            yield contradiction(vm.vm_name if vm else id_, repository.name, found)
 
 
 def _of_notification(catalogue: Catalogue, notification: Notification, current: Definition | None) -> Iterator[Refusal]:

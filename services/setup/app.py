@@ -13,40 +13,96 @@ from contextlib import suppress
 from bus.errors import Unavailable
 from bus.log import Log
 from bus.setup import QUEUES
-from bus.stream import ANYWHERE, Placement, Queue
+from bus.stream import ANYWHERE, POOL_QUEUE, Placement, Queue, queue_of
+from bus.tasks import cancel_and_wait
 from services.hosting import Subscribe
+from services.pools import KEY, READS, Pools
 
 log = logging.getLogger(__name__)
 
 EVERY = 5.0  # seconds between looks whether the queues are as they are to be
+RETIRE_EVERY = 600.0  # seconds between searches for queues that nobody needs any more
 
 
 class Setup:
     """Declares what the others need. `placement`: where a cluster keeps it."""
 
     name = "setup"
-    reads: Sequence[str] = ()
-    position = 0
+    reads: Sequence[str] = READS
 
     def __init__(self, placement: Placement = ANYWHERE) -> None:
         self._placement = placement
+        self._pools = Pools()
+        self._start = 1  # all requests before it are over
+        self.position = 0
 
     async def prepare(self, log: Log) -> None:
-        """Declare everything. Raises `Unavailable`."""
+        """Declare everything that needs no look at the log. Raises `Unavailable`."""
         self._log = log
-        await log.declare(self.queues(), self._placement)
+        await log.declare(QUEUES, self._placement)
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
-        """Nothing is read."""
+        """Declare the queues of the pools that open requests are for. Raises `Unavailable`."""
+        del subscribe  # nothing to subscribe: the set-up follows
+        self.position = (await log.checkpoint("executor")).position
+        for entry in await log.read(READS, after=self.position):
+            self._pools.evolve(entry)
+            self.position = entry.sequence
+        await self._declare_pools()
 
     async def run(self) -> None:
-        """Put right what somebody has deleted or changed. A deleted queue delivers all that it ever held again."""
-        while True:
-            await asyncio.sleep(EVERY)
-            with suppress(Unavailable):
-                for news in await self._log.keep(self.queues()):
-                    log.warning("%s", news, extra={"action": "queue_restored", "part": self.name})
+        """Follow for which workers is requested, and put right what somebody has deleted or changed."""
+        tasks = [asyncio.create_task(part) for part in (self._follow(), self._keep(), self._retire())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await cancel_and_wait(*tasks)
 
     def queues(self) -> Sequence[Queue]:
         """Return the queues that are to be there."""
-        return QUEUES
+        return (*QUEUES, *self._pools.queues(self._start))
+
+    async def _follow(self) -> None:
+        async for page in self._log.follow(READS, after=self.position):
+            new = [entry for entry in page.entries if self._pools.evolve(entry)]
+            while new:
+                with suppress(Unavailable):
+                    await self._declare_pools()
+                    break
+                await asyncio.sleep(EVERY)
+            self.position = page.position
+
+    async def _declare_pools(self) -> None:
+        """Make the queues of pools that have none, and let workers know of them. Raises `Unavailable`."""
+        self._start = (await self._log.checkpoint("executor")).position + 1
+        await self._log.keep(self._pools.queues(self._start))
+        await self._log.put_status(KEY, self._pools.published())
+
+    async def _keep(self) -> None:
+        """Keep the queues. A deleted one delivers again all that it ever held, or all that is not over."""
+        while True:
+            await asyncio.sleep(EVERY)
+            with suppress(Unavailable):
+                self._start = (await self._log.checkpoint("executor")).position + 1
+                for news in await self._log.keep(self.queues()):
+                    log.warning("%s", news, extra={"action": "queue_restored", "part": self.name})
+
+    async def _retire(self) -> None:
+        """Let go of the queues of pools of which nothing was requested for long, and nothing waits."""
+        while True:
+            with suppress(Unavailable):
+                await self._retire_idle()
+            await asyncio.sleep(RETIRE_EVERY)
+
+    async def _retire_idle(self) -> None:
+        for id_, pool in self._pools.idle(await self._log.time()).items():
+            queue = queue_of(id_)
+            if (await self._log.queue(queue)).acknowledged >= pool.last and self._pools.forget(id_, pool):
+                log.info("the queue %r is not used any more", queue.name, extra={"action": "queue_retired"})
+        await self._log.put_status(KEY, self._pools.published())
+        for name in await self._log.queue_names(POOL_QUEUE):
+            # one of which nothing is known has nothing left to deliver: all its requests are over
+            if name.removeprefix(POOL_QUEUE) not in self._pools.known:
+                await self._log.retire(name)

@@ -34,6 +34,7 @@ from services.worker.history import History
 from services.worker.inspector import Inspector
 from services.worker.outbox import Outbox
 from services.worker.presence import Presence
+from services.worker.queues import PoolQueues
 from services.worker.record import Record
 from services.worker.reports import Reports
 from services.worker.run import Run, Stopping
@@ -44,7 +45,7 @@ class Worker:
     """Runs one backup engine for each VM, `slots` at a time. `worker_id` is its own among all that run at once.
 
     `own`: folders and files of the engine, which are nobody's disk. `outbox`: the folder of what cannot be reported
-    yet; None: it is kept in memory.
+    yet; None: it is kept in memory. `labels`: it serves what requires none, and what requires no others than these.
     """
 
     name = "worker"
@@ -59,8 +60,10 @@ class Worker:
         worker_id: str | None = None,
         own: Sequence[str] = (),
         outbox: Path | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self._slots = slots
+        self._labels = dict(labels or {})
         self._engines = load(own) if engines is None else engines
         self._clock = clock
         self._id = worker_id or worker_name()
@@ -69,6 +72,8 @@ class Worker:
         self._stopping = asyncio.Event()
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
+        self._queues = PoolQueues(log, self._labels)
+        await self._queues.look()
         self._followed = Followed(log)
         self._history = History(log, self._followed)
         await self._followed.open()
@@ -78,6 +83,7 @@ class Worker:
             self._id,
             slots=self._slots,
             engines=sorted(self._engines),
+            labels=self._labels,
             held=self._held,
             history=self._history,
             looked=self._stop_runs,
@@ -94,11 +100,11 @@ class Worker:
             outbox=self._outbox,
             stopping=self._stopping,
         )
-        self._inspector = Inspector(self._id, self._engines)
+        self._inspector = Inspector(self._id, self._engines, self._labels)
         await self._inspector.open(log)
         await self._outbox.open()
         await self._settle()  # before anything comes again that was done
-        subscribe(WORKER_QUEUE, self.handle, slots=self._slots)
+        subscribe(self._queues.current, self.handle, slots=self._slots)
 
     @property
     def position(self) -> int:
@@ -106,7 +112,8 @@ class Worker:
 
     async def run(self) -> None:
         """Follow what is to stop, and let other workers know that this one lives."""
-        parts = (self._followed.follow(self._stop_runs), self._keep_settling(), *self._presence.parts())
+        own = (self._followed.follow(self._stop_runs), self._keep_settling(), self._queues.follow())
+        parts = (*own, *self._presence.parts())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -10,6 +10,7 @@ from msgspec import structs
 from schemas.base import Value
 from schemas.events import (
     AttemptEvent,
+    BackupAbandoned,
     BackupCancelled,
     BackupCompleted,
     BackupFailed,
@@ -18,7 +19,7 @@ from schemas.events import (
     BackupStarted,
 )
 
-Report = AttemptEvent | BackupSkipped
+Report = AttemptEvent | BackupAbandoned | BackupSkipped
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -43,10 +44,14 @@ class End(Value, frozen=True, kw_only=True):
 
 
 class Backup(Value, frozen=True, kw_only=True):
-    """A backup as its reports tell of it. `attempt` is the newest one, also of a backup that has ended."""
+    """A backup as its reports tell of it. `attempt` is the newest one, also of a backup that has ended.
+
+    `abandoned`: the sequence of the last request that counts no more, as another one follows.
+    """
 
     attempt: Attempt | None = None
     end: End | None = None
+    abandoned: int = 0
 
     @property
     def next_attempt(self) -> int:
@@ -77,9 +82,12 @@ def evolve(backup: Backup, event: Report, sequence: int, source: str) -> Backup:
             return backup  # of a worker that was thought dead
         case BackupStarted() if event.attempt >= backup.next_attempt:
             # of two workers that begin the same attempt, the first one has it
-            return Backup(attempt=Attempt(number=event.attempt, worker=event.worker, sequence=sequence))
+            attempt = Attempt(number=event.attempt, worker=event.worker, sequence=sequence)
+            return structs.replace(backup, attempt=attempt)
         case BackupRetrying() if backup.attempt is not None:
-            return Backup(attempt=structs.replace(backup.attempt, over=True))
+            return structs.replace(backup, attempt=structs.replace(backup.attempt, over=True))
+        case BackupAbandoned():
+            return structs.replace(backup, abandoned=max(event.request, backup.abandoned))
         case BackupCompleted() | BackupFailed() | BackupCancelled() | BackupSkipped():
             ref = event.snapshot_ref if isinstance(event, BackupCompleted) else None
             begun = backup.next_attempt - 1

@@ -6,11 +6,15 @@ written to a repository for it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+
+from msgspec import structs
 
 from schemas.base import Value
 from schemas.definitions import Disk, Setting
 from schemas.events import BackupRequested
+from schemas.labels import fulfils
 
 SUBJECT = "worker.inspect"  # no subject of the log
 MOST = 500  # VMs, and disks, in one inspection
@@ -19,15 +23,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class InspectedVm(Value, frozen=True, kw_only=True):
-    """A VM whose disks are to be looked at."""
+    """A VM whose disks are to be looked at, by workers with these labels."""
 
     context_id: str
     vm_name: str
     disks: list[Disk]
+    worker_labels: dict[str, str] = {}
 
 
 class Inspection(Value, frozen=True, kw_only=True):
-    """What is to be looked at: a repository, and disks; where these may be is as in `BackupRequested`."""
+    """What is to be looked at: a repository, and disks; where these may be is as in `BackupRequested`.
+
+    By workers with these labels: what others see says nothing.
+    """
 
     engine: str
     location: str
@@ -36,6 +44,13 @@ class Inspection(Value, frozen=True, kw_only=True):
     repository_roots: list[str] | None = None
     disk_roots: list[str] | None = None
     block_devices: bool = False
+    worker_labels: dict[str, str] = {}
+
+    def seen_with(self, labels: Mapping[str, str]) -> Inspection | None:
+        """Return what of it a worker with these labels looks at; None: nothing."""
+        if not fulfils(labels, self.worker_labels):
+            return None
+        return structs.replace(self, vms=[vm for vm in self.vms if fulfils(labels, vm.worker_labels)])
 
     def request(self, vm: InspectedVm | None = None) -> BackupRequested:
         """Return the request that a worker would have for a VM, or for one without disks."""

@@ -30,8 +30,9 @@ AT_ONCE = 4
 class Inspector:
     """Replies to inspections in the name of one worker."""
 
-    def __init__(self, worker: str, engines: Mapping[str, Engine]) -> None:
+    def __init__(self, worker: str, engines: Mapping[str, Engine], labels: Mapping[str, str]) -> None:
         self._worker = worker
+        self._labels = labels
         self._engines = engines
         self._looks: set[asyncio.Task[None]] = set()
 
@@ -52,7 +53,9 @@ class Inspector:
 
     async def _look(self, body: bytes, reply: Reply) -> None:
         with suppress(msgspec.MsgspecError, Unavailable):  # of a version that asks otherwise; or nobody waits any more
-            inspection = msgspec.json.decode(body, type=Inspection)
+            inspection = msgspec.json.decode(body, type=Inspection).seen_with(self._labels)
+            if inspection is None:
+                return
             seen = await self._seen(inspection)
             await reply(msgspec.json.encode(WorkerSeen(worker=self._worker, **structs.asdict(seen))))
 

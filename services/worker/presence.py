@@ -37,6 +37,7 @@ class Presence:
         *,
         slots: int,
         engines: list[str],
+        labels: Mapping[str, str],
         held: Mapping[str, Run],
         history: History,
         looked: Callable[[], None],
@@ -46,6 +47,7 @@ class Presence:
         self._worker = worker
         self._slots = slots
         self._engines = engines
+        self._labels = dict(labels)
         self._held = held
         self._history = history
         self._looked = looked
@@ -69,6 +71,7 @@ class Presence:
                 slots=self._slots,
                 holding=sorted(backup_id for backup_id, run in self._held.items() if not run.lost),
                 engines=self._engines,
+                labels=self._labels,
                 position=self._history.position,
             )
             value = msgspec.to_builtins(mine)

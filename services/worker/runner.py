@@ -110,6 +110,8 @@ class Runner:
                 if backup.end.snapshot_ref is None:
                     await self._discard(record, backup.end)
                 return Ack()
+            if backup.abandoned >= record.entry.sequence:
+                return Ack()  # another request follows, perhaps for other workers
             if (silent_in := await self._presence.held_elsewhere(request, backup.attempt)) > 0:
                 return Nack(delay=min(silent_in + 0.5, run.delivery.lease / 3))
             number, reason = backup.next_attempt, self._followed.reason(request)

@@ -14,6 +14,7 @@ import msgspec
 
 from bus.checkpoint import Status
 from schemas.base import Value
+from schemas.labels import fulfils
 from services.worker.domain import Attempt
 
 PREFIX = "worker."
@@ -29,11 +30,16 @@ class WorkerStatus(Value, frozen=True, kw_only=True):
     holding: list[str]  # ids of backups
     engines: list[str]
     position: int
+    labels: dict[str, str] = {}
 
     @property
     def free(self) -> int:
         """How many more backups it would take."""
         return max(0, self.slots - len(self.holding))
+
+    def may_serve(self, required: Mapping[str, str], engine: str | None = None) -> bool:
+        """Tell whether it has the labels that a backup requires, and its engine (None: whichever)."""
+        return fulfils(self.labels, required) and (engine is None or engine in self.engines)
 
 
 def key_of(worker: str) -> str:

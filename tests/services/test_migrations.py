@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,11 @@ from services.database import (
 )
 from services.recorder.store import Tables
 from tests.services.execution import BUFFERED, COMPLETED, FAILED, HOUSE, PLANNED, REQUESTED, SKIPPED, STARTED, STREAM
-from tests.support import T0, due, engine_settings, flow, history, schedule, vm
+from tests.support import T0, due, engine_settings, flow, history, repository, schedule, vm
 
 pytestmark = pytest.mark.slow
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0013"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013"]
 
 
 def run(url: str, *statements: str) -> list[Any]:
@@ -272,6 +273,26 @@ async def test_how_many_disks_a_backup_was_asked_for_is_found_in_its_request(url
     run(url, "UPDATE events SET body = 'x' WHERE sequence = 1")
     upgrade(url)
     assert run(url, counts) == [("b", 2)]
+
+
+async def test_labels_of_workers_are_found_on_the_log(url: str) -> None:
+    upgrade(url)
+    store = Tables(url)
+    labelled = vm("vm-2", worker_labels={"site": "b"})
+    changed = [repository(worker_labels={"site": "x"}, version=2), repository(worker_labels={"site": "a"}, version=3)]
+    requested = replace(REQUESTED, pool="p", worker_labels={"site": "a"})
+    await store.apply(history(*HOUSE, labelled, *changed, STARTED, PLANNED, requested), STREAM)
+    await store.close()
+
+    def labels(table: str) -> list[Any]:
+        found = [row[0] for row in run(url, f"SELECT worker_labels FROM {table} ORDER BY id")]
+        return [json.loads(one) if isinstance(one, str) else one for one in found]
+
+    there = {"vms": [{}, {"site": "b"}], "repositories": [{"site": "a"}], "backup_jobs": [{"site": "a"}]}
+    assert {table: labels(table) for table in there} == there
+    upgrade(url, "0010")
+    upgrade(url)
+    assert {table: labels(table) for table in there} == there
 
 
 async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:

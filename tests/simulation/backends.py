@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from bus.connection import connect
@@ -22,8 +21,7 @@ from bus.setup import declare_at
 from bus.stream import Queue, consumer_config
 from bus.subjects import STREAM
 from bus.tasks import cancel_and_wait
-from services import hosting
-from services.consuming import Delivery, router
+from services.consuming import Consumer, Delivery
 from tests.servers import root, server_in
 from tests.simulation.log import Link, SimulatedLog
 from tests.simulation.server import Server
@@ -61,7 +59,8 @@ class Real:
         self.log = log
         self._server = server
         self._client = client
-        self.open: list[Client | NatsBroker] = []
+        self.open: list[Client] = []
+        self._consumers: list[tuple[Consumer, asyncio.Task[None]]] = []
 
     async def another(self, *, reply_timeout: float = 5.0) -> Log:
         client = await connect(root(self._server), "another")
@@ -82,11 +81,9 @@ class Real:
 
     async def serve(self, handler: Handler) -> None:
         client = await connect(root(self._server), "serve")
-        broker = hosting._Broker(client)
-        await broker.connect()
-        broker.include_router(router(QUEUE, handler, slots=1))
-        await broker.start()
-        self.open += [broker, client]
+        consumer = Consumer(client, lambda: [QUEUE], handler, slots=1)
+        self._consumers.append((consumer, asyncio.create_task(consumer.run())))
+        self.open.append(client)
 
     def pause(self) -> None:
         os.kill(self._pid, signal.SIGSTOP)
@@ -100,8 +97,11 @@ class Real:
         return self._server._process.pid
 
     async def close(self) -> None:
+        for consumer, task in self._consumers:
+            consumer.close()
+            await cancel_and_wait(task)
         for one in self.open:
-            await (one.close() if isinstance(one, Client) else one.stop())
+            await one.close()
 
 
 class Simulated:

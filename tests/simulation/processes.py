@@ -25,7 +25,7 @@ from bus.stream import Queue
 from schemas.commands import Command
 from schemas.events import BackupRequested
 from services import checkpoints, deciding
-from services.consuming import Handler, consume
+from services.consuming import Handler, Queues, consume
 from services.executor.app import Executor
 from services.recorder.app import Recorder
 from services.registry.app import Registry
@@ -172,12 +172,12 @@ def _takes_a_clock(kind: str, make: Callable[..., Any]) -> bool:
 
 async def host(service: Any, log: SimulatedLog) -> None:
     """Run a service until it fails."""
-    slots: list[tuple[Queue, Handler]] = []
+    waiting: list[tuple[Queue, Handler]] = []
 
-    def subscribe(queue: Queue, handler: Handler, *, slots: int = 1) -> None:
+    def subscribe(queues: Queues, handler: Handler, *, slots: int = 1) -> None:
+        (queue,) = queues()  # no labels here: there is one for all workers
         waiting.extend([(queue, handler)] * slots)
 
-    waiting = slots
     await log.identity()  # the set-up of the stream: it must answer
     await service.open(log, subscribe)
     for queue, handler in waiting:

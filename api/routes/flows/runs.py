@@ -6,7 +6,7 @@ from litestar import Response, post
 from litestar.params import JSONBody
 from msgspec import structs
 
-from api import inspecting
+from api import inspecting, workers
 from api.context import Context
 from api.problems import ApiError, not_found
 from api.readmodel import executions, flows, occurrences, references
@@ -64,6 +64,7 @@ async def dry_run(context: Context, flow_id: PathId) -> DryRun:
         warnings.append(f"of {len(preview.planned):,} VMs, the disks of the first {MOST:,} were looked at")
     if not next_runs:
         warnings.append(f"nothing runs this flow by itself: {flow_now.status.next_execution_reason}")
+    warnings += workers.lacking(known_now, flow, preview, await workers.living(context.log))
     errors = [one for one in (preview.refusal, inspecting.unusable(seen)) if one is not None]
     return DryRun(
         valid=not errors,

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from litestar import get
 from litestar.params import FromQuery, QueryParameter
 
+from api import workers
 from api.context import Context
 from api.problems import ApiError, not_found
 from api.readmodel import executions, explain, flows, occurrences, statistics
@@ -130,7 +131,7 @@ async def flow_occurrences(
 async def explain_flow(context: Context, flow_id: PathId, at: At = None) -> Explanation:
     """Say in plain words why a flow ran, or did not, at an instant or last."""
     asked_at = moment("at", at, bounded=True)
-    found = await explain.of_flow(context.reader, flow_id, asked_at, context.now)
+    found = await explain.of_flow(context.reader, flow_id, asked_at, context.now, await workers.labels(context.log))
     if found is None:
         raise not_found("flow", flow_id)
     return found

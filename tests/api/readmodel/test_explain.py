@@ -38,9 +38,9 @@ async def told(reader: Reader, stage: Stage) -> Explanation:
     asked = stage.question
     try:
         if asked.execution_id is not None:
-            found = await explain.of_execution(reader, asked.execution_id, stage.now)
+            found = await explain.of_execution(reader, asked.execution_id, stage.now, stage.workers)
         else:
-            found = await explain.of_flow(reader, asked.flow_id or "", asked.at, stage.now)
+            found = await explain.of_flow(reader, asked.flow_id or "", asked.at, stage.now, stage.workers)
     finally:
         await reader._engine.dispose()
     assert found is not None

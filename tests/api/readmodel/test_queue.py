@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from api.readmodel import executions, flows, queue
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.reader import Page, Reader
-from api.routes.backups import workers_beside
 from api.routes.starting import in_words
+from api.workers import living
 from bus.checkpoint import Status
 from bus.errors import Unavailable
 from schemas.base import Message
@@ -34,8 +34,10 @@ BEGUN = BackupStarted(**ABOUT, attempt=1, worker="w")
 TWO = replace(PLANNED, backups=[*PLANNED.backups, PlannedBackup(backup_id="c", context_id="vm-2", vm_name="db")])
 
 
-def worker(slots: int = 1, holding: Sequence[str] = (), engines: Sequence[str] = ("simulated",)) -> WorkerStatus:
-    return WorkerStatus(slots=slots, holding=list(holding), engines=list(engines), position=0)
+def worker(
+    slots: int = 1, holding: Sequence[str] = (), engines: Sequence[str] = ("simulated",), **given: Any
+) -> WorkerStatus:
+    return WorkerStatus(slots=slots, holding=list(holding), engines=list(engines), position=0, **given)
 
 
 class Told:
@@ -106,6 +108,30 @@ async def test_a_backup_that_waits_for_a_worker_takes_its_slot(told: Told) -> No
 )
 def test_what_a_backup_with_a_slot_waits_for(workers: list[WorkerStatus] | None, waiting_for: str) -> None:
     assert queue.for_worker("simulated", 0, workers) == waiting_for
+
+
+@pytest.mark.parametrize(
+    ("workers", "waiting_for"),
+    [
+        (NOBODY, "a worker: there is no worker for site=a"),
+        ([worker(), worker(labels={"site": "b"})], "a worker: there is no worker for site=a"),
+        (
+            [worker(engines=["restic"], labels={"site": "a"}), worker()],
+            "a worker with engine 'simulated' and site=a: the one that is there does not have it",
+        ),
+        (
+            [worker(1, ["x"], labels={"site": "a"}), worker(9)],
+            "a worker with a free slot and site=a: 1 of 1 is taken",
+        ),
+        ([worker(labels={"site": "a", "tier": "fast"})], "a worker: it is next"),
+    ],
+)
+async def test_a_backup_that_requires_labels_waits_for_a_worker_that_has_them(
+    told: Told, workers: list[WorkerStatus], waiting_for: str
+) -> None:
+    await told.tell(*HOUSE, STARTED, PLANNED, replace(REQUESTED, pool="p", worker_labels={"site": "a"}))
+    (waiting,) = (await queue.current(told.reader, workers)).waiting
+    assert (waiting.worker_labels, waiting.waiting_for) == ({"site": "a"}, waiting_for)
 
 
 async def test_an_execution_that_waits_for_its_turn_stands_in_the_queue_the_flow_and_the_list(told: Told) -> None:
@@ -203,24 +229,24 @@ class Beside:
     ids=["two", "silent", "one ends", "no log"],
 )
 async def test_the_workers_that_are_there(log: Any, number: int | None) -> None:
-    found = await workers_beside(log)
+    found = await living(log)
     assert (None if found is None else len(found)) == number
 
 
 async def test_the_length_of_the_queue_is_told_by_what_is_waited_for(told: Told) -> None:
     await told.tell(*HOUSE, replace(STARTED, max_concurrent_jobs=1, jobs=2), TWO)
-    load = await queue.load(told.reader)
+    load = await queue.load(told.reader, NOBODY)
     assert (+load.waiting, load.taken.total) == ({"executor": 2}, 0)
     await told.tell(REQUESTED, BUFFERED)
-    load = await queue.load(told.reader)
+    load = await queue.load(told.reader, NOBODY)
     assert (+load.waiting, load.taken.total) == ({"worker": 1, "flow": 1, "turn": 1}, 1)
     await told.tell(BEGUN)
-    load = await queue.load(told.reader)
+    load = await queue.load(told.reader, NOBODY)
     assert (+load.waiting, load.taken.total) == ({"flow": 1, "turn": 1}, 1)
 
 
 async def test_what_is_beyond_those_looked_at_is_counted_too(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "MOST", 1)
     await told.tell(*HOUSE, replace(STARTED, jobs=2), TWO)
-    load = await queue.load(told.reader)
+    load = await queue.load(told.reader, NOBODY)
     assert +load.waiting == {"executor": 1, "others": 1}

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bus.checkpoint import Status
 from bus.clock import now
@@ -51,7 +52,12 @@ def looks(*times: float, one: Outstanding | None = None, **given: Any) -> list[s
     abandoned: list[Outstanding] = []
     for at in times:
         missing, abandoned = check(
-            [one or outstanding()], given.get("queue", queue()), given.get("held", ()), missing, now=at, ack_wait=WAIT
+            [one or outstanding()],
+            {None: given.get("queue", queue())},
+            given.get("held", ()),
+            missing,
+            now=at,
+            ack_wait=WAIT,
         )
     return [each.backup_id for each in abandoned]
 
@@ -83,20 +89,32 @@ def test_while_no_slot_asks_nothing_is_missing() -> None:
     assert looks(0, ABANDONED + 1, queue=queue(listeners=0)) == []
 
 
-@pytest.mark.parametrize("between", [{"queue": queue(listeners=0)}, {"held": {"b"}}, {"queue": queue(delivered=9)}])
+@pytest.mark.parametrize(
+    "between", [{"queues": {None: queue(listeners=0)}}, {"held": {"b"}}, {"queues": {None: queue(delivered=9)}}]
+)
 def test_it_counts_anew_after_any_look_at_which_it_was_not_missing(between: dict[str, Any]) -> None:
-    missing, _ = check([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
+    missing, _ = check([outstanding()], {None: queue()}, (), {}, now=0, ack_wait=WAIT)
     missing, _ = check(
-        [outstanding()], **{"queue": queue(), "held": (), **between}, missing=missing, now=5, ack_wait=WAIT
+        [outstanding()], **{"queues": {None: queue()}, "held": (), **between}, missing=missing, now=5, ack_wait=WAIT
     )
-    missing, abandoned = check([outstanding()], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
+    missing, abandoned = check([outstanding()], {None: queue()}, (), missing, now=ABANDONED + 1, ack_wait=WAIT)
     assert abandoned == []
     assert missing == {("b", 10): ABANDONED + 1}
 
 
+def test_who_listens_for_other_workers_says_nothing_about_these() -> None:
+    one = structs.replace(outstanding(), pool="p", worker_labels={"site": "a"})
+    for queues in ({None: queue()}, {None: queue(), "p": queue(listeners=0)}, {None: queue(), "p": queue(delivered=9)}):
+        assert check([one], queues, (), {("b", 10): 0.0}, now=ABANDONED + 1, ack_wait=WAIT) == ({}, [])
+    _, abandoned = check([one], {"p": queue()}, (), {("b", 10): 0.0}, now=ABANDONED + 1, ack_wait=WAIT)
+    assert abandoned == [one]
+
+
 def test_a_new_request_of_the_same_backup_counts_anew() -> None:
-    missing, _ = check([outstanding()], queue(), (), {}, now=0, ack_wait=WAIT)
-    missing, abandoned = check([outstanding(request=11)], queue(), (), missing, now=ABANDONED + 1, ack_wait=WAIT)
+    missing, _ = check([outstanding()], {None: queue()}, (), {}, now=0, ack_wait=WAIT)
+    missing, abandoned = check(
+        [outstanding(request=11)], {None: queue()}, (), missing, now=ABANDONED + 1, ack_wait=WAIT
+    )
     assert (dict(missing), abandoned) == ({("b", 11): ABANDONED + 1}, [])
 
 

@@ -48,6 +48,7 @@ class Stage:
         self.entries: list[Stored] = []
         self.off: set[str] = set()
         self.question = Question()  # the last one
+        self.workers: list[dict[str, str]] | None = None  # labels of those that are there, as far as that is known
         self._registry, self._scheduler, self._executor = registry.State(), scheduler.State(), executing.State()
         self._commands = 0
 
@@ -181,7 +182,7 @@ class Stage:
 
     def _explained(self, question: Question) -> Told:
         self.question = question
-        told = explain(self.entries, question, self.now)
+        told = explain(self.entries, question, self.now, workers=self.workers)
         assert told is not None
         return told
 

@@ -52,7 +52,7 @@ def holds(entries: Sequence[Stored], found: Told) -> None:
 def test_a_situation_is_told_as_a_colleague_would(name: str) -> None:
     stage, found = told(name)
     assert found == (FOLDER / f"{name}.txt").read_text()
-    again = explain(stage.entries, stage.question, stage.now)
+    again = explain(stage.entries, stage.question, stage.now, workers=stage.workers)
     assert again is not None
     holds(stage.entries, again)
     assert not _ID.search(found), "it names an id"
@@ -73,7 +73,7 @@ def test_what_is_read_in_two_steps_tells_the_same(name: str) -> None:
     start = beginning(survey, stage.question)
     backups = [] if start is None else [one for one in stage.entries[start - 1 :] if one.subject.startswith("backup.")]
     entries = sorted([*first, *backups], key=lambda one: one.sequence)
-    assert explain(entries, stage.question, stage.now) == whole
+    assert explain(entries, stage.question, stage.now, workers=stage.workers) == whole
 
 
 def test_the_first_step_reads_all_that_is_surveyed() -> None:

@@ -60,6 +60,28 @@ def when(catalogue: Catalogue, command: c.Command) -> Any:
     return [event.definition for event in decided]
 
 
+A, B = {"site": "a"}, {"site": "b"}
+
+
+@pytest.mark.parametrize("target", ["vm", "group"])
+def test_a_flow_that_no_worker_could_serve_is_refused(target: str) -> None:
+    house = given(vm(worker_labels=B), group(members=["vm-1"]), repository(worker_labels=A), repository("other"))
+    spec = {**FLOW, "target_type": target, "target_id": f"{target}-1"}
+    refused = when(house, c.CreateFlow(id="new", spec=FlowSpec(**spec)))
+    assert (refused.code, refused.field) == ("invalid", "repository_id")
+    assert refused.reason == "no worker can have both site=b and site=a, as VM 'VM-1' and repository 'repo-1' require"
+    (made,) = when(house, c.CreateFlow(id="new", spec=FlowSpec(**{**spec, "repository_id": "other"})))
+    changed = when(house, c.UpdateFlow(id="new", patch=FlowPatch(repository_id="repo-1")))
+    assert isinstance(changed, Rejected)
+    assert made.repository_id == "other"
+
+
+def test_labels_that_contradict_each_other_later_do_not_keep_definitions_from_changing() -> None:
+    house = given(vm(worker_labels=A), group(members=["vm-1"]), repository(worker_labels=A), flow())
+    (changed,) = when(house, c.UpdateRepository(id="repo-1", patch=RepositoryPatch(worker_labels=B)))
+    assert changed.worker_labels == B
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -68,7 +68,7 @@ async def test_a_redelivery_to_the_worker_at_work_begins_no_second_attempt(engin
         sequence = await say(engine.log, request())
         await eventually(lambda: gate.begun)
         for again in (2, 3):
-            raw = worker.deliveries[-1].message.raw_message
+            raw = worker.deliveries[-1].message.raw
             await engine.log._client.publish(raw.reply, b"-NAK")  # the server takes it for whoever has the message
             await eventually(lambda again=again: len(worker.deliveries) == again)  # type: ignore[misc]
         # a second request of the same backup
@@ -89,7 +89,7 @@ async def test_a_taken_over_delivery_gets_the_signs_of_life(engine: Engine) -> N
     async with engine.running(worker):
         await say(engine.log, request())
         await eventually(lambda: gate.begun)
-        raw = worker.deliveries[0].message.raw_message
+        raw = worker.deliveries[0].message.raw
         await engine.log._client.publish(raw.reply, b"-NAK")
         await eventually(lambda: len(worker.deliveries) == 2)
         taken = asyncio.get_running_loop().time()

@@ -121,7 +121,7 @@ async def test_notes_of_dead_workers_are_removed_by_the_living(monkeypatch: pyte
     board: Any = Board()
     history = History(board, Followed(board))
     living = presence.Presence(
-        board, "one", slots=1, engines=[], held={}, history=history, looked=lambda: None, lease=LEASE
+        board, "one", slots=1, engines=[], labels={}, held={}, history=history, looked=lambda: None, lease=LEASE
     )
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(living._tidy(), 0.1)

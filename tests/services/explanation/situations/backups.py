@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas import commands as c
-from schemas.definitions import PolicySpec, RepositoryPatch, SettingsPatch
+from schemas.definitions import PolicySpec, RepositoryPatch, SettingsPatch, VmPatch
 from schemas.ids import ENGINE
 from services.explanation.sentences import Told
 from tests.services.explanation.played import DUE, THREE, at, situation
@@ -164,5 +164,17 @@ def under_way_and_waiting_for_another_flow(stage: Stage) -> Told:
     stage.begin("web-2")
     stage.until(DUE)
     stage.begin("web-1")
+    stage.wait(60)
+    return stage.why()
+
+
+@situation
+def no_worker_with_the_labels(stage: Stage) -> Told:
+    stage.house(vms=2)
+    stage.ask(c.UpdateRepository(id="nas-id", patch=RepositoryPatch(worker_labels={"site": "a"})))
+    stage.until(DUE)
+    stage.wait(60)
+    stage.ask(c.UpdateVm(id="id-of-web-2", patch=VmPatch(worker_labels={"tier": "fast"})))
+    stage.workers = [{"site": "b"}, {"site": "a"}]
     stage.wait(60)
     return stage.why()

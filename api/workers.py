@@ -1,0 +1,64 @@
+"""The workers that are there: who may serve a flow, and who is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bus.errors import LogError
+from bus.log import Log
+from bus.stream import WORKER_QUEUE
+from schemas.definitions import Flow
+from schemas.labels import Contradiction, canonical, contradiction, together
+from services.catalogue import Catalogue
+from services.executor.starting import Preview
+from services.worker.status import PREFIX, WorkerStatus, live
+
+TOLD = 20  # warnings about single VMs
+
+
+async def living(log: Log) -> list[WorkerStatus] | None:
+    """Return the workers that are there, None when the log does not respond."""
+    try:
+        statuses, now = await log.statuses(PREFIX), await log.time()
+    except LogError:
+        return None
+    return [one for one in live(statuses, now=now, lease=WORKER_QUEUE.ack_wait) if one.slots]
+
+
+async def labels(log: Log) -> list[Mapping[str, str]] | None:
+    """Return the labels of each worker that is there, None when the log does not respond."""
+    found = await living(log)
+    return None if found is None else [one.labels for one in found]
+
+
+def lacking(catalogue: Catalogue, flow: Flow, preview: Preview, workers: Sequence[WorkerStatus] | None) -> list[str]:
+    """Return which workers a flow lacks to be run now, and which of its VMs none could ever serve.
+
+    `workers`: those that are there; None when that cannot be seen.
+    """
+    found = list(dict.fromkeys(_lacking(catalogue, flow, preview, workers)))
+    more = len(found) - TOLD
+    return [*found[:TOLD], f"and {more:,} more of this kind"] if more > 0 else found
+
+
+def _lacking(
+    catalogue: Catalogue, flow: Flow, preview: Preview, workers: Sequence[WorkerStatus] | None
+) -> Iterator[str]:
+    repository = catalogue.repositories.get(flow.repository_id or "")
+    if repository is None:
+        return
+    for planned in preview.planned:
+        vm = catalogue.vms[planned.context_id]
+        try:
+            required = together(vm.worker_labels, repository.worker_labels)
+        except Contradiction as found:
+            yield f"VM {vm.vm_name!r} would be skipped: {contradiction(vm.vm_name, repository.name, found)}"
+            continue
+        if workers is None:
+            continue
+        labelled = [one for one in workers if one.may_serve(required)]
+        which = f" for {canonical(required)}" if required else ""
+        if not labelled:
+            yield f"there is no worker{which}: what needs one would wait"
+        elif not any(one.may_serve(required, repository.type) for one in labelled):
+            yield f"no worker{which} has the engine {repository.type!r}: what needs it would wait"
