@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -108,3 +110,21 @@ def test_what_seeds_settings_is_passed_on_to_the_services(monkeypatch: pytest.Mo
     for name, value in as_environment(Settings(seeds=seeds, data_folder=tmp_path)).items():
         monkeypatch.setenv(name, value)
     assert from_environment().seeds == seeds
+
+
+def test_who_supervises_it_hears_that_it_has_started_and_lives(tmp_path: Path) -> None:
+    """As systemd expects it of `Type=notify`, with a watchdog."""
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+        listener.settimeout(60)
+        env = {**os.environ, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000"}
+        command = [*FLOWS, "up", "--data", str(tmp_path / "data"), "--port", str(reserved_port())]
+        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as up:
+            try:
+                while (said := listener.recv(4096).decode()) != "READY=1":
+                    assert said.startswith("WATCHDOG=1\nEXTEND_TIMEOUT_USEC=")
+                assert listener.recv(4096) == b"WATCHDOG=1"
+            finally:
+                up.terminate()
+    assert up.returncode == 0
