@@ -19,11 +19,15 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
     && pip --python /opt/flows/bin/python install --no-deps --no-index wheels/*.whl
 
 FROM python:3.11.15-slim-trixie
-RUN apt-get update && apt-get install -y --no-install-recommends zstd && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends zstd && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --create-home flows
 COPY --from=build /opt/flows /opt/flows
-ENV PATH=/opt/flows/bin:$PATH
-RUN useradd --system --create-home flows
-USER flows
+# FLOWS_ALIVE_FILE: what `flows serve` touches every few seconds, and the health check looks at
+ENV PATH=/opt/flows/bin:$PATH PYTHONDONTWRITEBYTECODE=1 FLOWS_ALIVE_FILE=/tmp/alive
+# a number, so that it can be seen from outside that it is not root
+USER 10001:10001
 WORKDIR /home/flows
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=2 \
+    CMD ["sh", "-c", "test -n \"$(find \"$FLOWS_ALIVE_FILE\" -newermt '30 seconds ago')\""]
 ENTRYPOINT ["flows"]
 CMD ["--help"]

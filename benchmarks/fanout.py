@@ -3,7 +3,8 @@
     python -m benchmarks fanout
 
 Workers are in this process, each on a connection of its own, with an engine that has its result at once. What is read
-is what their clients count from when all have started, signs of life and status included. The bare queue is nats-py
+is what their clients count from when all have started, signs of life and status included: those come by the second, so
+a run that takes longer, as many share one server, has more of them for each backup. The bare queue is nats-py
 alone: fetch a message, publish that it has begun and ended, acknowledge.
 """
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import ServiceUnavailableError
@@ -103,8 +104,12 @@ class Connection(Client):
             await cancel_and_wait(trying)  # the client cancels it once, which it may swallow
 
     async def close_denied(self) -> None:
-        """Close, so that whoever waits for a reply does not wait longer; it counts as an end."""
+        """Close, and let whoever waits for a reply go; it counts as an end."""
         await super().close()
+        waiting: list[asyncio.Future[Msg]] = [*self._resp_map.values()]  # pyright: ignore[reportUnknownMemberType]
+        for reply in waiting:
+            if not reply.done():
+                reply.set_exception(ConnectionClosedError())
 
     async def drain(self) -> None:
         self.leaving = True

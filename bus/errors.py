@@ -31,6 +31,10 @@ class ForeignStream(LogError):
     """The stream is not the one a position belongs to. Stop: projecting on would be nonsense."""
 
 
+class NewerLog(LogError):
+    """A newer version has set up the log in a way that this one does not understand. Stop: start the newer version."""
+
+
 class ServerError(LogError):
     """The embedded server did not start; the message holds the last line of its log."""
 

@@ -16,6 +16,7 @@ from nats.js.errors import NotFoundError
 
 from bus import checkpoint, replies, setup
 from bus.appending import Appender
+from bus.format import refuse_newer
 from bus.reading import LogReader
 from bus.refusals import unavailable
 from bus.stream import Placement, Queue
@@ -74,7 +75,9 @@ class Log(Appender, LogReader):
 
     @classmethod
     async def open(cls, client: Client, *, reply_timeout: float = REPLY_TIMEOUT) -> Log:
-        """Return the log once it is there: the part `setup` declares it. Raises `Unavailable` without JetStream.
+        """Return the log once it is there: the part `setup` declares it.
+
+        Raises `Unavailable` without JetStream, and `NewerLog`.
 
         `reply_timeout`: seconds to wait for the server's reply.
         """
@@ -116,7 +119,7 @@ class Log(Appender, LogReader):
     async def _missing(self, queues: Sequence[Queue]) -> str | None:
         """Return what of the log and its queues is not there, None when all of it is."""
         try:
-            await self._js.stream_info(STREAM)
+            refuse_newer((await self._js.stream_info(STREAM)).config.metadata)
         except NotFoundError:
             return "the log"
         for queue in queues:
@@ -131,9 +134,13 @@ class Log(Appender, LogReader):
         return self._client.is_connected
 
     async def identity(self) -> Identity:
-        """Return the stream's creation time, its last sequence, and how its replicas are."""
+        """Return the stream's creation time, its last sequence, and how its replicas are.
+
+        Raises `Unavailable`, and `NewerLog`: every part asks this every few seconds.
+        """
         with unavailable():
             info = await self._js.stream_info(STREAM)
+        refuse_newer(info.config.metadata)
         assert info.created is not None
         others = (info.cluster.replicas if info.cluster else None) or ()
         return Identity(

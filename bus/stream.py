@@ -7,6 +7,7 @@ from typing import Any
 from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
+from bus.format import marked
 from bus.subjects import REPUBLISH_FROM, REPUBLISH_TO, STREAM, STREAM_SUBJECTS
 from schemas.base import Value
 
@@ -62,7 +63,7 @@ ANYWHERE = Placement()
 
 
 async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> None:
-    """Create the stream, or bring its settings up to date."""
+    """Create the stream, or bring its settings up to date. Raises `NewerLog` before it changes anything."""
     config = api.StreamConfig(
         name=STREAM,
         description="The log of the Protection Flows Engine: everything asked, decided and done.",
@@ -74,13 +75,14 @@ async def declare(js: JetStreamContext, placement: Placement = ANYWHERE) -> None
         allow_direct=False,  # a stored message sent on as it is, to where a request says, would be a forgery
         duplicate_window=120,
         republish=api.RePublish(src=REPUBLISH_FROM, dest=REPUBLISH_TO),
+        metadata=marked({}),
     )
     try:
         found = (await js.stream_info(STREAM)).config
     except NotFoundError:
         await js.add_stream(placement.of(config))  # pyright: ignore[reportUnknownMemberType]
         return
-    mutable = {field: getattr(config, field) for field in _MUTABLE}
+    mutable = {field: getattr(config, field) for field in _MUTABLE} | {"metadata": marked(found.metadata)}
     wanted = placement.of(found.evolve(**mutable))  # pyright: ignore[reportUnknownMemberType]
     if wanted != found:
         await js.update_stream(wanted)  # pyright: ignore[reportUnknownMemberType]

@@ -40,7 +40,7 @@ def not_running(data: Path | None) -> str:
 
 def database_url(data: Path | None) -> str:
     """Return the tables' address: of a data folder, else from the environment. Raises `ValueError`."""
-    if data is None and (url := os.environ.get("FLOWS_DATABASE_URL")):
+    if data is None and (url := settings.database_url()):
         return url
     file = (data or DEFAULT_DATA) / "flows.db"
     if not file.exists():

@@ -15,7 +15,7 @@ from cli.settings import Settings
 
 async def serve(names: Sequence[str], settings: Settings) -> None:
     """Run the named parts until SIGTERM or SIGINT. Raises the first failure."""
-    notifier = Notifier(settings.watchdog)
+    notifier = Notifier(settings.watchdog, settings.alive_file)
     notifying = asyncio.create_task(notifier.run())
     try:
         await _serve(names, settings, notifier)

@@ -6,6 +6,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -53,6 +54,8 @@ class Oidc(Value, frozen=True, kw_only=True):
 class Settings(Value, frozen=True, kw_only=True):
     """Where the parts find each other. `admin_token_file` holds the token that the API expects.
 
+    `alive_file`: touched every few seconds while the process lives, for health checks of containers.
+
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
     `state_folder`: a worker's own, for what it cannot report yet; without one, that is in the data folder.
     `webhook_allow`: networks and hosts that notifications may go to although they are not public; `public_url`: where
@@ -85,6 +88,7 @@ class Settings(Value, frozen=True, kw_only=True):
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
+    alive_file: Path | None = None
     oidc: Oidc | None = None
     tracing: bool = False
 
@@ -112,7 +116,7 @@ def from_environment() -> Settings:
     state_folder = os.environ.get("FLOWS_STATE_DIR")
     return Settings(
         nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
-        database_url=os.environ.get("FLOWS_DATABASE_URL", ""),
+        database_url=database_url(),
         admin_token_file=_file("FLOWS_ADMIN_TOKEN_FILE"),
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
         port=_number("FLOWS_PORT", 8082) or 8082,
@@ -131,10 +135,35 @@ def from_environment() -> Settings:
         public_url=os.environ.get("FLOWS_PUBLIC_URL", "").rstrip("/"),
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
-        watchdog=_watchdog(),
+        watchdog=watchdog(),
+        alive_file=_file("FLOWS_ALIVE_FILE"),
         oidc=_oidc(),
         tracing=tracing(),
     )
+
+
+def database_url() -> str:
+    """Return the address of the tables, empty when it is not set; with the password, when a file holds that.
+
+    Raises `ValueError`.
+    """
+    url, file = os.environ.get("FLOWS_DATABASE_URL", ""), os.environ.get("FLOWS_DATABASE_PASSWORD_FILE", "")
+    if not (url and file):
+        return url
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    user, _, host = place.rpartition("@")
+    if not user or ":" in user or scheme.startswith("sqlite"):
+        raise ValueError(
+            "FLOWS_DATABASE_PASSWORD_FILE is set: FLOWS_DATABASE_URL must then name a user, and no password, such as "
+            "postgresql+psycopg://flows_recorder@host/flows"
+        )
+    try:
+        password = Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ValueError(f"FLOWS_DATABASE_PASSWORD_FILE: cannot read {file}: {reason}") from error
+    return f"{scheme}://{user}:{quote(password, safe='')}@{host}{slash}{path}"
 
 
 def tracing() -> bool:
@@ -159,6 +188,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
     return {
         "FLOWS_NATS_URL": settings.nats_url,
         "FLOWS_DATABASE_URL": settings.database_url,
+        "FLOWS_DATABASE_PASSWORD_FILE": "",
         "FLOWS_ADMIN_TOKEN_FILE": str(settings.admin_token_file),
         "FLOWS_HOST": settings.host,
         "FLOWS_PORT": str(settings.port),
@@ -187,7 +217,7 @@ def own_files(settings: Settings) -> list[str]:
     return own
 
 
-def _watchdog() -> Watchdog:
+def watchdog() -> Watchdog:
     """Return what the process that has started this one expects, if it expects anything."""
     limit, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     meant = limit.isdigit() and process in {"", str(os.getpid())}

@@ -21,6 +21,7 @@ from rich.console import Console
 from bus import process
 from bus.errors import LogError
 from bus.server import Server
+from cli.notify import Notifier
 from cli.settings import as_environment_of_child
 from cli.terminal import print_line
 from cli.watchdog import Watchdog
@@ -199,11 +200,15 @@ class LogServer:
         return news
 
 
-def supervise(server: LogServer, children: Sequence[Child], signals: Signals, console: Console) -> None:
-    """Start again what ends or hangs, until a signal to stop."""
+def supervise(
+    server: LogServer, children: Sequence[Child], signals: Signals, console: Console, notifier: Notifier
+) -> None:
+    """Start again what ends or hangs, until a signal to stop. `notifier`: tells who supervises this process."""
+    notifier.started()
     heard = [child.watchdog.socket for child in children if child.watchdog.socket is not None]
     while not signals.stop:
         check_all(server, children, console)
+        notifier.live()  # once in `CHECK_EVERY` at least
         checks = [server.check_at, *(child.check_at for child in children)]
         signals.wait(max(0.0, min(checks) - time.monotonic()), heard)
 

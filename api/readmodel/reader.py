@@ -124,6 +124,11 @@ class Reader:
         rows = await self.rows(select(t.projection.c.position))
         return int(rows[0].position) if rows else 0
 
+    async def standing(self) -> database.Standing:
+        """Return how the tables stand to what this version needs."""
+        async with self._connected() as connection:
+            return await database.read_standing(connection)
+
     def seconds_between(self, begin: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return the seconds from one instant to another, in the database's own words."""
         if self._engine.dialect.name == "sqlite":

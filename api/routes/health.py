@@ -70,6 +70,7 @@ async def ready(resources: AppResources) -> Response[Ready]:
     found: dict[str, Health] = {}
     last: int | None = None
     position: int | None = None
+    readable = True
     try:
         last = (await resources.log.identity()).last_sequence
         found = await services(resources)
@@ -77,6 +78,9 @@ async def ready(resources: AppResources) -> Response[Ready]:
         parts["log"] = str(error)
     try:
         position = await resources.reader.position()
+        standing = await resources.reader.standing()
+        readable = standing.state != "older"  # what a newer version has added does not disturb a reader
+        parts["database"] = standing.advice or "ok"
     except SQLAlchemyError:
         parts["database"] = "the read model cannot be read: is the recorder running, and is its database the same?"
     if parts["log"] == "ok" and (offsets := await refusing(resources)):
@@ -88,7 +92,8 @@ async def ready(resources: AppResources) -> Response[Ready]:
         parts["recorder"] = "unknown"
     elif lag > MOST_LAG:
         parts["recorder"] = f"{lag} messages behind the log"
-    served = lag is not None and lag <= MOST_LAG and parts["log"] == "ok" and found["recorder"].state not in DEAD
+    served = readable and lag is not None and lag <= MOST_LAG
+    served = served and parts["log"] == "ok" and found["recorder"].state not in DEAD
     body = Ready(
         status=("ok" if all(text == "ok" for text in parts.values()) else "degraded") if served else "not ready",
         parts=parts,

@@ -16,14 +16,27 @@ def db() -> None:
 
 @db.command
 @options.data
-def upgrade(data: Path | None) -> None:
-    """Bring the tables to what this version needs. Stop the recorder first."""
+@click.option("--grant-read", "read", multiple=True, metavar="ROLE", help="A role of PostgreSQL that reads: the API's.")
+@click.option("--grant-write", "write", multiple=True, metavar="ROLE", help="One that writes rows: the recorder's.")
+def upgrade(data: Path | None, read: tuple[str, ...], write: tuple[str, ...]) -> None:
+    """Bring the tables to what this version needs, and grant roles what they may do with them.
+
+    A recorder of an older version that runs ends before it writes to them.
+    """
     from cli import terminal
     from services.database import bring_up_to_date
 
-    before = bring_up_to_date(places.database_url(data))
+    url = places.database_url(data)
+    before = bring_up_to_date(url)
     text = "The tables were up to date." if before == "current" else f"The tables were {before}; now they are not."
     terminal.print_line(terminal.out, text)
+    if read or write:
+        from services.grants import grant
+
+        grant(url, read=read, write=write)
+        terminal.print_line(
+            terminal.out, f"May read: {', '.join(read) or '-'}. May write rows: {', '.join(write) or '-'}."
+        )
 
 
 @db.command

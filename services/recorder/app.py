@@ -11,7 +11,7 @@ from bus.envelope import Entry
 from bus.log import Log
 from services.dead_letters import DeadLetters
 from services.hosting import Subscribe
-from services.recorder.store import Store
+from services.recorder.store import Store, position_on
 
 
 class Recorder:
@@ -27,9 +27,8 @@ class Recorder:
         del subscribe  # nothing to subscribe: the recorder follows
         self._dead_letters = DeadLetters(log, self.name)
         self._log = log
-        self._stream = await log.identity()
         try:
-            self._position = await self._store.position(self._stream)
+            self._position, self._stream = await position_on(log, self._store)
         except Exception:
             await self._store.close()
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from bus.log import Log
-from services.recorder.store import Tables
+from services.recorder.store import Tables, position_on
 
 TOGETHER = 5_000  # messages in one transaction
 
@@ -15,10 +15,9 @@ async def rebuild(log: Log, url: str) -> AsyncIterator[tuple[int, int]]:
 
     It ends where the log ended when it began; a recorder goes on from there. Raises `WrongRevision`, `ForeignStream`.
     """
-    stream = await log.identity()
     store = Tables(url)
     try:
-        position = await store.position(stream)
+        position, stream = await position_on(log, store)
         async for entries in log.pages(after=position, until=stream.last_sequence, size=TOGETHER):
             await store.apply(entries, stream)
             position = entries[-1].sequence

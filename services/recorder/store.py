@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bus.envelope import Entry
 from bus.errors import ForeignStream
-from bus.log import Identity
+from bus.log import Identity, Log
 from bus.subjects import STREAM
 from schemas import tables as t
 from schemas.ids import AD_HOC
@@ -36,7 +36,7 @@ class Store(Protocol):
     """Where the recorder keeps its projection."""
 
     async def position(self, stream: Identity) -> int:
-        """Return the last sequence that is in it. Raises `ForeignStream` when it is another stream's."""
+        """Return the last sequence that is in it. Raises `ForeignStream` when it is of another stream."""
         ...
 
     async def apply(self, entries: Sequence[Entry], stream: Identity, publish: Publish) -> None:
@@ -48,6 +48,25 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+async def position_on(log: Log, store: Store) -> tuple[int, Identity]:
+    """Return where a store is on the log, and which log that is. Raises `ForeignStream`, and what the two raise."""
+    stream = await log.identity()
+    position = await store.position(stream)
+    # asked for again: another recorder on the same tables may have read further since
+    now = await log.identity()
+    if position > now.last_sequence:
+        raise _foreign(stream.created, position, now)
+    return position, now
+
+
+def _foreign(created: str, position: int, stream: Identity) -> ForeignStream:
+    return ForeignStream(
+        f"the database holds the log created at {created} up to {position}, but the server has one created at "
+        f"{stream.created} that ends at {stream.last_sequence}: it was replaced or damaged. Use the database that "
+        "belongs to this log, or start with an empty one"
+    )
 
 
 async def publish_nothing(_: Sequence[DeadLetter]) -> None:
@@ -68,16 +87,12 @@ class Tables:
             row = (await connection.execute(select(t.projection).where(t.projection.c.stream == STREAM))).one_or_none()
         if row is None:
             return 0
-        if row.stream_created != stream.created or row.position > stream.last_sequence:
-            raise ForeignStream(
-                f"the database holds the log created at {row.stream_created} up to {row.position}, but the server has "
-                f"one created at {stream.created} that ends at {stream.last_sequence}: it was replaced or damaged. "
-                "Use the database that belongs to this log, or start with an empty one"
-            )
+        if row.stream_created != stream.created:
+            raise _foreign(row.stream_created, row.position, stream)
         return int(row.position)
 
     async def apply(self, entries: Sequence[Entry], stream: Identity, publish: Publish = publish_nothing) -> None:
-        """Write all that entries change, and the position.
+        """Write all that entries change, and the position. Raises `WrongRevision` when the tables have been migrated.
 
         A message that the database refuses is found by halving the batch, and becomes a dead letter.
         """
@@ -96,6 +111,7 @@ class Tables:
         self, entries: Sequence[Entry], stream: Identity, publish: Publish, *, refused: str | None = None
     ) -> None:
         async with self._engine.begin() as connection:
+            await database.hold_revision(connection)
             position = await _locked_position(connection, stream)
             entries = [entry for entry in entries if entry.sequence > position]
             if not entries:

@@ -167,6 +167,7 @@ _OF = {
     "repositories": "repository",
     "policies": "policy",
     "tokens": "token",
+    "notifications": "notification",
 }
 # what a parameter of a query may name
 FILTERS: dict[str, tuple[str, ...]] = {
@@ -175,7 +176,18 @@ FILTERS: dict[str, tuple[str, ...]] = {
     "context_id": ("vm",),
     "vm_name": ("vm_name",),
     "target_id": ("vm", "group"),
-    "entity_id": ("flow", "vm", "group", "schedule", "repository", "policy", "execution", "backfill", "token"),
+    "entity_id": (
+        "flow",
+        "vm",
+        "group",
+        "schedule",
+        "repository",
+        "policy",
+        "execution",
+        "backfill",
+        "token",
+        "notification",
+    ),
     "actor": ("actor",),
     "name": ("token",),
     "q": ("word",),
@@ -184,7 +196,19 @@ FILTERS: dict[str, tuple[str, ...]] = {
 }
 # parameters that name nothing
 NEUTRAL = {
-    *("limit", "offset", "enabled", "sort", "flow_type", "target_type", "status", "execution_type", "since", "until"),
+    *(
+        "limit",
+        "offset",
+        "enabled",
+        "sort",
+        "flow_type",
+        "target_type",
+        "status",
+        "execution_type",
+        "since",
+        "until",
+        "in_state",
+    ),
     *("at", "count", "timezone", "type", "last_event_id", "after", "ticket", "entity", "verb", "outcome"),
     *("force", "detach", "dry_run", "run_missed"),
 }
@@ -253,7 +277,8 @@ def routes(app: Litestar) -> Iterator[tuple[Route, bool]]:
     for route in app.routes:
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else []:
             assert isinstance(handler, HTTPRouteHandler)
-            guarded = auth.guard in [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
+            guards = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
+            guarded = auth.guard in guards and not handler.opt.get("public")
             for method in handler.http_methods - {"OPTIONS", "HEAD"}:
                 name = handler.operation_id if isinstance(handler.operation_id, str) else handler.handler_name
                 yield Route(method=str(method), path=route.path, name=name.rpartition(".")[2], handler=handler), guarded

@@ -196,11 +196,17 @@ CHEAP: dict[str, str] = {
     "PUT /api/v1/repositories/{id}": COMMAND,
     "GET /api/v1/policies/{id}": ONE,
     "POST /api/v1/policies": COMMAND,
+    "GET /api/v1/notifications": "a page of rows, of which there are as many as people have made by hand",
+    "GET /api/v1/notifications/{id}": ONE,
+    "GET /api/v1/notifications/{id}/deliveries": "a page of one notification's messages, by their index",
+    "POST /api/v1/notifications/{id}/test": "asks a notifier, within bounds",
+    "POST /api/v1/notifications": COMMAND,
+    "PUT /api/v1/notifications/{id}": COMMAND,
     "PUT /api/v1/policies/{id}": COMMAND,
     "PUT /api/v1/machine-groups/{id}": COMMAND,
     **{
         f"{method} /api/v1/{kind}/{{id}}{verb}": COMMAND
-        for kind in ("vm-contexts", "machine-groups", "schedules", "repositories", "policies")
+        for kind in ("vm-contexts", "machine-groups", "schedules", "repositories", "policies", "notifications")
         for method, verb in (("PATCH", "/enable"), ("PATCH", "/disable"), ("DELETE", ""))
     },
 }

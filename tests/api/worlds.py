@@ -16,11 +16,11 @@ from schemas import commands as c
 from schemas import events as e
 from schemas import tokens
 from schemas.base import Message
-from schemas.definitions import Disk, Freeze
+from schemas.definitions import Disk, Freeze, Notification
 from schemas.ids import AD_HOC, ENGINE
 from services import database
 from services.recorder.store import Tables, publish_nothing
-from tests.support import T0, engine_settings, flow, group, policy, repository, schedule, sent, stored, vm
+from tests.support import BORN, T0, engine_settings, flow, group, policy, repository, schedule, sent, stored, vm
 from tests.tokens import token
 
 WORLDS = ("alpha", "bravo")
@@ -48,6 +48,7 @@ def ids(world: str) -> dict[str, list[str]]:
             f"{world}-{k}" for k in ("create", "execute", "backup", "refused", "cancel", "rename", "backfilled")
         ],
         "token": [f"{world}-token"],
+        "notification": [f"{world}-notification"],
         "actor": [f"{world}-user", f"{world}-admin"],
     }
 
@@ -116,6 +117,9 @@ def _world(w: str) -> Iterator[tuple[Message, dict[str, Any]]]:
     spec = c.TokenSpec(name=f"{w}-token", role="viewer", groups=[f"{w}-group"], digest=defined.definition.digest)
     yield c.CreateToken(id=f"{w}-token", spec=spec), made_by
     yield defined, {"causationid": f"{w}-token-c", "actor": f"{w}-admin"}
+    url, born = f"https://{w}.example/hook", {**BORN, "created_by": f"{w}-admin"}
+    told = Notification(id=f"{w}-notification", name=f"{w}-notification", flows=[f"{w}-flow"], url=url, **born)
+    yield e.NotificationDefined(id=f"{w}-notification", version=1, definition=told), {}
     # --- a flow that is no more
     yield flow(f"{w}-gone", target_id=f"{w}-group", **shared), {}
     yield from _execution(w, f"{w}-gone", f"{w}-gone-x", [f"{w}-vm"])

@@ -239,6 +239,10 @@ async def test_a_server_sends_no_stored_message_on_to_where_a_request_says(share
     try:
         js = client.jetstream()
         before = (await js.stream_info(STREAM)).state.last_seq
+        for stream in (STREAM, f"KV_{BUCKET}"):  # older versions allowed it
+            older = (await js.stream_info(stream)).config.evolve(allow_direct=True)
+            await js.update_stream(older)
+        await declare_at(shared.url)
         for stream in (STREAM, f"KV_{BUCKET}"):
             assert not (await js.stream_info(stream)).config.allow_direct
         await client.publish(f"$JS.API.DIRECT.GET.{STREAM}", b'{"seq":1}', reply="command.flow.create")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -316,3 +317,36 @@ async def test_a_service_refuses_what_it_cannot_work_with(url: str) -> None:
 def test_every_migration_is_known_here() -> None:
     files = (Path(database.__file__).parent / "migrations" / "versions").glob("0*.py")
     assert sorted(file.stem.partition("_")[0] for file in files) == REVISIONS
+
+
+@pytest.mark.parametrize("revision", ["9999", REVISIONS[-2]])
+async def test_a_recorder_writes_nothing_to_tables_that_were_migrated_while_it_ran(url: str, revision: str) -> None:
+    """By the rules of before it would fill them, or make dead letters of what a new column refuses."""
+    upgrade(url)
+    store = Tables(url)
+    await store.apply(history(*HOUSE), STREAM)
+    run(url, f"UPDATE alembic_version SET version_num = '{revision}'")
+    with pytest.raises(WrongRevision, match=f"its tables are at revision {revision}, and this version"):
+        await store.apply(history(*HOUSE, STARTED), STREAM)
+    await store.close()
+    assert run(url, "SELECT position FROM projection") == [(len(HOUSE),)]
+    assert run(url, "SELECT count(*) FROM protection_flow_executions") == [(0,)]
+
+
+@pytest.mark.server
+async def test_tables_are_not_migrated_in_the_middle_of_a_transaction(postgresql_url: str) -> None:
+    upgrade(postgresql_url)
+    engine = database.writer(postgresql_url)
+    async with engine.begin() as connection:
+        await database.hold_revision(connection)
+        migrating = asyncio.create_task(asyncio.to_thread(state, postgresql_url))
+        other = database.writer(postgresql_url)
+        with pytest.raises(TimeoutError):  # whoever migrates waits for whoever writes …
+            async with asyncio.timeout(0.5):
+                await asyncio.shield(migrating)
+    assert await migrating == "current"
+    async with engine.begin() as connection, other.begin() as second:  # … and writers not for each other
+        await database.hold_revision(connection)
+        await database.hold_revision(second)
+    await engine.dispose()
+    await other.dispose()

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from bus.clock import now
 from bus.connection import connect
 from bus.errors import ForeignStream, Unavailable
-from bus.log import Log
+from bus.log import Identity, Log
 from bus.setup import declare_at
 from bus.subjects import STREAM
 from schemas import commands as c
@@ -29,6 +29,8 @@ from schemas.definitions import (
 from schemas.events import BackupCompleted, BackupStarted, DeadLettered, FlowCompleted, Rejected
 from services import checkpoints, consuming
 from services.executor.app import Executor
+from services.recorder.app import Recorder
+from services.recorder.store import Tables
 from services.registry.app import Registry
 from services.scheduler.app import Scheduler
 from services.worker.app import Worker
@@ -335,6 +337,24 @@ async def test_a_foreign_log_is_not_projected(engine: Engine, tmp_path: Path) ->
             await asyncio.wait([running], timeout=20)
     await client.close()
     other.stop()
+
+
+async def test_a_recorder_may_start_while_another_one_reads_on(engine: Engine) -> None:
+    """It compared where the tables were with where the log had been before, and took it for a damaged one."""
+
+    class Overtaken(Tables):
+        async def position(self, stream: Identity) -> int:
+            await engine.ask(*house(vms=1))
+            await engine.recorded()
+            return await super().position(stream)
+
+    async with engine.running(engine.recorder()):
+        await engine.ask(c.ExecuteFlow(id="flow"))
+        await engine.recorded()
+        second = Recorder(Overtaken(engine.database_url))
+        await second.open(engine.log, subscribe=lambda *_, **__: None)
+        assert second.position == (await engine.log.identity()).last_sequence
+        await second._store.close()
 
 
 async def test_refusals_say_which_field(engine: Engine) -> None:

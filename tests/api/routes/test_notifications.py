@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import Client
+from tests.running import Client, Running
 
 HOOK = {"url": "https://alerts.example.com/hook", "secret_env": "ALERTS_KEY"}
 
@@ -61,3 +61,27 @@ def test_deliveries_of_nobody(api: Client, unique: str) -> None:
     api.call("GET", f"/notifications/{made['id']}/deliveries?state=lost", status=400)
     api.call("GET", "/notifications/nobody/deliveries", status=404)
     api.call("POST", "/notifications/nobody/test", status=404)
+
+
+def test_who_sees_some_groups_sees_no_notification(api: Client, running: Running, unique: str) -> None:
+    made = api.create("/notifications", name=unique, **HOOK)
+    group = api.create("/machine-groups", name=unique)
+    secret = api.create("/tokens", name=unique, role="admin", groups=[group["id"]])["secret"]
+    limited = Client(running.url, secret)
+    try:
+        for method, path in (
+            ("GET", "/notifications"),
+            ("POST", "/notifications"),
+            ("GET", f"/notifications/{made['id']}"),
+            ("GET", f"/notifications/{made['id']}/deliveries"),
+            ("POST", f"/notifications/{made['id']}/test"),
+            ("DELETE", f"/notifications/{made['id']}"),
+        ):
+            limited.call(
+                method,
+                path,
+                {"name": "x", **HOOK} if path == "/notifications" and method == "POST" else None,
+                status=404,
+            )
+    finally:
+        limited.close()
