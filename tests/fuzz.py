@@ -22,11 +22,15 @@ HOSTILE = 100  # hostile requests for each example that schemathesis makes of an
 
 
 def fuzz(url: str, token: str, examples: int, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run schemathesis, with so many examples for each operation."""
+    """Run schemathesis, with so many examples for each operation.
+
+    Without one check, which shows more wrong tokens than an address may and takes 429 for a fault:
+    tests/api/test_auth.py asks every route without a token and with a wrong one.
+    """
     command = [
         Path(sys.executable).with_name("schemathesis"),
         *("run", f"{url}/schema/openapi.json", "--checks", "all", "--max-examples", str(examples)),
-        *("--no-color", *options),
+        *("--exclude-checks", "ignored_auth", "--no-color", *options),
     ]
     env = {**os.environ, "FLOWS_TOKEN": token}
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600)
