@@ -109,6 +109,7 @@ ALONE = ("alpha", "common")
 UNSCOPED = {
     "storage",
     "ungrouped_vms",
+    "list_workers",
     "list_tokens",
     "get_token",
 }  # reads that are about machines, or about what nobody's groups have
