@@ -22,7 +22,7 @@ from bus.subjects import STREAM, TABLE, guard_at, matches, subject_of
 from schemas.base import tag_of
 
 BATCH_LIMIT = 1000  # messages in one atomic batch: the server's limit
-FEW = 8  # messages that are appended sooner each by itself than in a batch, which takes two round trips
+FEW = 8  # reports that are appended sooner each by itself than in a batch, which one refusal takes apart again
 HEADERS_SIZE = 1024  # bytes kept free for headers, which count towards the server's limit on a message
 
 GAP = "dead.log.gap"  # the subject of what stands for a message that has expired, while a log is restored
@@ -100,7 +100,8 @@ class Appender:
                 (subject_of(event.data), encode(event), {**_headers(event), **headers}) for event, headers, _ in group
             ]
             futures = [future for _, _, future in group]
-            if len(group) <= FEW:
+            reports = all(_LAST_SEQUENCE in headers for _, headers, _ in group)
+            if len(group) <= (FEW if reports else 1):
                 await asyncio.gather(*map(self._publish_alone, messages, futures))
                 continue
             try:

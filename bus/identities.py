@@ -143,6 +143,8 @@ def permissions(user: str) -> Permissions:
             return Permissions(
                 publish=tuple(publish), publish_never=tuple(never), subscribe=(inbox, TRIAL), replies=True
             )
+        case "scheduler":
+            publish.append(f"{KEYS}.clock.>")
         case "tracer":
             publish.append(f"{KEYS}.tracer_exported")
         case "operator":

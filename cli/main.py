@@ -55,7 +55,7 @@ COMMANDS = {
     "rebuild": ("cli.commands.history:rebuild", "Fill an empty database from the log."),
     "diff": ("cli.commands.history:diff", "Compare two databases."),
     "restore-log": ("cli.commands.history:restore_log", "Fill an empty log from the second copy in a database."),
-    "nats-config": ("cli.commands.nats_config:nats_config", "Write the configuration and passwords of nats-server."),
+    "nats-config": ("cli.commands.nats_config:nats_config", "Write the configuration and passwords of nats-server"),
     "prune": ("cli.commands.history:prune", "Let go of the history of executions that ended longer ago."),
     "db": ("cli.commands.db:db", "Look after the tables of the read model."),
 }

@@ -11,7 +11,7 @@ import click
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--restoring", is_flag=True, help="For the time of `flows restore-log`: nothing else can append then.")
 def nats_config(folder: Path, *, restoring: bool) -> None:
-    """Write into FOLDER what nats-server and the parts of a distributed set-up need.
+    """Write the configuration and passwords of nats-server into FOLDER, for a distributed set-up.
 
     nats.conf and nats-passwords are the server's; credentials/ has one file with a password for each part, of which it
     needs its own alone (FLOWS_NATS_CREDENTIALS). Passwords that are there already are kept.

@@ -12,6 +12,7 @@ import pytest
 from nats.errors import Error
 
 from bus.connection import connect
+from bus.errors import LogError
 from bus.log import Log
 from bus.server import Server, in_use
 from bus.setup import declare_at
@@ -95,7 +96,7 @@ def test_nothing_can_be_appended_meanwhile(folder: Path) -> None:
 
     async def append(url: str) -> None:
         async with opened(url) as log:
-            with pytest.raises((Error, TimeoutError, RuntimeError)):
+            with pytest.raises((Error, TimeoutError, RuntimeError, LogError)):
                 await asyncio.wait_for(log.append([sent(policy())], expect={}), 3)
 
     with reading(folder) as log_at:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import sys
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
@@ -155,6 +156,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         and `Livelock`.
         """
         events._set_running_loop(self)
+        hooks = sys.get_asyncgen_hooks()
+        # a dead process closes no generator: the collector would, and they wait for what nobody gives
+        sys.set_asyncgen_hooks(finalizer=lambda _: None)
         try:
             main = self.create_task(future)
             while not main.done():
@@ -165,6 +169,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                     raise Livelock(f"{TURNS:,} callbacks have run, and it is {self._now:.1f} s")
             return main.result()
         finally:
+            sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(None)
 
     def _advance(self) -> None:

@@ -114,10 +114,12 @@ AFTER: list[Message] = [
 COMMAND = len(BEFORE) + 1 + next(i for i, one in enumerate(AFTER) if isinstance(one, UpdatePolicy))
 
 
-def ask(name: str, *args: Any) -> Callable[[Reader], Awaitable[Any]]:
+def ask(name: str, *args: Any, **options: Any) -> Callable[[Reader], Awaitable[Any]]:
     """Return a question to the read model, `module.function`, with its arguments."""
     module, _, function = name.partition(".")
-    return lambda reader: getattr(importlib.import_module(f"api.readmodel.{module}"), function)(reader, *args)
+    return lambda reader: getattr(importlib.import_module(f"api.readmodel.{module}"), function)(
+        reader, *args, **options
+    )
 
 
 async def several(reader: Reader) -> Any:
@@ -146,7 +148,7 @@ QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
     "backfill": ask("occurrences.to_fill", "flow-1", T0, LATER, "missing"),
     "explain": ask("explain.of_flow", "flow-1", None, NOW),
     "dry run": ask("references.of_flow", "flow-1"),
-    "audit": ask("audit.find", AuditFilter(), PAGE),
+    "audit": ask("audit.find", AuditFilter(), PAGE, tokens=True),
     "one command": ask("audit.recorded", f"m{COMMAND}"),
     "a snapshot of several questions": several,
 }

@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from bus.placement import place
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bus.checkpoint import BUCKET
 from bus.clock import now
 from bus.errors import Unavailable
 from bus.log import Log
+from bus.setup import declare_at
 from bus.stream import Placement
 from cli.doctor import checks
 from services import database
@@ -42,7 +42,7 @@ async def test_a_replica_that_is_not_current_is_named(
     cluster: Cluster, tables: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "PATIENCE", 0.1)
-    await place(cluster.urls, Placement(replicas=3))
+    await declare_at(cluster.urls, placement=Placement(replicas=3))
     log = Log(cluster.client)
 
     async def named() -> list[str] | None:
