@@ -51,6 +51,7 @@ from api.routes import (
     session,
     settings,
     vms,
+    workers,
 )
 from api.routes import (
     tokens as token_routes,
@@ -231,6 +232,7 @@ def _api() -> Router:
             repositories.ROUTER,
             policies.ROUTER,
             notifications.ROUTER,
+            workers.list_workers,
             token_routes.ROUTER,
         ],
         guards=[auth.guard, decoding.known_parameters],

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
+from api.responses.workers import WorkerResponse
+from bus.checkpoint import Status
 from bus.errors import LogError
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
@@ -11,7 +14,8 @@ from schemas.definitions import Flow
 from schemas.labels import Contradiction, canonical, contradiction, together
 from services.catalogue import Catalogue
 from services.executor.starting import Preview
-from services.worker.status import PREFIX, WorkerStatus, live
+from services.health import GONE, SILENCE, Instance, assess
+from services.worker.status import PREFIX, Seen, WorkerStatus, key_of, live, seen
 
 TOLD = 20  # warnings about single VMs
 
@@ -29,6 +33,34 @@ async def labels(log: Log) -> list[Mapping[str, str]] | None:
     """Return the labels of each worker that is there, None when the log does not respond."""
     found = await living(log)
     return None if found is None else [one.labels for one in found]
+
+
+def present(statuses: Mapping[str, Status], heartbeats: Mapping[str, Status], now: datetime) -> list[WorkerResponse]:
+    """Return each worker that is there, by name, with how it is. Pure.
+
+    `statuses`: what workers have published; `heartbeats`: the services'. One that is to end is there for as long as its
+    process gives heartbeats, any other one until it has been silent for as long as a service that is gone.
+    """
+    instances = assess(heartbeats, now)["worker"].instances
+    processes = {key_of(f"{one.heartbeat.host}-{one.heartbeat.pid}"): one for one in instances}
+    found = ((one, processes.get(key_of(one.name))) for one in seen(statuses) if now - one.at <= GONE)
+    return [_shown(one, process, now) for one, process in found if process is not None or one.status.slots]
+
+
+def _shown(worker: Seen, process: Instance | None, now: datetime) -> WorkerResponse:
+    status = worker.status
+    by_silence = "hung" if now - worker.at > SILENCE else "running"
+    return WorkerResponse(
+        name=worker.name,
+        state=(process.state if process else by_silence) if status.slots else "stopping",
+        labels=status.labels,
+        engines=status.engines,
+        slots=status.slots,
+        free=status.free,
+        holding=len(status.holding),
+        version=process.heartbeat.version if process else None,
+        last_seen_at=worker.at,
+    )
 
 
 def lacking(catalogue: Catalogue, flow: Flow, preview: Preview, workers: Sequence[WorkerStatus] | None) -> list[str]:

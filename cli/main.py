@@ -34,6 +34,7 @@ COMMANDS = {
     "token": ("cli.commands.token:token", "Create, list and revoke tokens of the API."),
     "backups": ("cli.commands.runs:backups", "List backups, newest first."),
     "queue": ("cli.commands.now:queue", "Print which backups wait, and for what, and which run."),
+    "workers": ("cli.commands.now:workers", "Print which workers are there, and how they are."),
     "backfill": ("cli.commands.runs:backfill", "Execute past occurrences of a flow's schedule now."),
     "calendar": ("cli.commands.now:calendar", "Print what runs when, over all flows."),
     "context": ("cli.commands.context:context", "Remember engines, to talk to them."),

@@ -1,4 +1,4 @@
-"""`flows status`, `next`, `calendar`, `queue` and `watch`: how things are now, and what comes."""
+"""`flows status`, `next`, `calendar`, `queue`, `workers` and `watch`: how things are now, and what comes."""
 
 from __future__ import annotations
 
@@ -155,6 +155,31 @@ def _rows(api: Api, backups: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         )
         for one in backups
     ]
+
+
+@click.command
+@options.as_json
+@options.api
+def workers(api: Api, as_json: bool) -> None:
+    """Print which workers are there: their labels, engines and slots, and how each one is."""
+    from cli import terminal
+
+    found = api.call("GET", "/workers")["workers"]
+    if as_json:
+        terminal.print_json(terminal.out, *found)
+    elif not found:
+        terminal.print_line(terminal.out, "no worker is there: start one with `flows serve worker`")
+    else:
+        titles = ("NAME", "STATE", "LABELS", "ENGINES", "SLOTS", "FREE", "HOLDS", "LAST SEEN", "VERSION")
+        terminal.print_table(terminal.out, titles, (_worker(one) for one in found))
+
+
+def _worker(one: dict[str, Any]) -> tuple[Part, ...]:
+    labels = ", ".join(f"{key}={value}" for key, value in sorted(one["labels"].items()))
+    state = (one["state"], "green" if one["state"] == "running" else "yellow")
+    slots = (str(one[name]) for name in ("slots", "free", "holding"))
+    seen, version = shown.time(one["last_seen_at"]), one["version"] or shown.NOTHING
+    return one["name"], state, labels or shown.NOTHING, ", ".join(one["engines"]), *slots, seen, version
 
 
 @click.command

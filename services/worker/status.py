@@ -42,6 +42,14 @@ class WorkerStatus(Value, frozen=True, kw_only=True):
         return fulfils(self.labels, required) and (engine is None or engine in self.engines)
 
 
+class Seen(Value, frozen=True, kw_only=True):
+    """What a worker has published last, and when, by the server's clock. `name`: its id, as it is in the key."""
+
+    name: str
+    at: datetime
+    status: WorkerStatus
+
+
 def key_of(worker: str) -> str:
     """Return the key of a worker's status."""
     return PREFIX + re.sub(r"[^-\w.]", "_", worker, flags=re.ASCII)
@@ -62,8 +70,13 @@ def silent_in(attempt: Attempt, backup_id: str, status: Status | None, *, now: d
 
 def live(statuses: Mapping[str, Status], *, now: datetime, lease: float) -> list[WorkerStatus]:
     """Return the workers that have not been silent for longer than their lease, those that are to end too."""
-    heard = (_decoded(status) for status in statuses.values() if (now - status.at).total_seconds() <= lease)
-    return [published for published in heard if published is not None]
+    return [one.status for one in seen(statuses) if (now - one.at).total_seconds() <= lease]
+
+
+def seen(statuses: Mapping[str, Status]) -> list[Seen]:
+    """Return what all workers have published, those that have been silent for long too, by name."""
+    found = ((key.removeprefix(PREFIX), status.at, _decoded(status)) for key, status in sorted(statuses.items()))
+    return [Seen(name=name, at=at, status=status) for name, at, status in found if status is not None]
 
 
 def held(statuses: Mapping[str, Status], *, now: datetime, lease: float) -> frozenset[str]:

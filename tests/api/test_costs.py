@@ -196,6 +196,7 @@ CHEAP: dict[str, str] = {
     "PUT /api/v1/repositories/{id}": COMMAND,
     "GET /api/v1/policies/{id}": ONE,
     "POST /api/v1/policies": COMMAND,
+    "GET /api/v1/workers": "what as many workers as people have started publish of themselves",
     "GET /api/v1/notifications": "a page of rows, of which there are as many as people have made by hand",
     "GET /api/v1/notifications/{id}": ONE,
     "GET /api/v1/notifications/{id}/deliveries": "a page of one notification's messages, by their index",
