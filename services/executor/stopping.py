@@ -76,9 +76,12 @@ def decide_backfill(state: State, pending: PendingBackfill) -> Decision:
         event = FlowBackfillCancelled(
             flow_id=command.flow_id, backfill_id=command.id, reason=f"backfill cancelled by {pending.actor}"
         )
-        waiting = any(one.backfill_id == command.id and not one.cancelled for one in state.triggers.values())
-        if not waiting and not state.running.get(command.id):
-            reason = f"backfill {command.id!r} is not running: there is nothing to cancel"
+        triggers = [
+            one.flow_id for one in state.triggers.values() if one.backfill_id == command.id and not one.cancelled
+        ]
+        running = [state.executions[id_].started.flow_id for id_ in state.running.get(command.id, ())]
+        if command.flow_id not in (*triggers, *running):
+            reason = f"backfill {command.id!r} of flow {command.flow_id!r} is not running: there is nothing to cancel"
     if reason is not None:
         verb = verb_of(command)
         event = Rejected(entity="backfill", verb=verb, id=command.id, code="conflict", reason=reason)

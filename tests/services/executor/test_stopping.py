@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from schemas.commands import CancelExecution, ExecuteFlow
+from schemas.commands import CancelBackfill, CancelExecution, CreateBackfill, ExecuteFlow
 from schemas.events import (
     BackupCancelled,
     BackupFailed,
     BackupRequested,
     BackupSkipped,
+    FlowBackfillCancelled,
     FlowCancelling,
     FlowCompleted,
     FlowDefined,
@@ -277,3 +278,15 @@ def test_a_command_that_comes_again_sets_no_deadline() -> None:
         schedule_evolve(state, entry)
         deadlines.evolve(state.deadlines, entry.envelope, state.catalogue)
     assert state.deadlines.wake_at is None
+
+
+def test_a_backfill_is_cancelled_through_its_own_flow_alone() -> None:
+    """It was cancelled through any other that one may see."""
+    occurrences = [T0 - timedelta(hours=n) for n in (2, 1)]
+    world = World(*house(flow("flow-2"), CreateBackfill(id="b", flow_id="flow-1", occurrences=occurrences)))
+    world.settle()
+    world.append(CancelBackfill(id="b", flow_id="flow-2"))
+    (rejected,) = world.settle()
+    assert rejected.reason == "backfill 'b' of flow 'flow-2' is not running: there is nothing to cancel"
+    world.append(CancelBackfill(id="b", flow_id="flow-1"))
+    assert len(of(FlowBackfillCancelled, world.settle())) == 1
