@@ -14,10 +14,10 @@ Table = Mapping[str, tuple[str, str]]
 
 
 class LazyGroup(click.Group):
-    """A group whose help is its table. Its commands are listed in the table's order."""
+    """A group whose help is its table, with `-h` and `--help`. Its commands are listed in the table's order."""
 
     def __init__(self, *args: Any, table: Table, **options: Any) -> None:
-        super().__init__(*args, **options)
+        super().__init__(*args, **{"context_settings": {"help_option_names": ["-h", "--help"]}, **options})
         self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -34,7 +34,7 @@ COMMANDS = {
     "token": ("cli.commands.token:token", "Create, list and revoke tokens of the API."),
     "backups": ("cli.commands.runs:backups", "List backups, newest first."),
     "queue": ("cli.commands.now:queue", "Print which backups wait, and for what, and which run."),
-    "workers": ("cli.commands.now:workers", "Print which workers are there, and how they are."),
+    "workers": ("cli.commands.now:workers", "Print which workers are there."),
     "backfill": ("cli.commands.runs:backfill", "Execute past occurrences of a flow's schedule now."),
     "calendar": ("cli.commands.now:calendar", "Print what runs when, over all flows."),
     "context": ("cli.commands.context:context", "Remember engines, to talk to them."),
@@ -61,9 +61,7 @@ COMMANDS = {
 }
 
 
-@click.group(
-    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}, epilog=failures.EXIT_CODES
-)
+@click.group(cls=LazyGroup, table=COMMANDS, epilog=failures.EXIT_CODES)
 @click.version_option(package_name="protection-flows-engine", prog_name="flows")
 def cli() -> None:
     """Protection Flows Engine: what to back up, when, where to and how."""

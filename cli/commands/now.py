@@ -161,7 +161,7 @@ def _rows(api: Api, backups: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 @options.as_json
 @options.api
 def workers(api: Api, as_json: bool) -> None:
-    """Print which workers are there: their labels, engines and slots, and how each one is."""
+    """Print which workers are there. Of each: its labels, engines and slots, and how it is."""
     from cli import terminal
 
     found = api.call("GET", "/workers")["workers"]

@@ -91,5 +91,8 @@ def test_who_is_told_of_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         failed = flows(running, "notification", "test", "ops")
         assert failed.returncode == 1
         assert "does not take connections" in failed.stdout
+        kept = [file for file in running.folder.rglob("*") if file.is_file()]
+        kept += [Path(f"/proc/{pid}/cmdline") for pid in running.tree()]
+        assert [file for file in kept if b"a-key-of-the-test" in file.read_bytes()] == []  # log, tables, log lines
     finally:
         assert running.stop() == 0

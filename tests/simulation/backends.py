@@ -25,6 +25,7 @@ from services.consuming import Consumer, Delivery
 from tests.servers import root, server_in
 from tests.simulation.log import Link, SimulatedLog
 from tests.simulation.server import Server
+from tests.support import wait_until
 
 QUEUE = Queue(name="work", filters=("flow.due.*",), ack_wait=1.0)
 Handler = Callable[[Delivery], Awaitable[None]]
@@ -87,6 +88,8 @@ class Real:
 
     def pause(self) -> None:
         os.kill(self._pid, signal.SIGSTOP)
+        stat = Path(f"/proc/{self._pid}/stat")  # the signal takes a moment: what is sent in it is replied to
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
 
     def resume(self) -> None:
         os.kill(self._pid, signal.SIGCONT)
