@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -98,41 +98,40 @@ def create_app(
 
     @asynccontextmanager
     async def resources(app: Litestar) -> AsyncIterator[None]:
-        client = await connect(nats_url, "api", on_closed=on_lost)
-        read_model = ReadModel(database.reader(database_url))
-        flows_log = Log(client, reply_timeout=REPLY_TIMEOUT)
-        await unless(stopping or asyncio.Event(), flows_log.declared())
-        if stopping is not None and stopping.is_set():
-            yield  # before there was anything to serve
-            await read_model.close()
-            await client.close()
-            return
-        end = (await flows_log.identity()).last_sequence
-        commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
-        broadcaster = Broadcaster(flows_log, since=end)
-        app.state.resources = Resources(flows_log, commands, read_model, broadcaster, own=own)
-        tokens.fold(await flows_log.latest([TOKENS], until=end))
-        app.state.tokens = tokens
-        app.state.metrics = metrics.cached(app.state.resources)
-        counters = app.state.counters = Counters()
-        listener = Listener(flows_log, [tokens.hear, commands.hear, broadcaster.hear, counters.hear], after=end)
-        heartbeats = Heartbeats(flows_log, "api", listener.reads, lambda: listener.position, process)
-        tasks = [await _listening(listener, on_lost)]
-        heartbeats.start()
-        tasks.append(asyncio.create_task(heartbeats.run()))
-        tasks.append(asyncio.create_task(tokens.usage.run(flows_log)))
-        if stopping is not None:
-            tasks.append(asyncio.create_task(_stop(stopping, app.state.resources)))
-        try:
-            yield
-        finally:
-            await cancel_and_wait(*tasks)
-            await app.state.metrics.close()
-            with suppress(LogError):
-                await heartbeats.leave()
-            app.state.resources.files.close()
-            await read_model.close()
-            await client.close()
+        async with AsyncExitStack() as held:  # closed however far this comes
+            client = await connect(nats_url, "api", on_closed=on_lost)
+            held.push_async_callback(client.close)
+            read_model = ReadModel(database.reader(database_url))
+            held.push_async_callback(read_model.close)
+            flows_log = Log(client, reply_timeout=REPLY_TIMEOUT)
+            await unless(stopping or asyncio.Event(), flows_log.declared())
+            if stopping is not None and stopping.is_set():
+                yield  # before there was anything to serve
+                return
+            end = (await flows_log.identity()).last_sequence
+            commands = CommandClient(flows_log, partial(recorded, read_model), now, since=end)
+            broadcaster = Broadcaster(flows_log, since=end)
+            app.state.resources = Resources(flows_log, commands, read_model, broadcaster, own=own)
+            held.callback(app.state.resources.files.close)
+            tokens.fold(await flows_log.latest([TOKENS], until=end))
+            app.state.tokens = tokens
+            app.state.metrics = metrics.cached(app.state.resources)
+            counters = app.state.counters = Counters()
+            listener = Listener(flows_log, [tokens.hear, commands.hear, broadcaster.hear, counters.hear], after=end)
+            heartbeats = Heartbeats(flows_log, "api", listener.reads, lambda: listener.position, process)
+            tasks = [await _listening(listener, on_lost)]
+            heartbeats.start()
+            tasks.append(asyncio.create_task(heartbeats.run()))
+            tasks.append(asyncio.create_task(tokens.usage.run(flows_log)))
+            if stopping is not None:
+                tasks.append(asyncio.create_task(_stop(stopping, app.state.resources)))
+            try:
+                yield
+            finally:
+                await cancel_and_wait(*tasks)
+                await app.state.metrics.close()
+                with suppress(LogError):
+                    await heartbeats.leave()
 
     streams = Streams(total=most_streams, per_address=max(1, most_streams // 2))
     app = Litestar(

@@ -218,6 +218,7 @@ async def lag() -> list[float]:
             await asyncio.sleep(max(0.0, begun + (tick + 1) / 20 - time.perf_counter()))
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
+        await recorder.close()
         await reader.dispose()
         await client.close()
         server.stop()

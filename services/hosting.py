@@ -59,6 +59,13 @@ class Preparing(Protocol):
     async def prepare(self, log: Log) -> None: ...
 
 
+@runtime_checkable
+class Closing(Protocol):
+    """A service that holds what has to be closed, however it ends: also when it was never opened, or never ran."""
+
+    async def close(self) -> None: ...
+
+
 class _Broker(NatsBroker):
     """FastStream's broker on a connection of ours: its own gives up at the first refusal, and tells nobody."""
 
@@ -129,6 +136,8 @@ async def host(
             raise
         raise Unavailable(client.denied) from failure
     finally:
+        if isinstance(service, Closing):
+            await asyncio.shield(service.close())
         await _stop(app, client)
         log.info("%s stopped", service.name, extra={"action": "service_stopped", "part": service.name})
 

@@ -27,24 +27,20 @@ class Recorder:
         del subscribe  # nothing to subscribe: the recorder follows
         self._dead_letters = DeadLetters(log, self.name)
         self._log = log
-        try:
-            self._position, self._stream = await position_on(log, self._store)
-        except Exception:
-            await self._store.close()
-            raise
+        self._position, self._stream = await position_on(log, self._store)
 
     @property
     def position(self) -> int:
         return self._position
 
     async def run(self) -> None:
-        try:
-            async for batch in self._log.follow(self.reads, after=self._position):
-                if batch.entries:
-                    # a statement that is cancelled keeps the write lock until it ends: writing is never cancelled
-                    await _uncancelled(self._record(batch.entries, batch.position))
-        finally:
-            await asyncio.shield(self._store.close())
+        async for batch in self._log.follow(self.reads, after=self._position):
+            if batch.entries:
+                # a statement that is cancelled keeps the write lock until it ends: writing is never cancelled
+                await _uncancelled(self._record(batch.entries, batch.position))
+
+    async def close(self) -> None:
+        await self._store.close()
 
     async def _record(self, entries: list[Entry], position: int) -> None:
         try:

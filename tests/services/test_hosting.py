@@ -68,3 +68,35 @@ async def test_a_failure_does_not_wait_for_a_service_that_never_opens(
     with pytest.raises(ValueError, match="it cannot go on"):
         async with asyncio.timeout(20):
             await host_all([Part("registry", begin=for_ever), Part("scheduler", fail)], server.url, asyncio.Event())
+
+
+class Holder(Part):
+    """One that holds something until it is closed."""
+
+    closed = 0
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("at", ["before it is opened", "once it is open", "while it runs", "opening fails", "it fails"])
+async def test_what_a_service_holds_is_closed_however_it_ends(server: Server, log: Log, at: str) -> None:
+    """A recorder that was stopped between opening and running left its database open."""
+    stop = asyncio.Event()
+
+    async def leave() -> None:
+        stop.set()
+
+    begin = {"once it is open": leave, "opening fails": fail}.get(at, at_once)
+    part = Holder("scheduler", fail if at == "it fails" else for_ever, begin)
+    if at == "before it is opened":
+        stop.set()
+    started = asyncio.Event()
+    hosting = asyncio.create_task(host_all([part], server.url, stop, on_start=lambda _: started.set()))
+    if at == "while it runs":
+        await started.wait()
+        stop.set()
+    async with asyncio.timeout(20):
+        (outcome,) = await asyncio.gather(hosting, return_exceptions=True)
+    assert isinstance(outcome, ValueError) == at.endswith("fails")
+    assert part.closed == 1
