@@ -40,6 +40,17 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
         raise cancelled
 
 
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run coroutines until one of them ends, and cancel the others. Raises what the one raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await cancel_and_wait(*tasks)
+
+
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
     """Return what `work` returns; None when `stop` is set before, and then it is cancelled. Raises what it raises."""
     task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -195,8 +195,18 @@ _context = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
 
 
-def api(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the API's address and token, and as its first argument a client of it."""
+class Where(NamedTuple):
+    """Which engine is meant, as far as options and environment say so."""
+
+    data: Path | None
+    context: str | None
+    url: str | None
+    token_file: Path | None
+    ca: Path | None
+
+
+def _address(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which engine is meant, together, as its first argument."""
 
     @data
     @_context
@@ -204,15 +214,19 @@ def api(command: Callable[..., None]) -> Callable[..., None]:
     @_token_file
     @_ca
     @wraps(command)
-    def called(
-        data: Path | None,
-        context: str | None,
-        url: str | None,
-        token_file: Path | None,
-        ca: Path | None,
-        **options: Any,
-    ) -> None:
-        with connected(data, context, url, token_file, ca) as api:
+    def called(**options: Any) -> None:
+        command(Where(*(options.pop(name) for name in Where._fields)), **options)
+
+    return called
+
+
+def api(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the API's address and token, and as its first argument a client of it."""
+
+    @_address
+    @wraps(command)
+    def called(where: Where, **options: Any) -> None:
+        with connected(*where) as api:
             command(api, **options)
 
     return called
@@ -238,27 +252,16 @@ def engine(command: Callable[..., None]) -> Callable[..., None]:
     A client of its API, when that is all that is known of it, else None; and its data folder, as `engine_data` does.
     """
 
-    @data
-    @_context
-    @_url
-    @_token_file
-    @_ca
+    @_address
     @wraps(command)
-    def called(
-        data: Path | None,
-        context: str | None,
-        url: str | None,
-        token_file: Path | None,
-        ca: Path | None,
-        **options: Any,
-    ) -> None:
+    def called(where: Where, **options: Any) -> None:
         from cli import contexts
 
-        if contexts.is_elsewhere(url, data, context):
-            with connected(data, context, url, token_file, ca) as api:
+        if contexts.is_elsewhere(where.url, where.data, where.context):
+            with connected(*where) as api:
                 command(api, None, **options)
         else:
-            command(None, contexts.folder(data, context), **options)
+            command(None, contexts.folder(where.data, where.context), **options)
 
     return called
 

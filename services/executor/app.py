@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -10,7 +9,7 @@ from bus.clock import Clock, now
 from bus.envelope import Entry, Stored
 from bus.log import Log
 from bus.subjects import CATALOG
-from bus.tasks import cancel_and_wait
+from bus.tasks import together
 from services.checkpoints import Checkpoints
 from services.deciding import Decider
 from services.decision import Batch
@@ -52,14 +51,7 @@ class Executor:
         return self._decider.position
 
     async def run(self) -> None:
-        parts = (self._decider.run(), watch(self._log, self._outstanding, self._abandon))
-        tasks = [asyncio.create_task(part) for part in parts]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            await cancel_and_wait(*tasks)
+        await together(self._decider.run(), watch(self._log, self._outstanding, self._abandon))
 
     def _outstanding(self) -> list[Outstanding]:
         """Return the requests of backups in flight that are not abandoned yet."""

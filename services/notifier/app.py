@@ -6,7 +6,6 @@ on the log.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -14,7 +13,7 @@ from bus.clock import Clock, now
 from bus.connection import worker_name
 from bus.envelope import Entry, Stored
 from bus.log import Log
-from bus.tasks import cancel_and_wait
+from bus.tasks import together
 from schemas.events import Event, FlowCompleted
 from services.checkpoints import Checkpoints
 from services.deciding import Decider
@@ -91,13 +90,9 @@ class Notifier:
 
     async def run(self) -> None:
         assert self._sending is not None
-        tasks = [asyncio.create_task(part) for part in (self._decider.run(), self._sending.run())]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await together(self._decider.run(), self._sending.run())
         finally:
-            await cancel_and_wait(*tasks)
             await self._tester.close()
 
     async def _observe(self, event: Event, holds: Callable[[], bool]) -> bool:

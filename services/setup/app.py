@@ -14,7 +14,7 @@ from bus.errors import Unavailable
 from bus.log import Log
 from bus.setup import QUEUES
 from bus.stream import ANYWHERE, POOL_QUEUE, Placement, Queue, queue_of
-from bus.tasks import cancel_and_wait
+from bus.tasks import together
 from services.hosting import Subscribe
 from services.pools import KEY, READS, Pools
 
@@ -52,13 +52,7 @@ class Setup:
 
     async def run(self) -> None:
         """Follow for which workers is requested, and put right what somebody has deleted or changed."""
-        tasks = [asyncio.create_task(part) for part in (self._follow(), self._keep(), self._retire())]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            await cancel_and_wait(*tasks)
+        await together(self._follow(), self._keep(), self._retire())
 
     def queues(self) -> Sequence[Queue]:
         """Return the queues that are to be there."""
