@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 from nats.aio.client import Client
 
+from benchmarks.history import requested
 from bus.clock import now
 from bus.connection import Connection, connect
 from bus.envelope import envelope
@@ -163,21 +164,6 @@ async def _done(log: Log, count: int) -> None:
 
 
 async def _request(log: Log, number: int) -> None:
-    request = BackupRequested(
-        flow_id="f",
-        execution_id="e",
-        backup_id=f"backup-{number}",
-        context_id=f"vm-{number}",
-        vm_name=f"vm-{number}",
-        disks=[],
-        repository_id="r",
-        engine="simulated",
-        location="/x",
-        config={},
-        backup_type="auto",
-        retry_attempts=0,
-        retry_delay_seconds=1,
-        timeout_seconds=None,
-        requested_at=now(),
-    )
+    about = {"backup_id": f"backup-{number}", "context_id": f"vm-{number}"}
+    request = requested(now(), flow_id="f", execution_id="e", **about)
     await log.publish_once(envelope(request, id=id_of(request), source="bench", time=now()))

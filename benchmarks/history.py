@@ -7,7 +7,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -63,6 +63,24 @@ def definitions() -> Iterator[Message]:
         yield FlowDefined(id=flow.id, version=1, definition=flow)
 
 
+def requested(at: datetime, **about: str) -> BackupRequested:
+    """Return a request for a backup by the simulated engine."""
+    return BackupRequested(
+        **about,
+        vm_name=about["context_id"],
+        disks=[],
+        repository_id="r",
+        engine="simulated",
+        location="/x",
+        config={},
+        backup_type="auto",
+        retry_attempts=0,
+        retry_delay_seconds=30,
+        timeout_seconds=None,
+        requested_at=at,
+    )
+
+
 def execution(number: int, *, at: Any = None) -> Iterator[Message]:
     """Yield all messages of one execution over all VMs, as the engine would leave them."""
     at = at or now()
@@ -91,20 +109,7 @@ def execution(number: int, *, at: Any = None) -> Iterator[Message]:
         {"flow_id": flow, "execution_id": id_, "backup_id": one.backup_id, "context_id": one.context_id} for one in plan
     ]
     for about in abouts:
-        yield BackupRequested(
-            **about,
-            vm_name=about["context_id"],
-            disks=[],
-            repository_id="r",
-            engine="simulated",
-            location="/x",
-            config={},
-            backup_type="auto",
-            retry_attempts=0,
-            retry_delay_seconds=30,
-            timeout_seconds=None,
-            requested_at=at,
-        )
+        yield requested(at, **about)
     for about in abouts:
         yield BackupStarted(**about, attempt=1, worker="bench-1")
     for about in abouts:

@@ -271,6 +271,8 @@ class Composed:
             env["FLOWS_DATABASE_URL"] = self.database.url(env["FLOWS_DATABASE_URL"])
         if "FLOWS_ALIVE_FILE" in env:
             env["FLOWS_ALIVE_FILE"] = str(self.folder / f"{title}.alive")
+        if "FLOWS_STATE_DIR" in env:
+            env["FLOWS_STATE_DIR"] = str(self.folder / "state")  # which replicas share
         if "FLOWS_HOST" in env:
             env |= {"FLOWS_HOST": "127.0.0.1", "FLOWS_PORT": str(reserved_port())}
         return self._made(name, title, [FLOWS, *service["command"]], env, service)

@@ -197,7 +197,10 @@ def test_units_load_secrets_and_hold_none() -> None:
         for line in found.get("Environment", []):
             variable, _, value = line.partition("=")
             assert f'"{variable}"' in (ROOT / "cli" / "settings.py").read_text()
-            assert value.removeprefix("%d/") in loaded
+            if value.startswith("%S/"):  # a folder that is the unit's own
+                assert value.removeprefix("%S/") in found["StateDirectory"]
+            else:
+                assert value.removeprefix("%d/") in loaded
 
 
 @pytest.mark.server
@@ -215,3 +218,13 @@ def test_systemd_understands_the_units(unit: str, tmp_path: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], cwd=tmp_path, capture_output=True, text=True)
     complaints = [line for line in done.stderr.splitlines() if "flows" in line]
     assert complaints == []
+
+
+def test_what_a_worker_keeps_outlives_it() -> None:
+    """Its outbox was in memory alone: what it did while NATS could not be reached was lost with it."""
+    worker = SERVICES["worker"]
+    mounted = [volume.split(":")[1] for volume in worker["volumes"] if not volume.endswith(":ro")]
+    assert worker["environment"]["FLOWS_STATE_DIR"] in mounted
+    unit = (ROOT / "docs" / "deploy" / "flows@worker.service.d" / "paths.conf").read_text()
+    assert "StateDirectory=flows-worker\n" in unit
+    assert "FLOWS_STATE_DIR=%S/flows-worker\n" in unit

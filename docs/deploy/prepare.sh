@@ -20,7 +20,7 @@ certificate() { # FILE KEY NAMES
         -subj "/CN=flows" -addext "subjectAltName=$3" -keyout "$2" -out "$1" 2> /dev/null
 }
 
-mkdir -p secrets/credentials data/nats data/nats-2 data/nats-3 data/database disks repository
+mkdir -p secrets/credentials data/nats data/nats-2 data/nats-3 data/database data/worker disks repository
 for name in admin-token database-admin database-owner database-recorder database-api; do
     [ -e "secrets/$name" ] || random > "secrets/$name"
 done
