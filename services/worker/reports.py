@@ -34,7 +34,6 @@ class Reports:
     async def append(self, record: Record, sent: Envelope) -> None:
         """Append a report that is in its envelope. Raises as `report`."""
         sequence = await self._log.report(sent, about=record.subjects, last=record.guard)
-        tell([sent], sequence, part="worker")
         self._history.seen(sequence)
         assert isinstance(sent.data, BackupEvent)
         record.reported(sent.data, sequence)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from bus.envelope import Stored
 from bus.subjects import TABLE
 from cli.logs import JsonFormatter
+from schemas import commands as c
+from schemas.commands import Command
 from schemas.events import BackupProgressed, FlowPlanned
+from services.executor.app import Executor
 from services.happenings import about, tell
+from services.registry.app import Registry
+from services.worker.app import Worker
 from tests.histories.files import FOLDER, load
+from tests.services.conftest import Engine
+from tests.services.house import built, house
 from tests.support import due, sent
 
 HISTORIES = sorted(FOLDER.glob("*.jsonl"))
@@ -46,3 +55,20 @@ def test_lines_cost_nothing_where_nobody_reads_them(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING, "services.happenings"):
         tell((sent(due()) for _ in iter(lambda: pytest.fail("it was looked at"), None)), 1, part="scheduler")
     assert not caplog.records
+
+
+async def test_each_thing_is_told_once_however_many_replicas_run(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What workers reported was told twice."""
+    with caplog.at_level(logging.INFO, "services.happenings"):
+        async with engine.running(Registry()):
+            await built(engine, house(vms=4))
+        async with engine.running(Registry(), Executor(), Executor(), Worker(slots=2), Worker(slots=2)):
+            await engine.ask(c.ExecuteFlow(id="flow"))
+            await engine.until("flow.completed.*")
+    told = Counter(record.sequence for record in caplog.records)  # type: ignore[attr-defined]
+    there = [one for one in await engine.log.read([">"]) if isinstance(one, Stored)]
+    happened = [one for one in there if not isinstance(one.envelope.data, Command | FlowPlanned | BackupProgressed)]
+    assert told == Counter(one.sequence for one in happened)
+    assert {"backup_completed", "flow_started", "catalog_vm"} <= {one.action for one in caplog.records}  # type: ignore[attr-defined]
