@@ -26,8 +26,12 @@ class TrialResult(Value, frozen=True, kw_only=True):
 
 
 def unknown(request: Trial) -> TrialResult:
-    """Return the result for a notification that the notifier has not read yet, or that is gone."""
-    return TrialResult(delivered=False, reply=f"the notifier has not read notification {request.notification_id!r} yet")
+    """Return the result for a notification that the notifier has not read as it is meant, or that is gone."""
+    return TrialResult(
+        delivered=False,
+        reply=f"the notifier has not read version {request.version} of notification {request.notification_id!r} yet: "
+        "try again",
+    )
 
 
 def is_read(request: Trial, found: Notification | None) -> bool:

@@ -78,17 +78,17 @@ class Engine:
             await eventually(lambda one=one, last=last: one.position >= last, why=f"{one.name} at {last}")
 
     async def recorded(self) -> None:
-        """Wait until the tables hold all that is on the log."""
-        last = (await self.log.identity()).last_sequence
+        """Wait until the tables hold all that is on the log, with what a recorder itself says meanwhile."""
 
         async def there() -> bool:
             try:
                 rows = await self.rows(select(t.projection))
             except OperationalError:
                 return False  # the tables are not there yet
+            last = (await self.log.identity()).last_sequence
             return bool(rows) and rows[0]["position"] >= last
 
-        await eventually(there, why=f"the tables at {last}")
+        await eventually(there, why="the tables at the end of the log")
 
     async def rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
         engine = database.reader(self.database_url)
