@@ -129,7 +129,7 @@ def _judged(
     )
 
 
-def _facts(wanted: CoverageFilter) -> Select[Any]:
+def _facts(wanted: CoverageFilter) -> Select[*tuple[Any, ...]]:
     """Select VMs, each with its last good backup and its last failed one."""
     v = t.vms
     statement = select(

@@ -64,7 +64,7 @@ async def find(
     return Timeline(from_=since, to=until, now=now, flows=shown, total=total, freeze=calendar.in_force(frozen, now))
 
 
-def _flows(wanted: TimelineFilter) -> Select[Any]:
+def _flows(wanted: TimelineFilter) -> Select[*tuple[Any, ...]]:
     f, r = t.protection_flows, t.repositories
     columns = (f.c.id, f.c.name, f.c.labels, f.c.enabled, f.c.armed_at, f.c.schedule_id, f.c.repository_id)
     statement = select(*columns, r.c.name.label("repository_name")).outerjoin(r, r.c.id == f.c.repository_id)
