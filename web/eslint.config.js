@@ -14,7 +14,12 @@ export default ts.config(
     files: ['**/*.svelte', '**/*.svelte.ts'],
     languageOptions: { parserOptions: { parser: ts.parser, extraFileExtensions: ['.svelte'] } },
     // addresses of the page are plain paths; the components that follow them are our own
-    rules: { 'svelte/no-navigation-without-resolve': 'off' },
+    // and what is no state may be a plain Map
+    rules: {
+      'svelte/no-navigation-without-resolve': 'off',
+      'svelte/prefer-svelte-reactivity': 'off',
+      'svelte/no-useless-mustaches': 'off', // a space that the formatter keeps
+    },
   },
   {
     rules: {
