@@ -16,10 +16,12 @@ export interface LogFilter {
 
 /** Tell whether an event is wanted; `called`: the ids of flows with a name. */
 export function takes(wanted: LogFilter, event: LogEvent, called: (name: string) => string[]): boolean {
-  if (wanted.pattern !== '' && wanted.pattern !== '>' && !begins(wanted.pattern, subjectOf(event))) return false
+  if (wanted.pattern !== '' && wanted.pattern !== '>' && !begins(wanted.pattern, subjectOf(event)))
+    return false
   if (wanted.flow !== '') {
     const flow = flowOf(event)
-    if (flow !== wanted.flow && event.subject !== wanted.flow && !called(wanted.flow).includes(flow)) return false
+    if (flow !== wanted.flow && event.subject !== wanted.flow && !called(wanted.flow).includes(flow))
+      return false
   }
   const execution = wanted.execution
   if (execution !== '' && execution !== executionOf(event) && execution !== event.correlationid) return false

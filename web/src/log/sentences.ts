@@ -60,7 +60,9 @@ function vm(event: LogEvent, names: Names): string {
 /** `2026-11-25 03:00 UTC`: of an occurrence, whose instant is its name. */
 function instant(value: string): string {
   const at = new Date(value)
-  return Number.isNaN(at.getTime()) ? 'an unknown time' : `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`
+  return Number.isNaN(at.getTime())
+    ? 'an unknown time'
+    : `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`
 }
 
 const SHOULD: Record<string, string> = {
@@ -129,7 +131,8 @@ const TOLD: Record<string, Tell> = {
   'backup.requested': requested,
   'backup.abandoned': (e, n) => `no worker holds the backup of ${vm(e, n)} any more: it is requested again`,
   'backup.skipped': (e, n) => `${vm(e, n)} is skipped: ${text(e.data, 'reason')}`,
-  'backup.orphaned': (e, n) => `what is left of the backup of ${vm(e, n)} cannot be removed: ${text(e.data, 'error')}`,
+  'backup.orphaned': (e, n) =>
+    `what is left of the backup of ${vm(e, n)} cannot be removed: ${text(e.data, 'error')}`,
   'backup.started': (e, n) =>
     `${vm(e, n)}: attempt ${count(number(e.data, 'attempt'))} began on worker ${text(e.data, 'worker')}`,
   'backup.progressed': (e, n) =>

@@ -47,11 +47,14 @@ test('a worker that is killed: attempt 2 shows by itself, on the other worker', 
   expect(after(KILLED)).toMatchObject({ status: 'success', completed_at: at(14), snapshot_ref: 's' })
 })
 
-test.each([1, 2, 3, 4, 5, 6])('what was read after %i events is not thrown back by hearing them again', (n) => {
-  const read = after(KILLED.slice(0, n))
-  expect(after(KILLED.slice(0, n), read)).toEqual(read)
-  expect(after(KILLED, read)).toEqual(after(KILLED))
-})
+test.each([1, 2, 3, 4, 5, 6])(
+  'what was read after %i events is not thrown back by hearing them again',
+  (n) => {
+    const read = after(KILLED.slice(0, n))
+    expect(after(KILLED.slice(0, n), read)).toEqual(read)
+    expect(after(KILLED, read)).toEqual(after(KILLED))
+  },
+)
 
 test('the end of an older attempt, and what comes after the end, count for nothing', () => {
   const running = after(KILLED.slice(0, 5))
