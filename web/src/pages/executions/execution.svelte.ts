@@ -5,13 +5,12 @@ import { executionOf } from '../../log/about'
 import { fold, type Line } from '../../log/fold'
 import { parsed } from '../../log/past'
 import { text } from '../../log/reading'
-import { applied, type Job } from './jobs'
-import { TRACED, traced, type Trace } from './traces'
+import { applied, indexed, type Job } from './jobs'
+import { allTraced, NO_TRACES, TRACED, type Traces } from './traces'
 
 const PAGE = 500
 const REMEMBERED = 60_000 // milliseconds: what was read may be so much older than what was heard
 const MOST_LINES = 5_000
-const NONE: Trace = { requested: [], attempts: [] }
 
 /** Read all VMs of an execution. Throws `Problem`. */
 export async function readJobs(id: string, signal: AbortSignal): Promise<Job[]> {
@@ -44,10 +43,10 @@ export async function readTraced(id: string): Promise<LogEvent[]> {
 
 export class LiveExecution {
   jobs = $state.raw<readonly Job[]>([])
-  traces = $state.raw<ReadonlyMap<string, Trace>>(new Map())
+  traces = $state.raw<Traces>(NO_TRACES)
   lines = $state.raw<readonly Line[]>([])
 
-  private readonly place = new Map<string, number>()
+  private place: ReadonlyMap<string, number> = indexed([])
   private recent: { at: number; event: LogEvent }[] = []
   private last = 0
 
@@ -55,8 +54,7 @@ export class LiveExecution {
 
   /** Take what was read; what was heard meanwhile comes on top of it. */
   take(jobs: readonly Job[]): void {
-    this.place.clear()
-    for (const [n, job] of jobs.entries()) this.place.set(job.id, n)
+    this.place = indexed(jobs)
     const next = [...jobs]
     for (const { event } of this.recent) this.apply(next, event)
     this.jobs = next
@@ -64,7 +62,7 @@ export class LiveExecution {
 
   /** Take what the log said before. */
   learn(events: readonly LogEvent[]): void {
-    this.trace(events)
+    this.traces = allTraced(this.traces, events)
   }
 
   /** Take the last lines of the log. */
@@ -92,7 +90,7 @@ export class LiveExecution {
     }
     if (changed) this.jobs = next
     this.recent = this.recent.filter((one) => one.at > at - REMEMBERED)
-    this.trace(mine)
+    this.traces = allTraced(this.traces, mine)
     this.lines = fold(this.lines, mine).slice(-MOST_LINES)
     return wanted
   }
@@ -104,17 +102,5 @@ export class LiveExecution {
     if (n === undefined || job === undefined) return undefined
     jobs[n] = applied(job, event)
     return jobs[n] !== job
-  }
-
-  private trace(events: readonly LogEvent[]): void {
-    let next: Map<string, Trace> | null = null
-    for (const event of events) {
-      if (!event.type.startsWith('backup.') || event.type === 'backup.progressed') continue
-      const id = text(event.data, 'backup_id')
-      const before: Trace = (next ?? this.traces).get(id) ?? NONE
-      const after = traced(before, event)
-      if (after !== before) (next ??= new Map(this.traces)).set(id, after)
-    }
-    if (next !== null) this.traces = next
   }
 }

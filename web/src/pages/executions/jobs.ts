@@ -74,6 +74,11 @@ function moved({ data }: LogEvent): Pick<Job, 'bytes_read' | 'bytes_transferred'
   return { bytes_read: number(data, 'bytes_read'), bytes_transferred: number(data, 'bytes_transferred') }
 }
 
+/** Return where each VM's backup stands, by its id. */
+export function indexed(jobs: readonly Job[]): ReadonlyMap<string, number> {
+  return new Map(jobs.map((job, n) => [job.id, n]))
+}
+
 export interface Totals {
   by: Record<JobStatus, number>
   bytes: number

@@ -36,6 +36,24 @@ const ENDS: Record<string, How> = {
 /** What events a trace is made of, as patterns of the log. */
 export const TRACED = ['backup.requested', 'backup.started', 'backup.retrying', 'backup.failed']
 
+/** By backup. */
+export type Traces = ReadonlyMap<string, Trace>
+export const NO_TRACES: Traces = new Map()
+const NONE: Trace = { requested: [], attempts: [] }
+
+/** Return traces after events; the same object when they change nothing. */
+export function allTraced(traces: Traces, events: readonly LogEvent[]): Traces {
+  let next: Map<string, Trace> | null = null
+  for (const event of events) {
+    if (!event.type.startsWith('backup.') || event.type === 'backup.progressed') continue
+    const id = text(event.data, 'backup_id')
+    const before = (next ?? traces).get(id) ?? NONE
+    const after = traced(before, event)
+    if (after !== before) (next ??= new Map(traces)).set(id, after)
+  }
+  return next ?? traces
+}
+
 /** Return a trace after an event, in whatever order they come; the same object when it changes nothing. */
 export function traced(trace: Trace, event: LogEvent): Trace {
   const at = Date.parse(event.time)
