@@ -50,7 +50,7 @@ const session: Middleware = {
   },
   onError({ error }) {
     if (error instanceof DOMException && error.name === 'AbortError') return error
-    return new Problem(0, 'No reply', 'the engine does not reply: is it running, and is the network up?')
+    return unreachable()
   },
 }
 
@@ -68,6 +68,26 @@ export async function unwrap<T>(request: Promise<Reply<T>>): Promise<T> {
   const { data, error, response } = await request
   if (!response.ok) throw problem(response, error)
   return data as T
+}
+
+/** Do what the engine itself proposes: a method and a path of its API. Throws `Problem`. */
+export async function perform(method: 'POST' | 'PATCH' | 'DELETE', path: string): Promise<void> {
+  const address = new URL(path, location.origin)
+  if (address.origin !== location.origin || !address.pathname.startsWith('/api/v1/'))
+    throw new Problem(0, 'Not done', `${path} is no path of the engine's API`)
+  const headers: Record<string, string> = csrfToken === null ? {} : { 'X-CSRF-Token': csrfToken }
+  let response: Response
+  try {
+    response = await fetch(address, { method, headers })
+  } catch {
+    throw unreachable()
+  }
+  if (response.status === 401) onSignedOut()
+  if (!response.ok) throw problem(response, await response.json().catch(() => null))
+}
+
+function unreachable(): Problem {
+  return new Problem(0, 'No reply', 'the engine does not reply: is it running, and is the network up?')
 }
 
 function problem(response: Response, body: unknown): Problem {
