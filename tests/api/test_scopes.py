@@ -108,6 +108,7 @@ BODIES = {
 ALONE = ("alpha", "common")
 UNSCOPED = {
     "storage",
+    "storage_history",
     "ungrouped_vms",
     "list_workers",
     "list_tokens",
