@@ -41,10 +41,7 @@ _EACH = 100  # characters that one VM that was left out takes
 
 
 class ExecutionFilter(Value, frozen=True, kw_only=True):
-    """Which executions. `label`: one of their flows.
-
-    Times bound `created_at`: when they began, or began to wait for their turn.
-    """
+    """Which executions; `label` is one of their flows. Times bound `created_at`: when they began, or began to wait."""
 
     flow_id: str | None = None
     backfill_id: str | None = None

@@ -12,7 +12,7 @@ from api.readmodel import attention, calendar, coverage
 from api.readmodel.attention import Backlog, Execution, ExpiringToken, Facts, SkippedFlow
 from api.readmodel.overdue import Overdue
 from api.readmodel.reader import Reader, consistent
-from api.responses.overview import BackupCounts, NextRun, Night, Overview
+from api.responses.overview import BackupCounts, Night, Overview, UpcomingRun
 from schemas import tables as t
 from schemas.base import Value
 
@@ -62,7 +62,7 @@ async def find(reader: Reader, zone: ZoneInfo, now: datetime, overdue: Overdue, 
         last_night=await _night(reader, *night(now, zone)),
         running=await _running(reader),
         next=[
-            NextRun(flow_id=one.flow_id, flow_name=one.flow_name, at=one.fires_at)
+            UpcomingRun(flow_id=one.flow_id, flow_name=one.flow_name, at=one.fires_at)
             for one in sorted(expected, key=lambda one: (one.fires_at or now, one.flow_name))[:NEXT]
             if one.fires_at is not None
         ],

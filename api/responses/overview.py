@@ -88,7 +88,7 @@ class Night(Value, frozen=True, kw_only=True):
     bytes: int
 
 
-class NextRun(Value, frozen=True, kw_only=True):
+class UpcomingRun(Value, frozen=True, kw_only=True):
     """When a flow's turn is, as it is expected."""
 
     flow_id: str
@@ -111,7 +111,7 @@ class Overview(Value, frozen=True, kw_only=True):
     attention_total: int
     last_night: Night
     running: int
-    next: list[NextRun]
+    next: list[UpcomingRun]
     next_total: int
     next_complete: bool
     freeze: FreezeResponse | None

@@ -88,6 +88,7 @@ REQUESTS: dict[str, list[Asked]] = {
     "PATCH /api/v1/protection-flows/{id}/disable": [({"id": "n-1"}, 200)],
     "POST /api/v1/protection-flows/{flow_id}/execute": [({"flow_id": "f-1"}, 202)],
     "POST /api/v1/protection-flows/{flow_id}/test": [({"flow_id": "f-1"}, 200), ({"flow_id": "f-0"}, 422)],
+    "POST /api/v1/protection-flows/test": [({"json": {**BODY, "name": "x", "labels": VM["labels"]}}, 200)],
     "POST /api/v1/protection-flows/{flow_id}/backfill": [
         ({"flow_id": "f-2", "json": {**PAST, "dry_run": True}}, 422),
         ({"flow_id": "n-1", "json": {**PAST, "dry_run": True}}, 202),
@@ -145,6 +146,7 @@ REQUESTS: dict[str, list[Asked]] = {
     "GET /api/v1/schedules": [({"params": {**ALL, "q": "large"}}, 422), ({"params": {**ALL, "q": "never"}}, 200)],
     "GET /api/v1/schedules/{id}": [({"id": "large-1"}, 200)],
     "POST /api/v1/schedules": [({"json": SCHEDULE}, 404)],
+    "POST /api/v1/schedules/preview": [({"json": SCHEDULE, "params": {"count": 500}}, 200)],
     "PUT /api/v1/schedules/{id}": [({"id": "large-1", "json": {"inclusions": INCLUSIONS}}, 200)],
     "GET /api/v1/schedules/{schedule_id}/preview": [
         ({"schedule_id": id_, "params": {"count": 500}}, 200)
