@@ -71,7 +71,9 @@ def _definitions(world: World) -> Iterator[Message]:
         vm = Vm(id=f"vm-{number:04}", vm_name=f"VM {number:04}", labels=labels, **born)
         yield e.VmDefined(id=vm.id, version=1, definition=vm)
     for number in range(3):
-        store = Repository(id=f"repository-{number}", name=f"Repository {number}", type="simulated", location="/", **born)
+        store = Repository(
+            id=f"repository-{number}", name=f"Repository {number}", type="simulated", location="/", **born
+        )
         yield e.RepositoryDefined(id=store.id, version=1, definition=store)
     yield e.PolicyDefined(id="policy", version=1, definition=Policy(id="policy", name="Nightly", **born))
     for minute in range(min(60, world.flows)):
