@@ -105,7 +105,7 @@ def _judged(
     promised: Mapping[str, tuple[datetime, datetime | None]],
 ) -> Judged:
     good, failed = newest.get((row["id"], "success")), newest.get((row["id"], "error"))
-    if failed and good["completed_at"] if good else None <= good["completed_at"]:
+    if failed and good and failed["completed_at"] <= good["completed_at"]:
         failed = None
     promises: dict[str, Promise] = {}
     for flow, since in tied:
