@@ -224,9 +224,11 @@ async def onto_log(world: World, folder: Path) -> int:
         # else a worker would be handed each request again, to find that it was done
         js = client.jetstream()
         requests = await js.pull_subscribe_bind(WORKER_QUEUE.name, STREAM)
-        for _ in range(-(-sum(isinstance(one, e.BackupRequested) for _, one in messages(world)) // TOGETHER)):
-            for message in await requests.fetch(TOGETHER, timeout=10):
+        left = sum(isinstance(one, e.BackupRequested) for _, one in messages(world))
+        while left:
+            for message in await requests.fetch(min(left, TOGETHER), timeout=10):
                 await message.ack()
+                left -= 1
         await database.prepare(url := database.sqlite_url(folder / "flows.db"))
         async for _ in rebuild(log, url):
             pass
