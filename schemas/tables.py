@@ -280,7 +280,7 @@ backup_jobs = Table(
     _id(primary_key=True),
     _id("execution_id", ForeignKey("protection_flow_executions.id", ondelete="CASCADE"), nullable=False),
     Column("position", Integer, nullable=False),
-    _id("context_id", nullable=False, index=True),
+    _id("context_id", nullable=False),
     Column("vm_name", String(255), nullable=False),
     _id("repository_id"),  # null until it is requested
     Column("status", String(16), nullable=False),
@@ -299,8 +299,9 @@ backup_jobs = Table(
     Column("snapshot_ref", Text),
     Column("disks_count", Integer, nullable=False, server_default="0"),  # of its request
     Column("worker_labels", JSON, nullable=False, server_default="{}"),  # of its request
-    Index("ix_backup_jobs_repository", "repository_id", "status"),
+    Index("ix_backup_jobs_repository", "repository_id", "status", "completed_at"),
     Index("ix_backup_jobs_execution", "execution_id", "position"),
+    Index("ix_backup_jobs_days", "context_id", "created_at", "status"),
     Index("ix_backup_jobs_last_good", "context_id", "status", "completed_at"),
 )
 

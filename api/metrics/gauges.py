@@ -33,7 +33,7 @@ async def gauges(resources: Resources, late: Sequence[FlowLateness]) -> Collecto
     lag = Gauge("flows_projection_lag_messages", "Messages that the tables are behind the log", registry=registry)
     lag.set(max(0, last - position))
     off = Gauge("flows_schedulers_refusing", "Schedulers that fire nothing, as their clock is off", registry=registry)
-    off.set(len(await refusing(resources)))
+    off.set(len(await refusing(resources.log)))
     overdue = Gauge(
         "flows_overdue", "Flows whose last success is older than their schedules promise", registry=registry
     )

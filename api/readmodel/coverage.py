@@ -41,8 +41,10 @@ class Judged(Value, frozen=True, kw_only=True):
     standing: Standing
     flows: list[FlowOfVm]
     good_at: datetime | None
+    bytes: int  # of the last good one
     failed_at: datetime | None  # only when that was later
     failed_in: str | None  # its execution
+    error: str | None
 
     @property
     def state(self) -> CoverageState:
@@ -78,9 +80,12 @@ def counts(judged: Iterable[Judged]) -> CoverageCounts:
 
 async def judge(reader: Reader, wanted: CoverageFilter, now: datetime) -> list[Judged]:
     """Return each VM that matches, whatever its state. Raises `TooMuch`."""
-    rows = await reader.mappings(_facts(wanted).limit(MOST + 1))
+    matching = _matching(wanted)
+    v = t.vms
+    rows = await reader.mappings(select(v.c.id, v.c.name, v.c.enabled, v.c.created_at).where(*matching).limit(MOST + 1))
     if len(rows) > MOST:
         raise TooMuch("the state of all VMs", f"{MOST:,} VMs; ask for those of a group, a flow or a label")
+    newest = await _newest(reader, select(v.c.id).where(*matching))
     flows = await _flows(reader)
     promised = await _promises(reader, flows, now)
     of_vms, of_groups = _by_target(flows)
@@ -89,22 +94,24 @@ async def judge(reader: Reader, wanted: CoverageFilter, now: datetime) -> list[J
     for row in rows:
         direct = [(flow, flow["armed_at"]) for flow in of_vms[row["id"]]]
         through = [(flow, at) for group_id, at in memberships[row["id"]] for flow in of_groups[group_id]]
-        judged.append(_judged(row, [*direct, *through], promised))
+        judged.append(_judged(row, newest, [*direct, *through], promised))
     return judged
 
 
 def _judged(
     row: Mapping[str, Any],
+    newest: Mapping[tuple[str, str], Mapping[str, Any]],
     tied: Sequence[tuple[Mapping[str, Any], datetime]],
     promised: Mapping[str, tuple[datetime, datetime | None]],
 ) -> Judged:
-    good, good_at, failed = row["good"], row["good_at"], row["failed_at"]
-    failing = failed is not None and (good_at is None or failed > good_at)
+    good, failed = newest.get((row["id"], "success")), newest.get((row["id"], "error"))
+    if failed and good and failed["completed_at"] <= good["completed_at"]:
+        failed = None
     promises: dict[str, Promise] = {}
     for flow, since in tied:
         if flow["id"] in promised:
             armed, due = promised[flow["id"]]
-            begun = max(armed, row["created_at"], *([since] if good is None else []))
+            begun = max(armed, row["created_at"], *([] if good else [since]))
             promises[flow["id"]] = Promise(flow_id=flow["id"], flow_name=flow["name"], since=begun, due=due)
     named = {flow["id"]: flow["name"] for flow, _ in tied}
     return Judged(
@@ -114,47 +121,52 @@ def _judged(
         standing=standing(
             list(promises.values()),
             enabled=row["enabled"],
-            good=good,
-            failed=failed if failing else None,
-            error=row["error"],
+            good=good["started_at"] if good else None,
+            failed=failed["completed_at"] if failed else None,
+            error=failed["error_message"] if failed else None,
             by_hand=bool(named),
         ),
         flows=[
             FlowOfVm(id=id_, name=name, scheduled=id_ in promises)
             for id_, name in sorted(named.items(), key=lambda item: item[1])
         ],
-        good_at=good_at,
-        failed_at=failed if failing else None,
-        failed_in=row["failed_in"] if failing else None,
+        good_at=good["completed_at"] if good else None,
+        bytes=good["bytes_transferred"] if good else 0,
+        failed_at=failed["completed_at"] if failed else None,
+        failed_in=failed["execution_id"] if failed else None,
+        error=failed["error_message"] if failed else None,
     )
 
 
-def _facts(wanted: CoverageFilter) -> Select[*tuple[Any, ...]]:
-    """Select VMs, each with its last good backup and its last failed one."""
+def _matching(wanted: CoverageFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions that VMs are to meet, whatever their state."""
     v = t.vms
-    statement = select(
-        *(v.c.id, v.c.name, v.c.enabled, v.c.created_at),
-        _last(t.backup_jobs.c.started_at, "success").label("good"),
-        _last(t.backup_jobs.c.completed_at, "success").label("good_at"),
-        _last(t.backup_jobs.c.completed_at, "error").label("failed_at"),
-        _last(t.backup_jobs.c.error_message, "error").label("error"),
-        _last(t.backup_jobs.c.execution_id, "error").label("failed_in"),
-    )
+    found: list[ColumnElement[bool]] = []
     if wanted.q is not None:
-        statement = statement.where(containing(v.c.name, wanted.q))
+        found.append(containing(v.c.name, wanted.q))
     if wanted.label is not None:
-        statement = statement.where(labelled(v.c.labels, wanted.label))
+        found.append(labelled(v.c.labels, wanted.label))
     if wanted.group_id is not None:
-        statement = statement.where(v.c.id.in_(_members(wanted.group_id)))
+        found.append(v.c.id.in_(_members(wanted.group_id)))
     if wanted.flow_id is not None:
-        statement = statement.where(_of_flow(wanted.flow_id))
-    return statement
+        found.append(_of_flow(wanted.flow_id))
+    return found
 
 
-def _last(column: ColumnElement[Any], status: str) -> ColumnElement[Any]:
+async def _newest(reader: Reader, context_ids: Select[Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Return, by VM and status, the last backups of some VMs that succeeded, and that failed."""
     j = t.backup_jobs
-    newest = select(column).where(j.c.context_id == t.vms.c.id, j.c.status == status)
-    return newest.order_by(j.c.completed_at.desc()).limit(1).scalar_subquery()
+    ended = j.c.status.in_(("success", "error")) & j.c.context_id.in_(context_ids)
+    last = (
+        select(j.c.context_id, j.c.status, func.max(j.c.completed_at).label("at"))
+        .where(ended)
+        .group_by(j.c.context_id, j.c.status)
+        .subquery()
+    )
+    columns = (j.c.context_id, j.c.status, j.c.started_at, j.c.completed_at, j.c.execution_id)
+    same = (j.c.context_id == last.c.context_id, j.c.status == last.c.status, j.c.completed_at == last.c.at)
+    rows = select(*columns, j.c.error_message, j.c.bytes_transferred).join(last, and_(*same)).order_by(j.c.id)
+    return {(row["context_id"], row["status"]): row for row in await reader.mappings(rows)}
 
 
 def _members(group_id: str | ColumnElement[str]) -> Select[Any]:
@@ -231,10 +243,9 @@ def _runs(schedule: Schedule, now: datetime) -> bool:
 
 async def _described(reader: Reader, shown: Sequence[Judged], now: datetime) -> list[CoveredVm]:
     """Return VMs with all that is shown of them."""
-    v, j, ids = t.vms, t.backup_jobs, [one.context_id for one in shown]
-    about = select(*(v.c.id, v.c.enabled, v.c.tags, v.c.labels), _last(j.c.bytes_transferred, "success").label("bytes"))
-    about = about.add_columns(_last(j.c.error_message, "error").label("error"))
-    rows = {row["id"]: row for row in await reader.mappings(about.where(v.c.id.in_(ids)))}
+    v, ids = t.vms, [one.context_id for one in shown]
+    about = select(v.c.id, v.c.enabled, v.c.tags, v.c.labels).where(v.c.id.in_(ids))
+    rows = {row["id"]: row for row in await reader.mappings(about)}
     groups, gaps = await vms.groups(reader, ids), await _gaps(reader, ids, now)
     return [
         CoveredVm(
@@ -249,9 +260,9 @@ async def _described(reader: Reader, shown: Sequence[Judged], now: datetime) -> 
             flows=one.flows,
             last_good_at=one.good_at,
             last_attempt_at=one.failed_at or one.good_at,
-            last_error=rows[one.context_id]["error"] if one.failed_at else None,
+            last_error=one.error,
             worst_gap_seconds=gaps.get(one.context_id),
-            bytes=rows[one.context_id]["bytes"] or 0,
+            bytes=one.bytes,
         )
         for one in shown
     ]

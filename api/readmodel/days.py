@@ -7,7 +7,7 @@ into one text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -40,7 +40,7 @@ def days_before(now: datetime, number: int, zone: ZoneInfo) -> list[date]:
 
 def beginnings(days: Iterable[date], zone: ZoneInfo) -> list[datetime]:
     """Return when days begin in a zone: at midnight, or where the clocks jump over it, then."""
-    return [datetime.combine(day, time(), zone) for day in days]
+    return [datetime.combine(day, time(), zone).astimezone(UTC) for day in days]
 
 
 @consistent
@@ -128,13 +128,13 @@ def _conditions(status: ColumnElement[str]) -> Iterator[tuple[str, ColumnElement
 def place(reader: Reader, at: ColumnElement[Any], days: Sequence[date], zone: ZoneInfo) -> ColumnElement[Any]:
     """Return which of some days an instant falls on: seconds since the first began, less what the clocks were put."""
     begins = beginnings(days, zone)
-    offsets = [begin.utcoffset() or timedelta() for begin in begins]
+    offsets = [begin.astimezone(zone).utcoffset() or timedelta() for begin in begins]
     seconds = reader.seconds_since(at, begins[0])
-    changes = [
-        (begins[number + 1], int((offsets[number + 1] - offsets[0]).total_seconds()))
-        for number in range(len(days) - 1)
-        if offsets[number + 1] != offsets[number]
-    ]
+    changes: list[tuple[datetime, int]] = []
+    for number, begin in enumerate(begins[1:], start=1):
+        put = offsets[number] - offsets[number - 1]
+        if put:  # the last hours of a longer day are its own
+            changes.append((begin + min(put, timedelta()), int((offsets[number] - offsets[0]).total_seconds())))
     shift: ColumnElement[Any] = literal(0)
     if changes:
         shift = case(*((at >= begin, seconds_) for begin, seconds_ in reversed(changes)), else_=0)

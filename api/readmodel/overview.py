@@ -6,26 +6,30 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
-from api.readmodel import attention, calendar, coverage
-from api.readmodel.attention import Backlog, Execution, ExpiringToken, Facts, SkippedFlow
+from api.readmodel import attention, backlog, calendar, coverage, past
+from api.readmodel.attention import Execution, ExpiringToken, Facts, SkippedFlow
 from api.readmodel.overdue import Overdue
 from api.readmodel.reader import Reader, consistent
 from api.responses.overview import BackupCounts, Night, Overview, UpcomingRun
 from schemas import tables as t
 from schemas.base import Value
+from services.worker.status import WorkerStatus
 
 MOST = 50  # things that need attention
 NEXT = 20  # runs
 AHEAD = timedelta(hours=24)
 EVENING, MORNING = time(18), time(8)  # in the reader's zone
+SKIPPED_WITHIN, IN_A_ROW = timedelta(days=7), 2  # so many occurrences, without an execution since
+MOST_FLOWS = 1_000
 WHATEVER = coverage.CoverageFilter()
 
 
 class Beside(Value, frozen=True, kw_only=True):
-    """What is not in the tables, or not for everybody."""
+    """What is not in the tables, or not for everybody. `workers`: those that are there; None when it is not known."""
 
+    workers: Sequence[WorkerStatus] | None = None
     filling: Sequence[attention.FillingRepository] = ()
     unreachable: Sequence[attention.UnreachableRepository] = ()
     tokens: bool = False
@@ -46,7 +50,7 @@ async def find(reader: Reader, zone: ZoneInfo, now: datetime, overdue: Overdue, 
         filling=beside.filling,
         unreachable=beside.unreachable,
         tokens=await _tokens(reader, now) if beside.tokens else (),
-        backlog=Backlog(),
+        backlog=await backlog.find(reader, beside.workers, now),
         freeze=ahead.freeze,
         letters=await _letters(reader),
         ill=beside.ill,
@@ -120,9 +124,27 @@ async def _executions(reader: Reader, ids: Collection[str]) -> dict[str, Executi
 
 
 async def _skipped(reader: Reader, now: datetime) -> list[SkippedFlow]:
-    """Return the flows whose last occurrences were skipped."""
-    del reader, now
-    return []
+    """Return the flows whose last occurrences were skipped, none of them in a freeze, since they last began."""
+    ev, f = t.events, t.protection_flows
+    since = now - SKIPPED_WITHIN
+    occurrence, reason = (reader.text_in(ev.c.body, "data", name) for name in ("occurrence", "reason"))
+    skipped = (
+        select(f.c.id, f.c.name, func.count().label("number"), func.min(ev.c.time).label("since"))
+        .add_columns(func.max(ev.c.sequence).label("last"))
+        .join(f, f.c.id == ev.c.key)
+        .where(ev.c.sequence >= await past.first_since(reader, since), ev.c.type == "flow.skipped", ev.c.time >= since)
+        .where(or_(f.c.last_execution_time.is_(None), ev.c.time > f.c.last_execution_time))
+        .where(f.c.enabled, occurrence.is_not(None), reason != "frozen")
+        .group_by(f.c.id, f.c.name)
+        .having(func.count() >= IN_A_ROW)
+        .subquery()
+    )
+    message = reader.text_in(ev.c.body, "data", "message").label("message")
+    rows = await reader.rows(select(skipped, message).join(ev, ev.c.sequence == skipped.c.last).limit(MOST_FLOWS))
+    return [
+        SkippedFlow(flow_id=row.id, flow_name=row.name, number=row.number, since=row.since, reason=row.message)
+        for row in rows
+    ]
 
 
 async def _tokens(reader: Reader, now: datetime) -> list[ExpiringToken]:

@@ -73,7 +73,7 @@ async def _messages(
     # an event of a range that was missed is about its first occurrence
     at = func.coalesce(reader.text_in(ev.c.body, "data", "occurrence"), reader.text_in(ev.c.body, "data", "first"))
     second = case((ev.c.type.in_(_TYPES), func.substr(at, 1, _SECOND)))  # other bodies may be no JSON
-    whose = ev.c.sequence >= await _first_since(reader, since) if flow_id is None else ev.c.key == flow_id
+    whose = ev.c.sequence >= await first_since(reader, since) if flow_id is None else ev.c.key == flow_id
     statement = (
         select(ev.c.sequence, ev.c.type, ev.c.key, ev.c.body)
         .where(whose, ev.c.type.in_(_TYPES))
@@ -85,7 +85,7 @@ async def _messages(
     return sorted(await reader.mappings(statement), key=lambda row: row["sequence"])
 
 
-async def _first_since(reader: Reader, since: datetime) -> int:
+async def first_since(reader: Reader, since: datetime) -> int:
     """Return from which sequence on the log is about an instant and later, found by halving."""
     ev, reader = t.events, reader.of_everything()  # few steps over the whole log; it is a place alone
     low, high = 0, (await reader.rows(select(func.coalesce(func.max(ev.c.sequence), 0))))[0][0] + 1

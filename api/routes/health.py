@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.problems import errors
 from api.resources import AppResources, Resources
 from bus.errors import LogError
+from bus.log import Log
 from schemas.base import Value
 from services.health import DEAD, PREFIX, Health, assess
 
@@ -40,11 +41,11 @@ async def services(resources: Resources) -> dict[str, Health]:
     return assess(await resources.log.statuses(PREFIX), await resources.log.time())
 
 
-async def refusing(resources: Resources) -> list[float]:
+async def refusing(log: Log) -> list[float]:
     """Return how many seconds the clocks of schedulers that fire nothing are off the log's."""
     try:
-        statuses = (await resources.log.statuses("clock.")).values()
-        now = await resources.log.time()
+        statuses = (await log.statuses("clock.")).values()
+        now = await log.time()
     except LogError:
         return []
     return [float(one.value["offset_seconds"]) for one in statuses if one.value["refusing"] and now - one.at < FRESH]
@@ -83,7 +84,7 @@ async def ready(resources: AppResources) -> Response[Ready]:
         parts["database"] = standing.advice or "ok"
     except SQLAlchemyError:
         parts["database"] = "the read model cannot be read: is the recorder running, and is its database the same?"
-    if parts["log"] == "ok" and (offsets := await refusing(resources)):
+    if parts["log"] == "ok" and (offsets := await refusing(resources.log)):
         worst = max(offsets, key=abs)
         parts["scheduler"] = f"fires nothing: its clock is {worst:.0f} s off the log's ({len(offsets)} schedulers)"
     parts |= {name: one.text for name, one in found.items() if one.text}

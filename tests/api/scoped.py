@@ -190,6 +190,7 @@ FILTERS: dict[str, tuple[str, ...]] = {
     ),
     "actor": ("actor",),
     "name": ("token",),
+    "group_id": ("group",),
     "q": ("word",),
     "label": ("label",),
     "pattern": ("pattern",),
@@ -210,7 +211,7 @@ NEUTRAL = {
         "in_state",
     ),
     *("at", "count", "timezone", "type", "last_event_id", "after", "ticket", "entity", "verb", "outcome"),
-    *("force", "detach", "dry_run", "run_missed"),
+    *("number", "by", "force", "detach", "dry_run", "run_missed"),
 }
 _RANGE = {"from": (T0.replace(hour=0)).isoformat(), "to": T0.replace(hour=23).isoformat()}
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Table, true
 
 from api import permission, visibility
+from api.page import routes as page
 from api.readmodel import flows
 from api.readmodel.overdue import FlowLateness
 from api.readmodel.reader import ReadModel
@@ -39,6 +40,8 @@ READS = sorted((route for route in ROUTES if route.method == "GET"), key=lambda 
 PUBLIC = {"/", "/health/live", "/health/ready", "/metrics", "/schema", "/schema/{path:str}", "/schema/openapi.json"}
 PUBLIC |= {"/schema/asyncapi.json", "/schema/page.js", "/schema/assets/{file_path:path}"}
 PUBLIC |= {"/api/v1/session", "/api/v1/session/oidc", "/api/v1/session/oidc/callback"}  # who signs in is nobody yet
+PUBLIC |= {f"/{section}{rest}" for section in page.SECTIONS for rest in ("", "/{rest:path}")}
+PUBLIC |= {f"/{page.ASSETS}/{{name:str}}"}  # the page, for everybody
 
 
 class Write(Value, frozen=True, kw_only=True):
@@ -110,6 +113,7 @@ BODIES = {
 ALONE = ("alpha", "common")
 UNSCOPED = {
     "storage",
+    "storage_history",
     "ungrouped_vms",
     "list_workers",
     "list_tokens",
