@@ -28,6 +28,8 @@ from api.context import RequestContext
 from api.listener import Listener
 from api.metrics.counters import Counters
 from api.oidc.provider import Provider
+from api.page import routes as page_routes
+from api.page.files import Page
 from api.readmodel.audit import recorded
 from api.readmodel.reader import ReadModel
 from api.refusals import Refusals
@@ -48,7 +50,6 @@ from api.routes import (
     overview,
     policies,
     repositories,
-    root,
     schedules,
     session,
     settings,
@@ -89,6 +90,7 @@ def create_app(
     own: Sequence[str] = (),
     most_streams: int = MOST_STREAMS,
     provider: Provider | None = None,
+    page: Page | None = None,
 ) -> Litestar:
     """Return the application.
 
@@ -96,7 +98,7 @@ def create_app(
     good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
     wait after `GRACE` seconds are told where their command's outcome will be. `own`: the folders and files of the
     engine, which are nobody's repository. `most_streams` may be open at once, half of them from one address.
-    `provider`: by whose word people may sign in, beside those with tokens.
+    `provider`: by whose word people may sign in, beside those with tokens. `page`: what browsers are shown.
     """
 
     @asynccontextmanager
@@ -138,7 +140,7 @@ def create_app(
 
     streams = Streams(total=most_streams, per_address=max(1, most_streams // 2))
     app = Litestar(
-        route_handlers=[_public(), _api(), _assets()],
+        route_handlers=[_public(), _api(), _assets(), page_routes.router(page)],
         guards=[decoding.well_formed],  # guards are coroutines: the framework would call a function in a thread
         lifespan=[resources],
         middleware=[respond_when_cancelled],
@@ -259,7 +261,7 @@ def _context(resources: AppResources, request: Request[Any, Any, Any]) -> Reques
 
 def _public() -> Router:
     """Return what needs no token."""
-    handlers = [root.root, health.live, health.ready, metrics.metrics, asyncapi, openapi.script]
+    handlers = [health.live, health.ready, metrics.metrics, asyncapi, openapi.script]
     return Router(path="/", route_handlers=handlers, guards=[decoding.known_parameters], opt={"public": True})
 
 

@@ -128,6 +128,7 @@ def api(
     """
     from api.app import create_app
     from api.auth import Tokens
+    from api.page import files
 
     if settings.admin_token_file is None:
         raise ValueError("FLOWS_ADMIN_TOKEN_FILE is not set: the file that holds the administrator's token")
@@ -141,6 +142,7 @@ def api(
         stopping=stopping,
         most_streams=most_streams,
         provider=None if settings.oidc is None else identity_provider(settings.oidc),
+        page=files.load(),
     )
 
 

@@ -8,6 +8,8 @@ export default defineConfig({
   plugins: [svelte()],
   resolve: process.env.VITEST === undefined ? {} : { conditions: ['browser'] },
   build: {
+    outDir: '../api/page/built', // a part of the Python package
+    emptyOutDir: true,
     target: 'es2022',
     assetsInlineLimit: 0, // what is inline, the policy of the page refuses
     modulePreload: { polyfill: false },

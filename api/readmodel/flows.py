@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Label, Select, case, func, select
 
 from api.readmodel import calendar, executions, occurrences
 from api.readmodel.executions import ExecutionFilter
@@ -20,6 +20,7 @@ from schemas.definitions import Flow, Schedule
 from services.scheduler.calendar import Budget
 
 RUNNING = Page(limit=100)
+RECENT = 10  # executions whose status is told with a flow
 
 
 class FlowFilter(Value, frozen=True, kw_only=True):
@@ -47,6 +48,7 @@ def _select() -> Select[Any]:
             t.policies.c.name.label("policy_name"),
             t.schedules.c.name.label("schedule_name"),
             t.schedules.c.cron_expression.label("schedule_cron"),
+            _recent(),
         )
         .outerjoin(t.vms, (f.c.target_type == "vm") & (t.vms.c.id == f.c.target_id))
         .outerjoin(t.machine_groups, (f.c.target_type == "group") & (t.machine_groups.c.id == f.c.target_id))
@@ -54,6 +56,22 @@ def _select() -> Select[Any]:
         .outerjoin(t.policies, t.policies.c.id == f.c.policy_id)
         .outerjoin(t.schedules, t.schedules.c.id == f.c.schedule_id)
     )
+
+
+def _recent() -> Label[str]:
+    """Select the statuses of a flow's newest executions, newest first, as one text."""
+    e, f = t.executions.c, t.protection_flows
+    ended = e.status.in_(("success", "warning", "error", "cancelled"))
+    newest = (
+        select(e.status)
+        .where(e.flow_id == f.c.id, ended)
+        .order_by(e.created_at.desc(), e.id.desc())
+        .limit(RECENT)
+        .correlate(f)
+        .subquery()
+    )
+    joined: ColumnElement[str] = select(func.aggregate_strings(newest.c.status, ",")).scalar_subquery()
+    return joined.label("recent_executions")
 
 
 @consistent
@@ -132,6 +150,17 @@ async def next_runs(reader: Reader, flow_id: str, now: datetime, count: int) -> 
     return [fires_at for _, fires_at in islice(coming, count)]
 
 
+@consistent
+async def following(reader: Reader, flow: Flow, now: datetime, count: int) -> tuple[Sequence[datetime], str | None]:
+    """Return when a flow would run next that need not be in the tables, or why nothing would run it by itself."""
+    row = {"id": flow.id, "enabled": flow.enabled, "armed_at": flow.armed_at}
+    schedule = (await calendar.schedules(reader, [flow.schedule_id])).get(flow.schedule_id or "")
+    budget = Budget(calendar.LOOKS)
+    coming = calendar.upcoming(row, schedule, now, await calendar.freeze(reader), budget)
+    found = [fires_at for _, fires_at in islice(coming, count)]
+    return found, None if found else calendar.why_not(row, schedule) or _not_found(budget)
+
+
 async def _next_occurrences(reader: Reader, flow_id: str, now: datetime, count: int) -> list[OccurrenceOutcome]:
     flow, schedule = await _scheduled(reader, flow_id)
     frozen = await calendar.freeze(reader)
@@ -185,8 +214,10 @@ async def _responses(reader: Reader, rows: Sequence[Mapping[str, Any]], now: dat
         schedule = known.get(row["schedule_id"] or "")
         following = next(calendar.upcoming(row, schedule, now, frozen, budget), None)
         why_not = None if following else calendar.why_not(row, schedule) or _not_found(budget)
+        recent = row["recent_executions"]
+        more = {"recent_executions": recent.split(",") if recent else []}
         next_run = {"next_execution_time": following and following[1], "next_execution_reason": why_not}
-        found.append(shaped(FlowResponse, {**row, "status": shaped(FlowStatus, {**row, **next_run})}))
+        found.append(shaped(FlowResponse, {**row, "status": shaped(FlowStatus, {**row, **next_run, **more})}))
     return found
 
 

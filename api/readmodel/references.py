@@ -29,6 +29,13 @@ async def of_flow(reader: Reader, flow_id: str) -> tuple[Catalogue, Flow, set[st
     flow = await flows.definition(reader, flow_id)
     if flow is None:
         return None
+    catalogue, diskless = await of_definition(reader, flow)
+    return catalogue, flow, diskless
+
+
+@consistent
+async def of_definition(reader: Reader, flow: Flow) -> tuple[Catalogue, set[str]]:
+    """Return what `of_flow` does, of a flow that need not be in the tables."""
     catalogue = Catalogue()
     catalogue.evolve(FlowDefined(id=flow.id, version=flow.version, definition=flow))
     for row in await reader.mappings(_where(select(t.repositories), t.repositories.c.id, flow.repository_id)):
@@ -41,7 +48,7 @@ async def of_flow(reader: Reader, flow_id: str) -> tuple[Catalogue, Flow, set[st
         diskless = await _group(reader, catalogue, flow)
     else:
         diskless = await _vms(reader, catalogue, flow, _VMS.where(t.vms.c.id == flow.target_id))
-    return catalogue, flow, diskless
+    return catalogue, diskless
 
 
 async def _group(reader: Reader, catalogue: Catalogue, flow: Flow) -> set[str]:

@@ -17,6 +17,7 @@ class FlowStatus(Value, frozen=True, kw_only=True):
     """How a flow is doing.
 
     `next_execution_time` is what will really fire; null when nothing will, and then `next_execution_reason` says why.
+    `recent_executions`: how the last ten that have ended did, the newest first.
     """
 
     last_execution_id: str | None
@@ -27,6 +28,7 @@ class FlowStatus(Value, frozen=True, kw_only=True):
     total_executions: int
     successful_executions: int
     failed_executions: int
+    recent_executions: list[ExecutionStatus]
 
 
 class FlowResponse(Value, frozen=True, kw_only=True):

@@ -223,6 +223,7 @@ def test_a_flow_says_the_names_of_what_it_refers_to(api: Client, unique: str) ->
         "total_executions": 0,
         "successful_executions": 0,
         "failed_executions": 0,
+        "recent_executions": [],
     }
     now = api.get(f"/protection-flows/{made['id']}/status")
     assert now["next_run"] == now["next_runs"][0] == made["status"]["next_execution_time"]

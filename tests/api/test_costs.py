@@ -88,6 +88,7 @@ REQUESTS: dict[str, list[Asked]] = {
     "PATCH /api/v1/protection-flows/{id}/disable": [({"id": "n-1"}, 200)],
     "POST /api/v1/protection-flows/{flow_id}/execute": [({"flow_id": "f-1"}, 202)],
     "POST /api/v1/protection-flows/{flow_id}/test": [({"flow_id": "f-1"}, 200), ({"flow_id": "f-0"}, 422)],
+    "POST /api/v1/protection-flows/test": [({"json": {**BODY, "name": "x", "labels": VM["labels"]}}, 200)],
     "POST /api/v1/protection-flows/{flow_id}/backfill": [
         ({"flow_id": "f-2", "json": {**PAST, "dry_run": True}}, 422),
         ({"flow_id": "n-1", "json": {**PAST, "dry_run": True}}, 202),

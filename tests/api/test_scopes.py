@@ -57,6 +57,8 @@ WRITES = {
     "update_flow": Write(body={"priority": 3, "target_id": "alpha-group", "target_type": "group"}),
     "execute_flow": Write(),
     "dry_run": Write(own=200),
+    "dry_run_unsaved": Write(own=200, body=FLOW),
+    "preview_unsaved": Write(own=200, body={"name": "alpha-new", "cron_expression": "0 2 * * *"}),
     "backfill": Write(body=FILLED),
     "cancel_backfill": Write(),
     "bulk_enable": Write(own=200, body=BULK),

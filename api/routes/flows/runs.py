@@ -1,4 +1,4 @@
-"""Running flows: now, as a dry run, or over past occurrences."""
+"""Running flows: now, or over past occurrences."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ from litestar import Response, post
 from litestar.params import JSONBody
 from msgspec import structs
 
-from api import inspecting, workers
 from api.context import Context
-from api.problems import ApiError, not_found
-from api.readmodel import executions, flows, occurrences, references
+from api.problems import ApiError
+from api.readmodel import executions, occurrences
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.reader import Page
 from api.requests import BackfillRequest
 from api.responses.executions import ExecutionList, StartedExecution
-from api.responses.flows import BackfillResponse, DryRun, ExcludedByName, ResolvedVm
+from api.responses.flows import BackfillResponse
 from api.routes.calendar import LONGEST
 from api.routes.crud import known, required
-from api.routes.flows.definition import FLOW, inspect_flow
-from api.routes.flows.views import NEXT_RUNS
-from api.routes.parameters import READ, WRITE, PathId
+from api.routes.flows.definition import FLOW
+from api.routes.parameters import WRITE, PathId
 from api.routes.starting import start_execution
 from api.validation import FieldError
 from schemas import commands as c
-from services.executor import starting as executor
-from services.worker.inspection import MOST
 
 RUN_NOW = (
     "Run a flow now. 409 when it cannot run, with the reason. Sent again with its `Idempotency-Key`, it runs nothing "
@@ -39,49 +35,6 @@ async def execute_flow(context: Context, flow_id: PathId) -> Response[StartedExe
     """Run a flow now."""
     await required(FLOW, context, flow_id)
     return await start_execution(context, c.ExecuteFlow(id=flow_id), flow_id)
-
-
-@post("/{flow_id:str}/test", status_code=200, responses=READ, opt={"role": "viewer"})
-async def dry_run(context: Context, flow_id: PathId) -> DryRun:
-    """Say what running a flow now would do, by the executor's own decisions; workers look at its repository and disks.
-
-    Nothing is appended.
-    """
-    async with context.reader.snapshot() as reader:
-        found = await references.of_flow(reader, flow_id)
-        next_runs = await flows.next_runs(reader, flow_id, context.now, NEXT_RUNS)
-        flow_now = await flows.one(reader, flow_id, context.now)
-    if found is None or flow_now is None:
-        raise not_found("flow", flow_id)
-    known_now, flow, diskless = found
-    preview = executor.preview(known_now, flow)
-    seen = await inspect_flow(context, known_now, flow, preview, everyone=True)
-    without_disks = [one.vm_name for one in preview.planned if one.context_id in diskless]
-    warnings = [f"VM {name!r} has no disks: its backup will fail" for name in without_disks]
-    if not preview.planned:
-        warnings.append("there is nothing to back up: the execution would end as a warning at once")
-    if seen and len(preview.planned) > MOST:
-        warnings.append(f"of {len(preview.planned):,} VMs, the disks of the first {MOST:,} were looked at")
-    if not next_runs:
-        warnings.append(f"nothing runs this flow by itself: {flow_now.status.next_execution_reason}")
-    warnings += workers.lacking(known_now, flow, preview, await workers.living(context.log))
-    errors = [one for one in (preview.refusal, inspecting.unusable(seen)) if one is not None]
-    return DryRun(
-        valid=not errors,
-        errors=errors,
-        warnings=[*warnings, *inspecting.warnings(seen)],
-        resolved_vms=[ResolvedVm(context_id=one.context_id, vm_name=one.vm_name) for one in preview.planned],
-        excluded=[
-            ExcludedByName(
-                context_id=one.context_id,
-                reason=one.reason,
-                vm_name=vm.vm_name if (vm := known_now.vms.get(one.context_id)) else None,
-            )
-            for one in preview.excluded
-        ],
-        next_runs=next_runs,
-        inspections=seen or [],
-    )
 
 
 @post("/{flow_id:str}/backfill", status_code=202, responses=WRITE, opt={"role": "operator"})

@@ -75,6 +75,41 @@ def test_a_dry_run_says_what_would_happen_and_appends_nothing(api: Client, uniqu
     api.call("POST", "/protection-flows/nothing/test", status=404)
 
 
+def test_a_dry_run_of_what_is_not_saved_says_the_same_and_appends_nothing(api: Client, unique: str) -> None:
+    made = flow(api, unique, vms=2)
+    schedule = api.create("/schedules", name=unique, cron_expression="0 2 * * *")
+    fields = ("flow_type", "target_type", "target_id", "repository_id")
+    body = {field: made[field] for field in fields} | {"name": f"{unique}-new", "schedule_id": schedule["name"]}
+    before = api.get("/audit")["total"]
+    found = api.call("POST", "/protection-flows/test", body)
+    assert (found["valid"], found["errors"]) == (True, [])
+    assert [one["vm_name"] for one in found["resolved_vms"]] == [f"{unique}-0", f"{unique}-1"]
+    assert len(found["next_runs"]) == 10
+    assert {one["worker"] for one in found["inspections"]}
+    off = api.call("POST", "/protection-flows/test", {**body, "enabled": False})
+    assert off["next_runs"] == []
+    assert "nothing runs this flow by itself: the flow is disabled" in off["warnings"]
+    gone = api.call("POST", "/protection-flows/test", {**body, "target_id": "gone"})
+    assert (gone["valid"], gone["errors"]) == (False, ["group 'gone' does not exist"])
+    wrong = api.call("POST", "/protection-flows/test", {**body, "schedule_id": "no such schedule"}, status=422)
+    assert [one["field"] for one in wrong["errors"]] == ["schedule_id"]
+    assert api.get("/audit")["total"] == before
+    assert api.get("/protection-flows", params={"q": f"{unique}-new"})["total"] == 0
+
+
+def test_a_flow_says_how_its_last_executions_ended_the_newest_first(api: Client, unique: str) -> None:
+    made = flow(api, unique, vms=1)
+    other = flow(api, f"{unique}-other", vms=0)
+    assert api.get(f"/protection-flows/{made['id']}")["status"]["recent_executions"] == []
+    api.ended(execute(api, made)["id"])
+    api.call("PUT", f"/repositories/{made['repository_id']}", {"config": {"failure_rate": 1}})
+    api.ended(execute(api, made)["id"])
+    api.ended(execute(api, other)["id"])
+    listed = {one["id"]: one for one in api.get("/protection-flows", params={"q": unique})["flows"]}
+    assert listed[made["id"]]["status"]["recent_executions"] == ["error", "success"]
+    assert listed[other["id"]]["status"]["recent_executions"] == ["warning"]
+
+
 def test_a_dry_run_tells_disabled_from_unscheduled(api: Client, unique: str) -> None:
     """It had said: "it is disabled, or has no enabled schedule"."""
 

@@ -23,7 +23,9 @@ export class Problem extends Error {
 
   /** What is wrong with a field, or with something in it. */
   of(field: string): string | undefined {
-    const found = this.errors.filter((one) => one.field === field || one.field.startsWith(`${field}[`))
+    const found = this.errors.filter(
+      (one) => one.field === field || one.field.startsWith(`${field}[`) || one.field.startsWith(`${field}.`),
+    )
     return found.length === 0 ? undefined : found.map((one) => one.message).join('; ')
   }
 }

@@ -29,3 +29,22 @@ test('equal ones stay as they came', () => {
   expect(sorted(rows, compare, false).map((row) => row.x)).toEqual(['b', 'a', 'c'])
   expect(sorted(rows, compare, true).map((row) => row.x)).toEqual(['a', 'c', 'b'])
 })
+
+const grouping = {
+  of: (row: { group: string }) => row.group,
+  head: (row: { name: string }) => row.name === '',
+}
+const row = (group: string, name = '') => ({ group, name })
+const key = (one: { group: string; name: string }): string => `${one.group}/${one.name}`
+
+test('groups stay as they are given, each with its head first, whichever way it is sorted', () => {
+  const rows = [row('b'), row('b', 'x'), row('b', 'y'), row('a'), row('a', 'z')]
+  const compare = by((one: { name: string }) => one.name)
+  expect(sorted(rows, compare, true, grouping).map(key)).toEqual(['b/', 'b/y', 'b/x', 'a/', 'a/z'])
+})
+
+test('what is pointed at does not move, and what a group unfolds stands below its head', () => {
+  const rows = [row('b'), row('b', 'x'), row('b', 'new'), row('a'), row('a', 'z')]
+  const before = ['a/', 'b/', 'b/x']
+  expect(kept(rows, before, key, grouping).map(key)).toEqual(['a/', 'a/z', 'b/', 'b/x', 'b/new'])
+})

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 
 import { bytes, count, plural } from './numbers'
-import { day, duration, long, relative, short } from './time'
+import { bounds, day, duration, long, named, relative, short } from './time'
 
 const NOW = new Date('2026-11-25T12:00:00Z')
 const at = (text: string): Date => new Date(text)
@@ -18,6 +18,15 @@ test.each([
 test('a day is that of the zone', () => {
   expect(day(at('2026-11-24T23:30:00Z'), 'Europe/Berlin')).toBe('2026-11-25')
   expect(long(at('2026-11-25T02:00:00Z'), 'Europe/Berlin')).toContain('(Europe/Berlin)')
+})
+
+test('a day has bounds, and a name', () => {
+  const found = bounds('2026-11-24')
+  expect(found).not.toBeNull()
+  expect(day(new Date(found?.from ?? ''))).toBe('2026-11-24')
+  expect(day(new Date(found?.to ?? ''))).toBe('2026-11-25')
+  expect([bounds('yesterday'), bounds('2026-13-45')]).toEqual([null, null])
+  expect(named('2026-11-24')).toBe('Tue 24 Nov 2026')
 })
 
 test.each([

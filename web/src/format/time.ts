@@ -27,6 +27,29 @@ export function day(at: Date | number, zone = ZONE): string {
   return `${part('year')}-${part('month')}-${part('day')}`
 }
 
+/** From when until when a day, `2026-11-25`, is in the reader's zone, as instants; null when that is no day. */
+export function bounds(text: string): { from: string; to: string } | null {
+  if (!/^\d{4}-\d\d-\d\d$/.test(text)) return null
+  const from = new Date(`${text}T00:00:00`)
+  if (Number.isNaN(from.getTime())) return null
+  const to = new Date(from)
+  to.setDate(to.getDate() + 1)
+  return { from: from.toISOString(), to: to.toISOString() }
+}
+
+/** `Wed 25 Nov 2026` of a day. */
+export function named(text: string): string {
+  const options: Intl.DateTimeFormatOptions = {
+    weekday: 'short',
+    day: 'numeric',
+    month: 'short',
+    year: 'numeric',
+  }
+  return format('UTC', options)
+    .format(new Date(`${text}T00:00:00Z`))
+    .replace(',', '')
+}
+
 /** `03:00`, or with the day when it is another than now: `Wed 25 Nov 03:00`, `25 Nov 2025 03:00`. */
 export function short(at: Date, now: Date, zone = ZONE, { seconds = false } = {}): string {
   const clock = format(zone, seconds ? SECONDS : CLOCK).format(at)

@@ -1,0 +1,45 @@
+// A flow, for tests.
+import type { Flow } from './state'
+
+export function made(id: string, some: Partial<Flow> = {}, status: Partial<Flow['status']> = {}): Flow {
+  return {
+    id,
+    name: id,
+    description: '',
+    flow_type: 'backup',
+    target_type: 'vm',
+    target_id: 'vm-1',
+    target_name: 'VM 1',
+    repository_id: 'r',
+    repository_name: 'Repository',
+    policy_id: null,
+    policy_name: null,
+    schedule_id: null,
+    schedule_name: null,
+    schedule_cron: null,
+    destination_type: null,
+    destination_config: null,
+    enabled: true,
+    overlap_policy: 'skip',
+    priority: 0,
+    max_concurrent_jobs: null,
+    labels: {},
+    version: 1,
+    created_at: '2026-11-25T00:00:00Z',
+    updated_at: '2026-11-25T00:00:00Z',
+    created_by: 'somebody',
+    ...some,
+    status: {
+      last_execution_id: 'e',
+      last_execution_status: 'success',
+      last_execution_time: null,
+      next_execution_time: null,
+      next_execution_reason: null,
+      total_executions: 0,
+      successful_executions: 0,
+      failed_executions: 0,
+      recent_executions: [],
+      ...status,
+    },
+  }
+}
