@@ -27,7 +27,7 @@ api/page/built/index.html: web/node_modules/ready docs/openapi.json web/index.ht
 
 test: .venv/ready page  ## all tests
 	$(NPM) run --silent test
-	$(BIN)/pytest -n 4 --dist worksteal
+	$(BIN)/pytest -n 6 --dist worksteal
 
 quick: .venv/ready  ## the pure tests, which start no server and no other process, but for the slow ones: seconds
 	$(BIN)/pytest -n 2 --dist worksteal -m "not server and not slow"

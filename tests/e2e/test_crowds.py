@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -14,8 +13,9 @@ import pytest
 
 from bus.connection import connect
 from bus.log import Log
+from schemas.events import Rejected
 from tests.running import Running, service, wait_until
-from tests.support import T0, due, sent
+from tests.support import sent
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
@@ -49,10 +49,10 @@ def long_log(tmp_path: Path) -> Iterator[Running]:
 
 
 async def _fill(nats_url: str) -> None:
-    client = await connect(nats_url, "scheduler")
-    for start in range(0, 30_000, 500):
-        events = [sent(due(at=T0 + timedelta(seconds=one)), id=f"e{one}") for one in range(start, start + 500)]
-        await Log(client).append(events, expect={})
+    client = await connect(nats_url, "registry")
+    no = Rejected(entity="vm", verb="create", id="vm", code="conflict", reason="x" * 2_000)  # nobody reacts to it
+    for start in range(0, 6_000, 500):
+        await Log(client).append([sent(no, id=f"e{one}") for one in range(start, start + 500)], expect={})
     await client.close()
 
 

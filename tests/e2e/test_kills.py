@@ -172,7 +172,8 @@ def test_schedulers_killed_at_random_say_each_occurrence_once_and_in_time(runnin
     with ThreadPoolExecutor(8) as pool:
         names = [f"flow {number}" for number in range(199)]
         list(pool.map(lambda name: api.create("/protection-flows", name=name, **fields), names))
-    wait_until(lambda: datetime.now(UTC).second <= 50)  # the flows are not to start while this is set up
+    # the flows are not to start while this is set up, and are killed for some seconds before and after each minute
+    wait_until(lambda: 35 <= datetime.now(UTC).second <= 50, within=60)
     api.call("PATCH", f"/schedules/{schedule['id']}/enable")
     first = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     last = first + timedelta(minutes=SCHEDULER_MINUTES - 1)

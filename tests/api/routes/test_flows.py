@@ -228,7 +228,8 @@ def test_cancel_and_retry(api: Client, unique: str) -> None:
     for route in ("cancel", "retry", "events"):
         api.call("GET" if route == "events" else "POST", f"/executions/nothing/{route}", status=404)
     events = api.get(f"/executions/{started['id']}/events", params={"limit": 500})["events"]
-    types = [one["event"]["type"] for one in events]
+    told = [one["event"]["type"] for one in events]
+    types = [one for one in told if not one.startswith("notification.")]  # another test's may be about all flows
     assert types[0] == "command.flow.execute"
     assert types.count("flow.cancelling") == 2
     assert types[-2:] == ["flow.completed", "rejected.execution.cancel"]
