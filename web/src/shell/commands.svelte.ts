@@ -1,4 +1,6 @@
 // What the command palette offers beside the pages: each page adds what can be done there, for as long as it is shown.
+import { untrack } from 'svelte'
+
 export interface Command {
   text: string
   hint?: string
@@ -11,7 +13,7 @@ class Commands {
   /** Offer commands while a component is there: call it while it is set up. */
   offer(some: () => readonly Command[]): void {
     $effect(() => {
-      this.offered = [...this.offered, some]
+      this.offered = [...untrack(() => this.offered), some] // else it would be its own cause
       return () => {
         this.offered = this.offered.filter((one) => one !== some)
       }

@@ -1,0 +1,39 @@
+"""An engine with what there is to see after a season of nights, some of which went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bus.clock import now
+from tests.page.seed import World, onto_log
+from tests.running import Client, Running
+
+
+@contextmanager
+def populated(folder: Path, *, vms: int = 60, flows: int = 12, days: int = 30) -> Iterator[Running]:
+    """Give an engine on a new data folder, with so much on its log."""
+    folder.mkdir(parents=True)
+    asyncio.run(onto_log(World(vms=vms, flows=flows, days=days, until=now()), folder))
+    running = Running(folder).start()
+    try:
+        running.client().until_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+def ids(api: Client) -> dict[str, str]:
+    """Return what the addresses of places may name: an execution that went wrong in part, and what it was about."""
+    (found,) = api.get("/executions", params={"status": "warning", "limit": 1})["executions"]
+    flow = api.get(f"/protection-flows/{found['flow_id']}")
+    (job, *_) = api.get(f"/executions/{found['id']}/jobs", params={"status": "error"})["jobs"]
+    return {
+        "execution": found["id"],
+        "flow": flow["id"],
+        "group": flow["target_id"],
+        "repository": flow["repository_id"],
+        "vm": job["context_id"],
+    }
