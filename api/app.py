@@ -86,6 +86,7 @@ def create_app(
     own: Sequence[str] = (),
     most_streams: int = MOST_STREAMS,
     provider: Provider | None = None,
+    workers_nats_url: str | None = None,
 ) -> Litestar:
     """Return the application.
 
@@ -93,7 +94,8 @@ def create_app(
     good. `stopping` is set by the server when the process is to end: live streams end at once, and requests that still
     wait after `GRACE` seconds are told where their command's outcome will be. `own`: the folders and files of the
     engine, which are nobody's repository. `most_streams` may be open at once, half of them from one address.
-    `provider`: by whose word people may sign in, beside those with tokens.
+    `provider`: by whose word people may sign in, beside those with tokens. `workers_nats_url`: where workers elsewhere
+    reach the log, as they are told when they are enrolled.
     """
 
     @asynccontextmanager
@@ -151,6 +153,7 @@ def create_app(
                 "attempts": Attempts(),
                 "shares": Shares(),
                 "provider": provider,
+                "workers_nats_url": workers_nats_url,
             }
         ),
         logging_config=None,
@@ -231,7 +234,7 @@ def _api() -> Router:
             repositories.ROUTER,
             policies.ROUTER,
             notifications.ROUTER,
-            workers.list_workers,
+            workers.ROUTER,
             token_routes.ROUTER,
         ],
         guards=[auth.guard, decoding.known_parameters],

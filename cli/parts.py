@@ -141,6 +141,7 @@ def api(
         stopping=stopping,
         most_streams=most_streams,
         provider=None if settings.oidc is None else identity_provider(settings.oidc),
+        workers_nats_url=settings.workers_nats_url or None,
     )
 
 

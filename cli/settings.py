@@ -59,7 +59,8 @@ class Settings(Value, frozen=True, kw_only=True):
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
     `state_folder`: a worker's own, for what it cannot report yet; without one, that is in the data folder.
     `webhook_allow`: networks and hosts that notifications may go to although they are not public; `public_url`: where
-    people reach the API, for links in them.
+    people reach the API, for links in them. `workers_nats_url`: where workers on other machines reach NATS, which they
+    are told when they are enrolled.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
     calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes. `tracing`:
     there is something that takes spans, whose address OpenTelemetry's own variables have.
@@ -85,6 +86,7 @@ class Settings(Value, frozen=True, kw_only=True):
     placement_tags: tuple[str, ...] = ()
     webhook_allow: str = ""
     public_url: str = ""
+    workers_nats_url: str = ""
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
@@ -133,6 +135,7 @@ def from_environment() -> Settings:
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
         webhook_allow=os.environ.get("FLOWS_WEBHOOK_ALLOW", ""),
         public_url=os.environ.get("FLOWS_PUBLIC_URL", "").rstrip("/"),
+        workers_nats_url=os.environ.get("FLOWS_WORKERS_NATS_URL", ""),
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=watchdog(),

@@ -39,6 +39,7 @@ READS = sorted((route for route in ROUTES if route.method == "GET"), key=lambda 
 PUBLIC = {"/", "/health/live", "/health/ready", "/metrics", "/schema", "/schema/{path:str}", "/schema/openapi.json"}
 PUBLIC |= {"/schema/asyncapi.json", "/schema/page.js", "/schema/assets/{file_path:path}"}
 PUBLIC |= {"/api/v1/session", "/api/v1/session/oidc", "/api/v1/session/oidc/callback"}  # who signs in is nobody yet
+PUBLIC |= {"/api/v1/workers/enrol"}  # nor is a worker that has a one-time token
 
 
 class Write(Value, frozen=True, kw_only=True):
@@ -89,6 +90,8 @@ WRITES = {
     "test_notification": Write(own=404),
     "create_token": Write(own=403),
     "revoke_token": Write(own=403),
+    "create_worker": Write(own=403),
+    "revoke_worker": Write(own=403),
     "update_settings": Write(own=403),
     "test_repository": Write(own=403),
     "refresh_storage": Write(own=403),
@@ -97,6 +100,7 @@ BODIES = {
     "create_vm": {"vm_name": "x"},
     "create_notification": {"name": "x", "url": "https://x.example"},
     "create_token": {"name": "x", "role": "viewer", "groups": ["alpha-group"]},
+    "create_worker": {"name": "x", "labels": {"site": "a"}},
     "create_group": {"name": "x", "members": [{"context_id": "alpha-vm"}]},
     "create_schedule": {"name": "x", "cron_expression": "0 * * * *"},
     "create_repository": {"name": "x", "type": "simulated", "location": "/x"},
@@ -169,6 +173,7 @@ def test_every_table_is_classified() -> None:
         "notification_deliveries",
         "notifications",
         "tokens",
+        "workers",
     }
 
 
@@ -391,7 +396,7 @@ async def test_what_is_no_longer_to_be_seen_ends_in_a_stream_that_is_open(tmp_pa
 
     context: Any = SimpleNamespace(reader=reader.seen_by(EVERYBODY["alpha"]), reached=reached)
     broadcaster: Any = Growing()
-    everything = live.EventFilter(flow_id=None, execution_id=None, type="flow", tokens=False)
+    everything = live.EventFilter(flow_id=None, execution_id=None, type="flow", identities=False)
     found = [one.id async for one in live._seen(context, broadcaster, 0, everything, lambda _: True)]
     assert found == [None, 7, 11]  # it is connected; then the one before it went, and the one after it came back
     await reader.close()
