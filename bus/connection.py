@@ -289,8 +289,9 @@ def _about_enrolled(worker: str, error: BaseException, text: str) -> str | None:
             f"NATS does not let worker {worker!r} in ({text}): this engine has not enrolled it with this secret, or no "
             "`flows serve setup` runs, which would know. Ask an administrator: `flows workers` shows who is enrolled"
         )
-    denied = re.search(r'permissions violation for publish to "(.*)"', text.lower())
-    if denied and any(matches(subject.lower(), denied[1]) for subject in enrolled(worker, {}).publish):
+    denied = re.search(r'permissions violation for (?:publish|subscription) to "(.*)"', text.lower())
+    permitted = enrolled(worker, {})
+    if denied and any(matches(one.lower(), denied[1]) for one in (*permitted.publish, *permitted.subscribe)):
         return (
             f"worker {worker!r} was revoked, and may do nothing here any more. Ask an administrator: "
             "`flows worker token create` lets this machine be enrolled anew, under another name"

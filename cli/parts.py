@@ -93,6 +93,7 @@ def worker(settings: Settings) -> Service:
         own=own_files(settings),
         outbox=settings.outbox,
         labels=settings.worker_labels,
+        enrolment=settings.enrolment,
     )
 
 

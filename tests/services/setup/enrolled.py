@@ -62,3 +62,16 @@ async def running(server: Server, name: str, service: Worker | None = None) -> A
         stop.set()
         if not task.done():
             await task
+
+
+@asynccontextmanager
+async def set_up(server: Server) -> AsyncIterator[None]:
+    """Run a set-up that vouches for enrolled workers."""
+    stop, started = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(host(vouching(server), server.url, stop, on_start=lambda _: started.set()))
+    await asyncio.wait_for(started.wait(), 20)
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
