@@ -66,10 +66,10 @@ def nats_conf(*, restoring: bool = False) -> str:
     return _NATS_CONF + "\n" + authorization(everybody(written), system=system, issuer=issuer)
 
 
-def nats_passwords(passwords: Mapping[str, str], issuer: str) -> str:
-    """Return the file `nats-passwords`, which `nats.conf` includes. `issuer`: the public key."""
+def nats_passwords(passwords: Mapping[str, str], issuer: str | None) -> str:
+    """Return the file `nats-passwords`, which `nats.conf` includes. `issuer`: the public key; None: while restoring."""
     lines = (f"PASSWORD_{user.upper()}: {json.dumps(password)}\n" for user, password in passwords.items())
-    return "".join((*lines, f"{ISSUER.upper()}: {json.dumps(issuer)}\n"))
+    return "".join((*lines, *([] if issuer is None else [f"{ISSUER.upper()}: {json.dumps(issuer)}\n"])))
 
 
 _NATS_CONF = """\

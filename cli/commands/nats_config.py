@@ -24,7 +24,9 @@ def nats_config(folder: Path, *, restoring: bool) -> None:
 
     credentials = folder / "credentials"
     passwords, issuer = passwords_in(credentials, (*USERS, SYSTEM)), issuer_in(credentials)
-    write_private(folder / "nats-passwords", nats_passwords(passwords, issuer.public))
+    # the server takes no variable that its configuration does not use: nobody is let in but its own users then
+    written = {user: passwords[user] for user in USERS} if restoring else passwords
+    write_private(folder / "nats-passwords", nats_passwords(written, None if restoring else issuer.public))
     write_private(folder / "nats.conf", nats_conf(restoring=restoring))
     text = f"Written to {folder}: nats.conf, nats-passwords, and {len(passwords) + 1} files in credentials/."
     terminal.print_line(terminal.out, text)
