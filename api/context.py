@@ -40,6 +40,7 @@ class RequestContext:
         self.log = resources.log
         self.files = resources.files
         self.own = resources.own
+        self.overdue = resources.overdue
         self._commands = resources.commands
         self._request = request
         self.identity: Identity = request.scope["user"]

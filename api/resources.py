@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from api.broadcast import Broadcaster
 from api.commands import CommandClient
 from api.files import Files
+from api.readmodel.overdue import Overdue
 from api.readmodel.reader import ReadModel
 from bus.log import Log
 
@@ -31,6 +32,7 @@ class Resources:
         self.broadcaster = broadcaster
         self.own = own
         self.files = Files()
+        self.overdue = Overdue()
 
 
 AppResources = NamedDependency[Resources]

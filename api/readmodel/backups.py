@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
@@ -27,11 +28,14 @@ MADE: Copy = "full"  # no engine makes any other (`Rules.incremental`); one that
 
 
 class BackupFilter(Value, frozen=True, kw_only=True):
-    """Which backups. `status`: one of ours, or of those that a list shows."""
+    """Which backups. `status`: one of ours, or of those that a list shows; times bound `created_at`, when it began."""
 
     context_id: str | None = None
     vm_name: str | None = None
     repository_id: str | None = None
+    flow_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     status: BackupStatus | ListedStatus | None = None
 
 
@@ -44,6 +48,13 @@ def _where(statement: Select[*tuple[Any, ...]], wanted: BackupFilter) -> Select[
     for name in ("context_id", "vm_name", "repository_id"):
         if (value := getattr(wanted, name)) is not None:
             statement = statement.where(t.backup_jobs.c[name] == value)
+    if wanted.flow_id is not None:
+        flows_own = select(t.executions.c.id).where(t.executions.c.flow_id == wanted.flow_id)
+        statement = statement.where(t.backup_jobs.c.execution_id.in_(flows_own))
+    if wanted.since is not None:
+        statement = statement.where(t.backup_jobs.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        statement = statement.where(t.backup_jobs.c.created_at < wanted.until)
     if wanted.status is not None:
         statement = statement.where(_is(t.backup_jobs.c.status, wanted.status))
     return statement

@@ -135,7 +135,7 @@ async def over_all(reader: Reader, since: datetime, until: datetime, now: dateti
         entries += [(flow_id, one) for flow_id, one in ahead if (one.occurrence, flow_id) not in read.found]
     complete = complete and len(entries) <= MOST
     named = await _named(reader, {flow_id for flow_id, _ in entries[:MOST]})
-    durations = await _durations(reader, named)
+    durations = await expected_seconds(reader, named)
     shown = [
         CalendarEntry(
             **structs.asdict(one),
@@ -147,7 +147,7 @@ async def over_all(reader: Reader, since: datetime, until: datetime, now: dateti
         for flow_id, one in entries[:MOST]
         if flow_id in named  # else it has been deleted, and only messages are left
     ]
-    return CalendarResponse(entries=shown, complete=complete, freeze=_open(frozen, now))
+    return CalendarResponse(entries=shown, complete=complete, freeze=in_force(frozen, now))
 
 
 async def _scheduled(reader: Reader) -> list[dict[str, Any]]:
@@ -225,11 +225,12 @@ class _Shared:
         return bisect_right(self._found, at, key=lambda one: one.at)
 
 
-def _open(frozen: Freeze | None, now: datetime) -> FreezeResponse | None:
+def in_force(frozen: Freeze | None, now: datetime) -> FreezeResponse | None:
+    """Return a freeze unless it is over."""
     return frozen if frozen is not None and frozen.until > now else None
 
 
-async def _durations(reader: Reader, flow_ids: Iterable[str]) -> dict[str, float]:
+async def expected_seconds(reader: Reader, flow_ids: Iterable[str]) -> dict[str, float]:
     """Return how long each flow's executions took on average, in seconds."""
     e = t.executions
     seconds: ColumnElement[Any] = reader.seconds_between(e.c.started_at, e.c.completed_at)

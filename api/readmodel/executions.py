@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Select, Text, cast, func, select
 
-from api.readmodel.reader import Page, Reader, consistent, shaped
+from api.readmodel.reader import Page, Reader, consistent, labelled, shaped
 from api.responses.executions import ExecutionList, ExecutionResponse, JobList, JobResponse
 from bus.envelope import Entry, Stored
 from bus.log import Log
@@ -41,12 +41,13 @@ _EACH = 100  # characters that one VM that was left out takes
 
 
 class ExecutionFilter(Value, frozen=True, kw_only=True):
-    """Which executions; times bound `created_at`: when they began, or began to wait for their turn."""
+    """Which executions; `label` is one of their flows. Times bound `created_at`: when they began, or began to wait."""
 
     flow_id: str | None = None
     backfill_id: str | None = None
     status: str | None = None
     execution_type: str | None = None
+    label: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -74,6 +75,9 @@ async def find(reader: Reader, wanted: ExecutionFilter, page: Page) -> Execution
             statement = statement.where(column == value)
     if wanted.execution_type is not None:
         statement = statement.where(e.c.execution_type == wanted.execution_type)
+    if wanted.label is not None:
+        f = t.protection_flows
+        statement = statement.where(e.c.flow_id.in_(select(f.c.id).where(labelled(f.c.labels, wanted.label))))
     if wanted.since is not None:
         statement = statement.where(e.c.created_at >= wanted.since)
     if wanted.until is not None:

@@ -52,8 +52,13 @@ def promise(schedule: Mapping[str, Any], after: datetime) -> Promise:
         return Promise(overdue_at=None, interval=None)
     second = calendar.next_occurrence(spec, first)
     interval = None if second is None else second - first
-    grace = LATEST if interval is None else min(max(interval / 2, SOONEST), LATEST)
-    return Promise(overdue_at=first + timedelta(seconds=spec.jitter_seconds) + grace, interval=interval)
+    late = LATEST if interval is None else grace(interval)
+    return Promise(overdue_at=first + timedelta(seconds=spec.jitter_seconds) + late, interval=interval)
+
+
+def grace(interval: timedelta) -> timedelta:
+    """Return how long after an occurrence a success may come that is expected at such an interval."""
+    return min(max(interval / 2, SOONEST), LATEST)
 
 
 class Overdue:

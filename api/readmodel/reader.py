@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
-from sqlalchemy import JSON, ColumnElement, Row, Select, Table, Text, cast, func, literal, select
+from sqlalchemy import JSON, BigInteger, ColumnElement, Integer, Row, Select, Table, Text, cast, func, literal, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -134,6 +134,18 @@ class Reader:
         if self._engine.dialect.name == "sqlite":
             return (func.julianday(end) - func.julianday(begin)) * 86_400.0
         return func.extract("epoch", end - begin)
+
+    def seconds_since(self, at: ColumnElement[Any], since: datetime) -> ColumnElement[Any]:
+        """Return the whole seconds from an instant, of a whole second, to a column's."""
+        begin = int(since.timestamp())
+        if self._engine.dialect.name == "sqlite":
+            return cast(func.strftime("%s", at), Integer) - begin
+        return cast(func.floor(func.extract("epoch", at)), BigInteger) - begin
+
+    def joined(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the texts of a group's rows, joined without anything between them."""
+        name = "group_concat" if self._engine.dialect.name == "sqlite" else "string_agg"
+        return getattr(func, name)(text, "")
 
     def text_in(self, body: ColumnElement[str], *path: str) -> ColumnElement[Any]:
         """Return a text within a column of JSON text."""

@@ -61,7 +61,7 @@ async def disks(reader: Reader, context_id: str) -> list[Disk] | None:
 
 async def _shaped(reader: Reader, rows: Sequence[Mapping[str, Any]]) -> list[VmResponse]:
     ids = [row["id"] for row in rows]
-    groups, states = await _groups(reader, ids), await _states(reader, ids)
+    grouped, states = await groups(reader, ids), await _states(reader, ids)
     return [
         shaped(
             VmResponse,
@@ -70,7 +70,7 @@ async def _shaped(reader: Reader, rows: Sequence[Mapping[str, Any]]) -> list[VmR
                 "context_id": row["id"],
                 "vm_name": row["name"],
                 "disks": [SizedDisk(**{**disk, "size_gb": disk["size_gb"] or 0.0}) for disk in row["disks"]],
-                "groups": groups[row["id"]],
+                "groups": grouped[row["id"]],
                 "vcenter_host": row["labels"].get(VCENTER, ""),
                 "current_status": states[row["id"]],
             },
@@ -79,15 +79,16 @@ async def _shaped(reader: Reader, rows: Sequence[Mapping[str, Any]]) -> list[VmR
     ]
 
 
-async def _groups(reader: Reader, ids: Sequence[str]) -> dict[str, list[GroupOfVm]]:
+async def groups(reader: Reader, ids: Sequence[str]) -> dict[str, list[GroupOfVm]]:
+    """Return the groups that each of some VMs is in, by name."""
     m, g = t.machine_group_members, t.machine_groups
     columns = (m.c.context_id, m.c.group_id, g.c.name, m.c.enabled)
     found = select(*columns).join(g, g.c.id == m.c.group_id).where(m.c.context_id.in_(ids))
-    groups: dict[str, list[GroupOfVm]] = defaultdict(list)
+    of_vms: dict[str, list[GroupOfVm]] = defaultdict(list)
     for row in await reader.rows(found.order_by(g.c.name)):
         group = GroupOfVm(group_id=row.group_id, group_name=row.name, enabled=row.enabled)
-        groups[row.context_id].append(group)
-    return groups
+        of_vms[row.context_id].append(group)
+    return of_vms
 
 
 async def _states(reader: Reader, ids: Sequence[str]) -> dict[str, str]:

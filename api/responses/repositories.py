@@ -78,3 +78,30 @@ class Storage(Value, frozen=True, kw_only=True):
     free_bytes: int | None
     used_by_backups_bytes: int
     backup_count: int
+
+
+class StorageDay(Value, frozen=True, kw_only=True):
+    """A day: how many backups were completed and the bytes they take, and the bytes of all that were up to its end."""
+
+    day: str
+    backups: int
+    bytes: int
+    stored_bytes: int
+
+
+class StorageHistory(Value, frozen=True, kw_only=True):
+    """What backups take of a repository, day by day, up to today, and when it is full if it goes on like this.
+
+    `bytes_per_day`: by how much it grows; null while too little is known. `free_bytes`: null where this machine cannot
+    see it. `full_on`: the day on which these are taken; null when it is not growing, or it is longer than ten years.
+    """
+
+    repository_id: str
+    days: list[StorageDay]
+    timezone: str
+    stored_bytes: int
+    backup_count: int
+    free_bytes: int | None
+    total_bytes: int | None
+    bytes_per_day: float | None
+    full_on: str | None

@@ -13,7 +13,7 @@ from api.readmodel import backups, names, queue
 from api.readmodel.backups import BackupFilter
 from api.requests import BackupRequest
 from api.responses.backups import BackupList, BackupResponse, BackupStats, ListedStatus, Queue, StartedBackup
-from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, page
+from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, Since, Until, moment, page
 from api.routes.starting import accepted, started
 from api.validation import FieldError
 from schemas import commands as c
@@ -32,14 +32,25 @@ async def list_backups(
     context_id: FromQuery[str | None] = None,
     vm_name: FromQuery[str | None] = None,
     repository_id: FromQuery[str | None] = None,
+    flow_id: FromQuery[str | None] = None,
     status: FromQuery[BackupStatus | ListedStatus | None] = None,
+    since: Since = None,
+    until: Until = None,
 ) -> BackupList:
     """List backups, newest first.
 
     `status` is in the words of existing clients, `completed`, `failed` or `running` (what waits, too); `result` says it
     exactly. Both kinds of words can be asked for.
     """
-    wanted = BackupFilter(context_id=context_id, vm_name=vm_name, repository_id=repository_id, status=status)
+    wanted = BackupFilter(
+        context_id=context_id,
+        vm_name=vm_name,
+        repository_id=repository_id,
+        flow_id=flow_id,
+        status=status,
+        since=moment("from", since),
+        until=moment("to", until),
+    )
     return await backups.find(context.reader, wanted, page(limit, offset))
 
 

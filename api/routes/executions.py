@@ -15,7 +15,7 @@ from api.requests import CancelRequest
 from api.responses.executions import ExecutionList, ExecutionResponse, JobList, StartedExecution
 from api.responses.flows import Explanation
 from api.responses.log import EventList
-from api.routes.parameters import READ, WRITE, Limit, Offset, PathId, Since, Until, moment, page
+from api.routes.parameters import READ, WRITE, Label, Limit, Offset, PathId, Since, Until, moment, page
 from api.routes.starting import start_execution
 from schemas import commands as c
 from schemas.events import ExecutionStatus, ExecutionType
@@ -30,6 +30,7 @@ async def list_executions(
     backfill_id: FromQuery[str | None] = None,
     status: FromQuery[ExecutionStatus | None] = None,
     execution_type: FromQuery[ExecutionType | None] = None,
+    label: Label = None,
     since: Since = None,
     until: Until = None,
 ) -> ExecutionList:
@@ -39,6 +40,7 @@ async def list_executions(
         backfill_id=backfill_id,
         status=status,
         execution_type=execution_type,
+        label=label,
         since=moment("from", since),
         until=moment("to", until),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 from litestar import Response
 from litestar.params import FromPath, FromQuery, QueryParameter
@@ -32,6 +33,8 @@ Since = FromQuery[
     Annotated[str | None, QueryParameter(name="from", pattern=_TIME, description="RFC 3339, at or after")]
 ]
 Until = FromQuery[Annotated[str | None, QueryParameter(name="to", pattern=_TIME, description="RFC 3339, before")]]
+Timezone = FromQuery[Annotated[str, QueryParameter(max_length=64, description="an IANA time zone: whose days")]]
+Days = FromQuery[Annotated[int, QueryParameter(name="days", ge=1, le=400, description="how many days, up to today")]]
 At = FromQuery[Annotated[str | None, QueryParameter(pattern=_TIME, description="RFC 3339, an instant")]]
 
 T = TypeVar("T", bound=Value)
@@ -47,6 +50,15 @@ def page(limit: int, offset: int) -> Page:
 def tagged(body: T, version: int, status_code: int = 200, headers: dict[str, str] | None = None) -> Response[T]:
     """Return a response with its version as `ETag`."""
     return Response(body, status_code=status_code, headers={"ETag": f'"{version}"', **(headers or {})})
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """Return a time zone by its name. Raises 422."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        wrong = [FieldError(field="timezone", message="no IANA time zone")]
+        raise ApiError(422, f"{name!r} is no IANA time zone", errors=wrong) from None
 
 
 def moment(name: str, text: str | None, *, bounded: bool = False) -> datetime | None:

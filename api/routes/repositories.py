@@ -13,7 +13,8 @@ from api import inspecting
 from api.context import Context, RequestContext
 from api.permission import unscoped
 from api.problems import invalid, not_found
-from api.readmodel import backups, inspections, repositories, settings
+from api.readmodel import backups, days, growth, inspections, repositories, settings
+from api.readmodel import storage as stored
 from api.readmodel.definitions import DefinitionFilter
 from api.requests import RepositoryPatchRequest, RepositoryRequest, RepositoryTestRequest
 from api.responses.repositories import (
@@ -24,10 +25,11 @@ from api.responses.repositories import (
     RepositoryResponse,
     RepositoryTest,
     Storage,
+    StorageHistory,
     StorageInfo,
 )
 from api.routes.crud import Created, CrudResource, required, router
-from api.routes.parameters import READ, WRITE, Enabled, Limit, Offset, PathId, Q, Sort, page
+from api.routes.parameters import READ, WRITE, Days, Enabled, Limit, Offset, PathId, Q, Sort, Timezone, page, zone_of
 from api.validation import FieldError
 from schemas import commands as c
 from schemas.definitions import Repository
@@ -114,6 +116,36 @@ async def storage(context: Context, repository_id: PathId) -> Storage:
     )
 
 
+@get("/{repository_id:str}/storage/history", responses=READ, opt={"role": "viewer"}, guards=[unscoped])
+async def storage_history(
+    context: Context, repository_id: PathId, number: Days = 90, timezone: Timezone = "UTC"
+) -> StorageHistory:
+    """Return what backups take of a repository, day by day, and when it is full if it goes on like this."""
+    zone = zone_of(timezone)
+    shown = days.days_before(context.now, number, zone)
+    found = await stored.history(context.reader, repository_id, shown, zone)
+    if found is None:
+        raise not_found("repository", repository_id)
+    repository, history, count = found
+    space = None
+    if registration.on_disk(repository.type):
+        space = await context.files.space(repository.location, context.now)
+    per_day = growth.per_day(history)
+    free = space.available if space else None
+    full = growth.full_on(shown[-1], free, per_day)
+    return StorageHistory(
+        repository_id=repository.id,
+        days=history,
+        timezone=timezone,
+        stored_bytes=history[-1].stored_bytes,
+        backup_count=count,
+        free_bytes=free,
+        total_bytes=space.total if space else None,
+        bytes_per_day=per_day,
+        full_on=full.isoformat() if full else None,
+    )
+
+
 @delete(
     "/{id:str}",
     status_code=200,
@@ -170,4 +202,8 @@ async def refresh_storage(context: Context) -> Done:
     return Done(message=f"looked at the space of {len(folders)} {'folder' if len(folders) == 1 else 'folders'}")
 
 
-ROUTER = router(REPOSITORY, [list_repositories, storage, test_repository, refresh_storage], delete=delete_repository)
+ROUTER = router(
+    REPOSITORY,
+    [list_repositories, storage, storage_history, test_repository, refresh_storage],
+    delete=delete_repository,
+)

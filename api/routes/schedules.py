@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from litestar import get
-from litestar.params import FromQuery, QueryParameter
+from litestar import get, post
+from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from api.context import Context
+from api.problems import invalid
 from api.readmodel import definitions
 from api.readmodel.calendar import LOOKS
 from api.readmodel.definitions import DefinitionFilter
@@ -18,11 +19,14 @@ from api.requests import SchedulePatchRequest, ScheduleRequest
 from api.responses.calendar import NextRun, SchedulePreview
 from api.responses.definitions import ScheduleList
 from api.routes.crud import CrudResource, detaching, known, router
-from api.routes.parameters import READ, Enabled, Limit, Offset, PathId, Q, Since, Sort, moment, page
+from api.routes.parameters import READ, WRITE, Enabled, Limit, Offset, PathId, Q, Since, Sort, moment, page
+from api.validation import FieldError
 from schemas import commands as c
 from schemas import tables as t
-from schemas.definitions import Schedule
-from services.scheduler import calendar
+from schemas.definitions import Schedule, ScheduleSpec
+from services.scheduler import calendar, validation
+
+Count = FromQuery[Annotated[int, QueryParameter(ge=1, le=500)]]
 
 
 async def _read(context: Context, id_: str) -> Schedule | None:
@@ -59,16 +63,27 @@ async def list_schedules(
 async def preview(
     context: Context,
     schedule_id: PathId,
-    count: FromQuery[Annotated[int, QueryParameter(ge=1, le=500)]] = 10,
+    count: Count = 10,
     since: Since = None,
 ) -> SchedulePreview:
     """Return when a schedule matches next, by the scheduler's own calendar."""
     schedule: Schedule = await known(SCHEDULE, context, schedule_id)
-    start, budget = moment("from", since, bounded=True) or context.now, calendar.Budget(LOOKS)
-    found = list(islice(calendar.of(schedule).annotated(start, budget=budget), count))
+    return _preview(schedule, moment("from", since, bounded=True) or context.now, count)
+
+
+@post("/preview", status_code=200, responses=WRITE, opt={"role": "viewer"})
+async def preview_unsaved(context: Context, data: JSONBody[ScheduleRequest], count: Count = 10) -> SchedulePreview:
+    """Return when a schedule that is not saved would match next. It appends nothing."""
+    if wrong := list(validation.validate(data)):
+        raise invalid(422, [FieldError(field=one.field, message=one.reason) for one in wrong])
+    return _preview(data, context.now, count)
+
+
+def _preview(schedule: ScheduleSpec, start: datetime, count: int) -> SchedulePreview:
+    found = list(islice(calendar.of(schedule).annotated(start, budget=calendar.Budget(LOOKS)), count))
     zone = ZoneInfo(schedule.timezone) if found else UTC  # one that cannot be read never fires
     runs = [NextRun(at=one.at, local=one.at.astimezone(zone).isoformat(), note=one.note) for one in found]
     return SchedulePreview(next_runs=runs)
 
 
-ROUTER = router(SCHEDULE, [list_schedules, preview], delete=detaching(SCHEDULE))
+ROUTER = router(SCHEDULE, [list_schedules, preview, preview_unsaved], delete=detaching(SCHEDULE))

@@ -145,6 +145,7 @@ REQUESTS: dict[str, list[Asked]] = {
     "GET /api/v1/schedules": [({"params": {**ALL, "q": "large"}}, 422), ({"params": {**ALL, "q": "never"}}, 200)],
     "GET /api/v1/schedules/{id}": [({"id": "large-1"}, 200)],
     "POST /api/v1/schedules": [({"json": SCHEDULE}, 404)],
+    "POST /api/v1/schedules/preview": [({"json": SCHEDULE, "params": {"count": 500}}, 200)],
     "PUT /api/v1/schedules/{id}": [({"id": "large-1", "json": {"inclusions": INCLUSIONS}}, 200)],
     "GET /api/v1/schedules/{schedule_id}/preview": [
         ({"schedule_id": id_, "params": {"count": 500}}, 200)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from litestar import get
 from litestar.params import FromQuery, QueryParameter
 
 from api import workers
 from api.context import Context
-from api.problems import ApiError, not_found
+from api.problems import not_found
 from api.readmodel import executions, explain, flows, occurrences, statistics
 from api.readmodel.executions import ExecutionFilter
 from api.readmodel.flows import FlowFilter
@@ -30,11 +29,12 @@ from api.routes.parameters import (
     PathId,
     Q,
     Since,
+    Timezone,
     Until,
     moment,
     page,
+    zone_of,
 )
-from api.validation import FieldError
 from schemas.definitions import FlowType, TargetType
 from schemas.events import ExecutionStatus, ExecutionType
 
@@ -148,18 +148,7 @@ async def statistics_of_all(
 
 
 @get("/summary", responses=READ, opt={"role": "viewer"})
-async def summary(
-    context: Context,
-    timezone: FromQuery[Annotated[str, QueryParameter(max_length=64, description="whose day is today")]] = "UTC",
-) -> Summary:
+async def summary(context: Context, timezone: Timezone = "UTC") -> Summary:
     """Count flows, and today's executions."""
-    try:
-        zone = ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError):
-        raise ApiError(
-            422,
-            f"{timezone!r} is no IANA time zone",
-            errors=[FieldError(field="timezone", message="no IANA time zone")],
-        ) from None
-    today = context.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = context.now.astimezone(zone_of(timezone)).replace(hour=0, minute=0, second=0, microsecond=0)
     return await flows.summary(context.reader, today)

@@ -86,6 +86,9 @@ def test_a_schedule_with_everything_comes_back_as_it_was_sent(api: Client, uniqu
         ("2026-12-05T14:00", None),
         ("2026-12-06T02:00", None),
     ]
+    unsaved = api.call("POST", "/schedules/preview?count=500", sent)
+    assert unsaved == api.get(f"/schedules/{made['id']}/preview", params={"count": 500})
+    assert api.call("POST", "/schedules/preview", {**sent, "cron_expression": "0 0 31 2 *"}, status=422)["errors"]
     for field, value in (
         ("exclusions", [{"name": "x"}]),
         ("exclusions", [{"name": "x", "weekdays": ["x"]}]),
