@@ -91,6 +91,7 @@ def create_app(
     most_streams: int = MOST_STREAMS,
     provider: Provider | None = None,
     page: Page | None = None,
+    workers_nats_url: str | None = None,
 ) -> Litestar:
     """Return the application.
 
@@ -99,6 +100,7 @@ def create_app(
     wait after `GRACE` seconds are told where their command's outcome will be. `own`: the folders and files of the
     engine, which are nobody's repository. `most_streams` may be open at once, half of them from one address.
     `provider`: by whose word people may sign in, beside those with tokens. `page`: what browsers are shown.
+    `workers_nats_url`: where workers elsewhere reach the log, as they are told when they are enrolled.
     """
 
     @asynccontextmanager
@@ -156,6 +158,7 @@ def create_app(
                 "attempts": Attempts(),
                 "shares": Shares(),
                 "provider": provider,
+                "workers_nats_url": workers_nats_url,
             }
         ),
         logging_config=None,
@@ -239,7 +242,7 @@ def _api() -> Router:
             repositories.ROUTER,
             policies.ROUTER,
             notifications.ROUTER,
-            workers.list_workers,
+            workers.ROUTER,
             token_routes.ROUTER,
         ],
         guards=[auth.guard, decoding.known_parameters],

@@ -26,6 +26,6 @@ class Identity(Value, frozen=True, kw_only=True):
         return ROLES.index(self.role) >= ROLES.index(role)
 
     @property
-    def sees_tokens(self) -> bool:
-        """Whether the log's messages about tokens are for this identity: they are for administrators of everything."""
+    def sees_identities(self) -> bool:
+        """Whether messages about tokens and enrolled workers are for this identity: administrators of everything."""
         return self.role == "admin" and self.groups is None

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from schemas.base import PRINTABLE, FilePath, Id, Name, Priority, Prose, Value, Word
 from schemas.definitions import (
     MOST_MEMBERS,
+    Digest,
     Disk,
     Exclusion,
     FlowPatch,
@@ -30,6 +31,7 @@ from schemas.definitions import (
     VmSpec,
 )
 from schemas.notifications import NotificationPatch, NotificationSpec
+from schemas.workers import LONGEST, EnrolledLabels
 from services.worker.engines.registration import ENGINES
 
 LOCAL = "local"  # what existing clients call the engine `directory`
@@ -191,6 +193,21 @@ class TokenRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True)
     role: Role
     groups: Annotated[list[Reference], Meta(max_length=1000)] | None = None
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class WorkerRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A worker that is to enrol itself. `expires_at`: until when it may; null: for an hour."""
+
+    name: Id
+    labels: EnrolledLabels = {}
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class EnrolmentRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A one-time token, and the SHA-256 of the secret that the worker has made and keeps to itself."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=LONGEST)]
+    digest: Digest
 
 
 class BackfillRequest(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):

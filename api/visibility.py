@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, MetaData, Select, Table, and_, exists, false, literal, or_, select
 
 from api.identity import Identity
+from bus.subjects import IDENTITIES
 from schemas import tables as t
 from schemas.base import Value
 from schemas.ids import AD_HOC
@@ -141,7 +142,7 @@ def _commands(whole: Whole, scope: Scope) -> ColumnElement[bool]:
     harmless = or_(c.outcome == "accepted", c.verb.in_(NOTHING_REFERRED))
     on_executions = exists().where(outcome.sequence == c.outcome_sequence, _is_activity(whole))
     return or_(
-        and_(c.actor == scope.actor, c.entity != "token"),  # these are for nobody with a scope
+        and_(c.actor == scope.actor, c.entity.not_in(IDENTITIES)),  # these are for nobody with a scope
         and_(harmless, or_(*(and_(c.entity == kind, c.entity_id.in_(ids)) for kind, ids in _defined()))),
         and_(c.entity.in_(("execution", "backfill", "backup")), on_executions),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from api.responses.workers import WorkerResponse
+from api.responses.workers import EnrolmentResponse, WorkerResponse
 from bus.checkpoint import Status
 from bus.errors import LogError
 from bus.log import Log
@@ -43,7 +44,7 @@ def present(statuses: Mapping[str, Status], heartbeats: Mapping[str, Status], no
     """
     instances = assess(heartbeats, now)["worker"].instances
     processes = {key_of(f"{one.heartbeat.host}-{one.heartbeat.pid}"): one for one in instances}
-    found = ((one, processes.get(key_of(one.name))) for one in seen(statuses) if now - one.at <= GONE)
+    found = ((one, processes.get(key_of(one.process))) for one in seen(statuses) if now - one.at <= GONE)
     return [_shown(one, process, now) for one, process in found if process is not None or one.status.slots]
 
 
@@ -60,7 +61,20 @@ def _shown(worker: Seen, process: Instance | None, now: datetime) -> WorkerRespo
         holding=len(status.holding),
         version=process.heartbeat.version if process else None,
         last_seen_at=worker.at,
+        enrolment=worker.enrolment,
     )
+
+
+def enrolment(row: Mapping[str, Any], present: Collection[str | None], now: datetime) -> EnrolmentResponse:
+    """Return a worker of the tables. `present`: the names by which those that are there are enrolled. Pure."""
+    if row["revoked_at"]:
+        status = "revoked"
+    elif row["enrolled_at"]:
+        status = "enrolled"
+    else:
+        status = "expired" if row["expires_at"] <= now else "waiting"
+    shown = {name: row[name] for name in EnrolmentResponse.__struct_fields__ if name in row}
+    return EnrolmentResponse(**shown, status=status, present=row["name"] in present)
 
 
 def lacking(catalogue: Catalogue, flow: Flow, preview: Preview, workers: Sequence[WorkerStatus] | None) -> list[str]:

@@ -86,6 +86,14 @@ def with_files(url: str, *, credentials: str | None = None, ca: str | None = Non
     return url
 
 
+def as_user(url: str, user: str, password: str) -> str:
+    """Return a URL, or several with commas between, with these credentials instead of those that it says."""
+    found = parse_url(url)
+    places = (server.partition("://") for server in found.servers)
+    shown = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    return with_files(",".join(f"{scheme}://{shown}@{place}" for scheme, _, place in places), ca=found.ca)
+
+
 def without_password(url: str) -> str:
     """Return a URL, or several with commas between, that may be shown."""
     shown: list[str] = []

@@ -6,16 +6,28 @@ import json
 from collections.abc import Iterable, Mapping
 
 from bus import identities
-from bus.identities import Permissions
+from bus.identities import ISSUER, SYSTEM, Permissions
 
 # how long after a request a reply to it is permitted
 _REPLIES = 'allow_responses: { max: 1, expires: "1h" }'
 
 
-def authorization(users: Mapping[str, tuple[str, Permissions]]) -> str:
-    """Return the block with users: by name their password, as it is to be written, and permissions."""
-    blocks = (_user(name, password, permissions) for name, (password, permissions) in users.items())
-    return "authorization {\n  users: [\n" + "".join(blocks) + "  ]\n}\n"
+def authorization(users: Mapping[str, tuple[str, Permissions]], *, system: str = "", issuer: str = "") -> str:
+    """Return the block with users: by name their password, as it is to be written, and permissions.
+
+    About everybody else the servers ask who is known by `issuer`, a public key. `system`: the password of who closes
+    connections. Without these two there is nobody else.
+    """
+    blocks = "".join(_user(name, password, permissions) for name, (password, permissions) in users.items())
+    if not issuer:
+        return f"authorization {{\n  users: [\n{blocks}  ]\n}}\n"
+    return (
+        f"authorization {{\n  users: [\n{blocks}  ]\n"
+        "  # who is none of these may be an enrolled worker: the part `setup` knows\n"
+        f"  auth_callout {{\n    issuer: {issuer}\n    auth_users: {json.dumps([*users, SYSTEM])}\n  }}\n}}\n"
+        "\n# closes connections of workers that are revoked\n"
+        f'accounts {{\n  "$SYS" {{ users: [\n{_user(SYSTEM, system, identities.closing())}  ] }}\n}}\n'
+    )
 
 
 def _user(name: str, password: str, permissions: Permissions) -> str:
@@ -47,15 +59,17 @@ def nats_conf(*, restoring: bool = False) -> str:
     `restoring`: while a log is filled from its second copy.
     """
     written = {user: f"$PASSWORD_{user.upper()}" for user in identities.USERS}
-    users = everybody(written)
     if restoring:
         users = {user: (written[user], identities.restoring(user)) for user in identities.USERS}
-    return _NATS_CONF + "\n" + authorization(users)
+        return _NATS_CONF + "\n" + authorization(users)
+    system, issuer = f"$PASSWORD_{SYSTEM.upper()}", f"${ISSUER.upper()}"
+    return _NATS_CONF + "\n" + authorization(everybody(written), system=system, issuer=issuer)
 
 
-def nats_passwords(passwords: Mapping[str, str]) -> str:
-    """Return the file `nats-passwords`, which `nats.conf` includes."""
-    return "".join(f"PASSWORD_{user.upper()}: {json.dumps(password)}\n" for user, password in passwords.items())
+def nats_passwords(passwords: Mapping[str, str], issuer: str | None) -> str:
+    """Return the file `nats-passwords`, which `nats.conf` includes. `issuer`: the public key; None: while restoring."""
+    lines = (f"PASSWORD_{user.upper()}: {json.dumps(password)}\n" for user, password in passwords.items())
+    return "".join((*lines, *([] if issuer is None else [f"{ISSUER.upper()}: {json.dumps(issuer)}\n"])))
 
 
 _NATS_CONF = """\

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,13 +19,17 @@ from nats.js import JetStreamContext
 from nats.js.errors import ServiceUnavailableError
 
 from bus.address import parse_url, without_password
+from bus.consumers import create_one_of
 from bus.errors import Unavailable
-from bus.identities import OPERATOR, USERS
+from bus.identities import OPERATOR, USERS, consumers_of, enrolled
+from bus.subjects import matches
 from bus.tasks import cancel_and_wait
+from schemas.workers import worker_of
 
 log = logging.getLogger(__name__)
 
 REFUSALS = 3  # in a row, until the credentials count as wrong: a cluster may have one server that is set up wrongly
+REFUSALS_OF_ENROLLED = 20  # … of an enrolled worker: nobody is there to vouch for it while the set-up is restarted
 CHECK_EVERY = 1.0  # seconds between checks whether the client still tries
 CLOSED_PAUSE = 0.1  # seconds before a publish on a closed connection fails
 FETCH_PAUSE = 0.5  # seconds before a fetch fails that nobody in the server replies to
@@ -35,6 +40,10 @@ _REFUSAL = ("authorization violation", "authorization failed", "authentication e
 class _Fetching(JetStreamContext):
     """nats-py's JetStream, with subscriptions that do not fail at once, again and again."""
 
+    def __init__(self, connection: Connection, **options: Any) -> None:
+        super().__init__(connection, **options)
+        self._connection = connection
+
     async def pull_subscribe(self, *args: Any, **options: Any) -> JetStreamContext.PullSubscription:
         """Subscribe, with a pause before the error when the consumer is gone, or the server has no JetStream now.
 
@@ -43,6 +52,9 @@ class _Fetching(JetStreamContext):
         """
         if durable := options.get("durable"):
             subscription = await self.pull_subscribe_bind(durable, stream=options["stream"])
+        elif names := self._connection.consumers:
+            consumer = await create_one_of(self._asked, names, options["stream"], options["config"])
+            subscription = await self.pull_subscribe_bind(stream=options["stream"], consumer=consumer)
         else:
             subscription = await super().pull_subscribe(*args, **options)
         fetch = subscription.fetch
@@ -57,14 +69,20 @@ class _Fetching(JetStreamContext):
         subscription.fetch = patiently  # the client makes the subscription, of a class that cannot be chosen
         return subscription
 
+    async def _asked(self, subject: str, body: bytes) -> dict[str, Any]:
+        return await self._api_request(subject, body, timeout=self._timeout)
+
 
 class Connection(Client):
     """nats-py's client, with an end that is noticed."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.user = ""
         self.leaving = False  # closed by whoever opened it
         self.refusals = 0  # of our credentials, since they were last accepted
+        self.patience = REFUSALS  # refusals until they count as wrong
+        self.consumers: Sequence[str] = ()  # the names that its consumers may have; none: any
         self.denied: str | None = None  # what the server does not permit, and was wanted
         self.watch: asyncio.Task[None] | None = None
         self.helpers: set[asyncio.Task[None]] = set()
@@ -121,13 +139,13 @@ class Connection(Client):
         if self.denied:
             return self.denied
         if self.is_closed:
-            return _clear(self.last_error) if self.last_error else "it was closed"
-        if self.refusals >= REFUSALS and self.last_error:
-            return _clear(self.last_error)
+            return _clear(self.last_error, self.user) if self.last_error else "it was closed"
+        if self.refusals >= self.patience and self.last_error:
+            return _clear(self.last_error, self.user)
         trying = self._reconnection_task
         if not self.is_connected and trying is not None and trying.done():
             failure = None if trying.cancelled() else trying.exception()
-            return _clear(failure) if failure else "the client has stopped trying"
+            return _clear(failure, self.user) if failure else "the client has stopped trying"
         return None
 
 
@@ -149,6 +167,9 @@ async def connect(
     credentials = target.of(user or (name if name in USERS else OPERATOR))
     who = str(credentials.get("user", name))
     connection = Connection()
+    connection.user = who
+    if (worker := worker_of(who)) is not None:
+        connection.consumers, connection.patience = consumers_of(worker), REFUSALS_OF_ENROLLED
     failures: list[Exception] = []
     connected = False
     closed = asyncio.Event()
@@ -192,7 +213,7 @@ async def connect(
         )
     except (OSError, NatsError) as error:
         refused = next(filter(_is_refusal, failures), None)
-        reason = _clear(refused or (failures[0] if failures else error))
+        reason = _clear(refused or (failures[0] if failures else error), who)
         advice = "" if refused else ". Is the server running?"
         raise Unavailable(f"cannot reach NATS at {without_password(url)}: {reason}{advice}") from error
     connected = True
@@ -246,6 +267,8 @@ def _clear(error: BaseException, user: str = "") -> str:
             "signed it, and the name in FLOWS_NATS_URL one of those in it?"
         )
     text = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    if (worker := worker_of(user)) is not None and (said := _about_enrolled(worker, error, text)):
+        return said
     if _is_refusal(error):
         return (
             f"NATS refuses the user or password ({text}): check those in FLOWS_NATS_URL or FLOWS_NATS_CREDENTIALS. "
@@ -257,3 +280,20 @@ def _clear(error: BaseException, user: str = "") -> str:
             "the nats.conf of this version"
         )
     return f"NATS: {text}"
+
+
+def _about_enrolled(worker: str, error: BaseException, text: str) -> str | None:
+    """Return what an error means to an enrolled worker, None when that is nothing of its own."""
+    if _is_refusal(error):
+        return (
+            f"NATS does not let worker {worker!r} in ({text}): this engine has not enrolled it with this secret, or no "
+            "`flows serve setup` runs, which would know. Ask an administrator: `flows workers` shows who is enrolled"
+        )
+    denied = re.search(r'permissions violation for (?:publish|subscription) to "(.*)"', text.lower())
+    permitted = enrolled(worker, {})
+    if denied and any(matches(one.lower(), denied[1]) for one in (*permitted.publish, *permitted.subscribe)):
+        return (
+            f"worker {worker!r} was revoked, and may do nothing here any more. Ask an administrator: "
+            "`flows worker token create` lets this machine be enrolled anew, under another name"
+        )
+    return None

@@ -11,17 +11,24 @@ a request says: that is why nobody may ask it to send a stored message as it is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bus.subjects import STREAM, STREAM_SUBJECTS, TABLE, matches
 from schemas import commands as c
 from schemas import events as e
 from schemas.base import Message, Value, tag_of
+from schemas.labels import pools_of
+from schemas.workers import user_of
 
 BUCKET_STREAM = "KV_FLOWS_CHECKPOINTS"
 KEYS = "$KV.FLOWS_CHECKPOINTS"
 POOLS = "pools"  # the key of what the set-up publishes for workers
 INSPECTION = "worker.inspect"  # a question to all workers, beside the log
 TRIAL = "notifier.test"  # a question to one notifier, beside the log
+CONNECTIONS = "$SYS.REQ.SERVER.PING.CONNZ"  # a question to all servers, in the system account
+CLOSE = "$SYS.REQ.SERVER.{server}.KICK"
 REPLAYED = "replay"  # what subjects begin with that `flows replay` publishes to
+AUTHENTICATION = "$SYS.REQ.USER.AUTH"  # a server's question to one set-up: who somebody is
 LIVE = "flow.*"  # what the stream republishes: nobody may publish there
 
 USERS = (
@@ -30,6 +37,10 @@ USERS = (
 )
 OPERATOR, SUBSCRIBER = "operator", "subscriber"
 QUEUES = ("worker",)  # durable consumers that followers may not touch
+POOL_QUEUE = "worker-"  # what the names of the queues of pools begin with
+SYSTEM = "system"  # closes connections: a user of the system account, which has no part in the log
+ISSUER = "issuer"  # no user: a file with a seed, by which the set-up vouches for enrolled workers
+FOLLOWING = 32  # consumers of its own that an enrolled worker may have at once, what a crash left included
 
 # Who appends what, by type; else by family.
 _BY_FAMILY = {"command": ("api",), "catalog": ("registry",), "notification": ("notifier",)}
@@ -132,6 +143,9 @@ def permissions(user: str) -> Permissions:
     match user:
         case "setup":
             publish += (*_SETTING_UP, f"{KEYS}.{POOLS}")
+            return Permissions(
+                publish=tuple(publish), publish_never=tuple(never), subscribe=(inbox, AUTHENTICATION), replies=True
+            )
         case "api":
             publish += [INSPECTION, TRIAL, f"{KEYS}.token.>"]  # when tokens were last used
         case "worker":
@@ -156,6 +170,38 @@ def permissions(user: str) -> Permissions:
     return Permissions(publish=tuple(publish), publish_never=tuple(never), subscribe=(inbox,))
 
 
+def consumers_of(worker: str) -> tuple[str, ...]:
+    """Return the names that the consumers of an enrolled worker may have, by which it follows the log."""
+    return tuple(f"follower-{worker}-{number}" for number in range(FOLLOWING))
+
+
+def enrolled(worker: str, labels: Mapping[str, str]) -> Permissions:
+    """Return what an enrolled worker may do: take from the queues that its labels are enough for, and no others.
+
+    It follows by consumers whose names are its own, and publishes its status under its own keys.
+    """
+    queues = (*QUEUES, *(f"{POOL_QUEUE}{pool}" for pool in pools_of(labels)))
+    publish = (
+        *appends("worker"),
+        *_ASKING,
+        *(f"{verb}.{consumer}" for verb in _ON_CONSUMERS for consumer in consumers_of(worker)),
+        *(f"{_TAKING}.{queue}" for queue in queues),
+        *(f"$JS.ACK.{STREAM}.{queue}.>" for queue in queues),
+        *(f"{KEYS}.{kind}.{worker}.>" for kind in ("worker", "service.worker")),
+    )
+    return Permissions(publish=publish, subscribe=(f"_INBOX.{user_of(worker)}.>", INSPECTION), replies=True)
+
+
+def revoked(worker: str) -> Permissions:
+    """Return what a revoked worker may do: nothing, and find that out by itself."""
+    return Permissions(publish=(), subscribe=(f"_INBOX.{user_of(worker)}.>",))
+
+
+def closing() -> Permissions:
+    """Return what `SYSTEM` may do: find connections, and close them."""
+    return Permissions(publish=(CONNECTIONS, CLOSE.format(server="*")), subscribe=(f"_INBOX.{SYSTEM}.>",))
+
+
 def reading() -> Permissions:
     """Return what the operator may do while nothing may be appended."""
     return Permissions(publish=_READING, subscribe=(f"_INBOX.{OPERATOR}.>",))
@@ -171,10 +217,13 @@ def restoring(user: str) -> Permissions:
 
 _TAKING = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}"
 _ON_CONSUMERS = (*(f"$JS.API.CONSUMER.{verb}.{STREAM}" for verb in ("CREATE", "DELETE")), _TAKING)
-_READING = (
+_ASKING = (
     *(f"$JS.API.STREAM.{verb}.{stream}" for stream in (STREAM, BUCKET_STREAM) for verb in ("INFO", "MSG.GET")),
-    *(f"{verb}.*" for verb in _ON_CONSUMERS),
     f"$JS.API.CONSUMER.INFO.{STREAM}.*",
+)
+_READING = (
+    *_ASKING,
+    *(f"{verb}.*" for verb in _ON_CONSUMERS),
     f"$JS.FC.{STREAM}.>",  # flow control of what the server pushes
 )
 _SETTING_UP = (

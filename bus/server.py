@@ -23,7 +23,8 @@ from bus import identities, process
 from bus.address import with_files
 from bus.configuration import authorization, everybody
 from bus.errors import FolderInUse, ServerError
-from bus.identities import OPERATOR, SUBSCRIBER, USERS, Permissions
+from bus.identities import ISSUER, OPERATOR, SUBSCRIBER, SYSTEM, USERS, Permissions
+from bus.issuer import Issuer
 
 CREDENTIALS = "nats-credentials"  # in the data folder: a file for each user, with its password
 LOCK_PATIENCE = 2.0  # seconds
@@ -176,7 +177,7 @@ class Server:
                 port=self.port,
                 monitor=self._monitor,
                 folder=self.folder,
-                authorization=authorization(self._users()),
+                authorization=self._authorization(),
             ),
         )
         if self._mode == "serving":
@@ -262,6 +263,12 @@ class Server:
         bad = [line for line in lines[-20:] if "[FTL]" in line or "[ERR]" in line]
         return (bad or lines or ["it logged nothing"])[-1]
 
+    def _authorization(self) -> str:
+        if self._mode != "serving":
+            return authorization(self._users())
+        system, issuer = self._passwords()[SYSTEM], issuer_in(self.folder / CREDENTIALS)
+        return authorization(self._users(), system=f'"{system}"', issuer=issuer.public)
+
     def _users(self) -> dict[str, tuple[str, Permissions]]:
         passwords = {user: f'"{password}"' for user, password in self._passwords().items()}
         if self._mode == "reading":
@@ -272,7 +279,7 @@ class Server:
 
     def _passwords(self) -> dict[str, str]:
         """Return the users' passwords; those that are not there are made."""
-        return passwords_in(self.folder / CREDENTIALS, (*USERS, *self._more))
+        return passwords_in(self.folder / CREDENTIALS, (*USERS, SYSTEM, *self._more))
 
 
 def passwords_in(folder: Path, users: Iterable[str] = USERS) -> dict[str, str]:
@@ -282,6 +289,11 @@ def passwords_in(folder: Path, users: Iterable[str] = USERS) -> dict[str, str]:
         if not (folder / user).exists():
             write_private(folder / user, secrets.token_urlsafe(32) + "\n")
     return {user: (folder / user).read_text().strip() for user in users}
+
+
+def issuer_in(folder: Path) -> Issuer:
+    """Return who vouches for enrolled workers, whose seed is a file of the folder; one that is not there is made."""
+    return Issuer(passwords_in(folder, (ISSUER,))[ISSUER])
 
 
 def free_port(host: str) -> int:

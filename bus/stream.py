@@ -8,6 +8,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
 from bus.format import marked
+from bus.identities import POOL_QUEUE
 from bus.subjects import REPUBLISH_FROM, REPUBLISH_TO, STREAM, STREAM_SUBJECTS
 from schemas.base import Value
 
@@ -28,7 +29,6 @@ class Queue(Value, frozen=True, kw_only=True):
 
 
 WORKER_QUEUE = Queue(name="worker", filters=("backup.requested.*",), ack_wait=30)
-POOL_QUEUE = "worker-"  # what the names of the queues of pools begin with
 
 
 def queue_of(pool: str | None, start: int = 1) -> Queue:

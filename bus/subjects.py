@@ -25,7 +25,11 @@ REPUBLISH_FROM, REPUBLISH_TO = "flow.*.*", "flow.{{wildcard(1)}}"
 
 CATALOG = "catalog.*.*"
 TOKENS = "catalog.token.*"
-ABOUT_TOKENS = ("catalog", "command", "rejected")  # families with messages about tokens
+WORKERS = "catalog.worker.*"
+IDENTITIES = ("token", "worker")  # tokens of the API, and enrolled workers
+ABOUT_IDENTITIES = tuple(  # what the subjects of messages about them begin with
+    f"{family}.{entity}." for family in ("catalog", "command", "rejected") for entity in IDENTITIES
+)
 REQUESTS = "backup.requested.>"
 
 # What a decision rests on beside its guard, by the guard: guarded too, as far as a batch has messages without a guard
@@ -90,6 +94,7 @@ _ROWS = (
     _definition(e.FreezeDefined, "freeze"),
     _definition(e.SettingsDefined, "settings"),
     _definition(e.TokenDefined, "token"),
+    _definition(e.WorkerDefined, "worker"),
     MessageType(
         message=e.Rejected,
         subject="rejected.{entity}.{verb}",
@@ -279,9 +284,9 @@ def guards_at(subject: str) -> tuple[str, ...]:
     return (guard, *(pattern for beside in BESIDE.values() for pattern in beside if matches(pattern, subject)))
 
 
-def about_tokens(subject: str) -> bool:
-    """Tell whether a subject is of messages about tokens of the API, which are not for everybody to see."""
-    return any(subject.startswith(f"{family}.token.") for family in ABOUT_TOKENS)
+def about_identities(subject: str) -> bool:
+    """Tell whether a subject is of messages about tokens of the API or enrolled workers: not for everybody to see."""
+    return subject.startswith(ABOUT_IDENTITIES)
 
 
 def matches(pattern: str, subject: str) -> bool:

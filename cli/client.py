@@ -17,7 +17,7 @@ START_IT = "Start it with `flows up`, or name another one with --url, --data or 
 
 
 class Api:
-    """A client with a token. Raises `Failure` with the API's reason when it refuses, and what it is to be exited with.
+    """A client with a token, or without. Raises `Failure` with the API's reason when it refuses, and an exit code.
 
     It is closed as a context manager. `trust`: whose certificates are taken, when not those that the machine trusts.
     """
@@ -25,12 +25,12 @@ class Api:
     def __init__(
         self,
         url: str,
-        token: str,
+        token: str | None,
         transport: httpx.BaseTransport | None = None,
         *,
         trust: ssl.SSLContext | None = None,
     ) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.url = url
         self._http = httpx.Client(
             base_url=f"{url}/api/v1",

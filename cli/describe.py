@@ -8,6 +8,8 @@ from schemas.base import Message
 from schemas.commands import Command
 from schemas.definitions import Freeze, Settings, SettingsPatch, Token, name_of
 from schemas.ids import instant
+from schemas.labels import canonical
+from schemas.workers import Worker
 
 
 def describe(entry: Entry) -> str:
@@ -114,10 +116,12 @@ def _other(message: Message, actor: str | None) -> str:
             return f"{given} (version {message.version})"
         case e.TokenDefined():
             return _token(message.definition)
+        case e.WorkerDefined():
+            return _worker(message.definition)
         case defined if isinstance(defined, e.Defined):
             return (
                 "deleted"
-                if defined.definition is None or isinstance(defined.definition, Freeze | Settings | Token)
+                if defined.definition is None or isinstance(defined.definition, Freeze | Settings | Token | Worker)
                 else f"{name_of(defined.definition)} (version {defined.version})"
             )
         case _:
@@ -128,6 +132,15 @@ def _token(token: Token | None) -> str:
     if token is None:
         return "deleted"
     return f"{token.name}, {token.role}" if token.revoked_at is None else f"{token.name}, revoked by {token.revoked_by}"
+
+
+def _worker(worker: Worker | None) -> str:
+    if worker is None:
+        return "deleted"
+    about = f"{worker.name} with {canonical(worker.labels) or 'no labels'}"
+    if worker.revoked_at is not None:
+        return f"{about}, revoked by {worker.revoked_by}"
+    return f"{about}, {'enrolled' if worker.enrolled_at else 'waiting to be enrolled'}"
 
 
 def shown(value: object) -> str:

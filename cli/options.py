@@ -183,7 +183,7 @@ _token_file = click.option(
     envvar="FLOWS_ADMIN_TOKEN_FILE",
     help="[default: as the context says, or DATA/admin-token]",
 )
-_ca = click.option(
+ca = click.option(
     "--ca",
     type=click.Path(path_type=Path),
     envvar="FLOWS_CA",
@@ -212,7 +212,7 @@ def _address(command: Callable[..., None]) -> Callable[..., None]:
     @_context
     @_url
     @_token_file
-    @_ca
+    @ca
     @wraps(command)
     def called(**options: Any) -> None:
         command(Where(*(options.pop(name) for name in Where._fields)), **options)

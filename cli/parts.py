@@ -5,7 +5,10 @@ A builder imports its part: a process of one service starts in half the time, wi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -18,16 +21,50 @@ if TYPE_CHECKING:
     from litestar import Litestar
 
     from api.oidc.provider import Provider
+    from bus.issuer import Issuer
     from cli.settings import Oidc, Settings
     from services.heartbeat import Process
     from services.hosting import Service
+
+log = logging.getLogger(__name__)
 
 
 def setup(settings: Settings) -> Service:
     from bus.stream import Placement
     from services.setup.app import Setup
 
-    return Setup(Placement(replicas=settings.replicas, tags=settings.placement_tags))
+    placement = Placement(replicas=settings.replicas, tags=settings.placement_tags)
+    issuer = _issuer(settings)
+    if issuer is None:
+        return Setup(placement)
+    from bus.clock import now
+    from bus.closing import close_connections
+    from services.setup.authentication import Authentication
+    from services.setup.revocation import Revocation
+
+    return Setup(
+        placement,
+        authentication=Authentication(issuer, now),
+        revocation=Revocation(partial(close_connections, settings.nats_url)),
+    )
+
+
+def _issuer(settings: Settings) -> Issuer | None:
+    """Return who vouches for enrolled workers; None when its seed is not there. Raises `ValueError`."""
+    from bus.address import parse_url
+    from bus.identities import ISSUER
+    from bus.issuer import Issuer
+
+    folder = parse_url(settings.nats_url).folder
+    file = None if folder is None else Path(folder) / ISSUER
+    if file is None or not file.exists():
+        text = "enrolled workers cannot be let in: there is no file %r in FLOWS_NATS_CREDENTIALS (`flows nats-config`)"
+        log.warning(text, ISSUER, extra={"action": "issuer_missing", "part": "setup"})
+        return None
+    try:
+        return Issuer.of(file)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"cannot read the seed of the issuer from {file}: {error}") from error
 
 
 def registry(settings: Settings) -> Service:
@@ -56,6 +93,7 @@ def worker(settings: Settings) -> Service:
         own=own_files(settings),
         outbox=settings.outbox,
         labels=settings.worker_labels,
+        enrolment=settings.enrolment,
     )
 
 
@@ -143,6 +181,7 @@ def api(
         most_streams=most_streams,
         provider=None if settings.oidc is None else identity_provider(settings.oidc),
         page=files.load(),
+        workers_nats_url=settings.workers_nats_url or None,
     )
 
 

@@ -6,11 +6,13 @@ import asyncio
 import signal
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from bus.tasks import cancel_and_wait, unless
-from cli import parts
+from cli import enrolment, parts
 from cli.notify import Notifier
 from cli.seed import seed
-from cli.settings import Settings
+from cli.settings import DEFAULT_NATS_URL, Settings
 
 
 async def serve(names: Sequence[str], settings: Settings) -> None:
@@ -31,8 +33,13 @@ async def _serve(names: Sequence[str], settings: Settings, notifier: Notifier) -
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    services = [parts.SERVICES[name](settings) for name in names if name != "api"]
     process = Process(instance=settings.instance, restarts=settings.restarts)
+    worker_url, worker_process = settings.nats_url, process
+    if "worker" in names and settings.enrolment_file and (mine := enrolment.read(settings.enrolment_file)):
+        labels = enrolment.labels_of(mine, settings.worker_labels)
+        settings = structs.replace(settings, worker_labels=labels, enrolment=mine.name)
+        worker_url, worker_process = _url_of(mine, settings), structs.replace(process, enrolment=mine.name)
+    services = [parts.SERVICES[name](settings) for name in names if name != "api"]
     starting = set(names)
     work: list[asyncio.Task[None]] = []
 
@@ -41,9 +48,9 @@ async def _serve(names: Sequence[str], settings: Settings, notifier: Notifier) -
         if not starting:
             notifier.started()
 
-    def begin(some: Sequence[Service]) -> None:
+    def begin(some: Sequence[Service], url: str = settings.nats_url, process: Process = process) -> None:
         if some:
-            hosting = host_all(some, settings.nats_url, stop, process=process, on_start=on_start)
+            hosting = host_all(some, url, stop, process=process, on_start=on_start)
             work.append(asyncio.create_task(hosting))
 
     # the set-up first, which all wait for; then the registry: the others begin with the settings that it has taken in
@@ -51,9 +58,21 @@ async def _serve(names: Sequence[str], settings: Settings, notifier: Notifier) -
     begin([service for service in services if service.name in first])
     if "setup" in names:
         await unless(stop, seed(settings.nats_url, settings.seeds))
-    begin([service for service in services if service.name not in first])
+    begin([service for service in services if service.name not in {*first, "worker"}])
+    begin([service for service in services if service.name == "worker"], worker_url, worker_process)
     if "api" in names:
         from cli.http import serve_api
 
         work.append(asyncio.create_task(serve_api(settings, process, stop, on_start)))
     await end_together(work, stop)
+
+
+def _url_of(mine: enrolment.Enrolment, settings: Settings) -> str:
+    """Return where an enrolled worker reaches NATS, with its own credentials. Raises `ValueError`."""
+    from bus.address import as_user, parse_url, with_files
+    from schemas.workers import user_of
+
+    url = settings.nats_url
+    if mine.nats_url and url.partition("?")[0] == DEFAULT_NATS_URL:  # nothing else was said
+        url = with_files(mine.nats_url, ca=parse_url(url).ca)
+    return as_user(url, user_of(mine.name), mine.secret)

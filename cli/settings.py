@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from cli.enrolment import FILE
 from schemas.base import Value
 from schemas.definitions import SettingsPatch
 from schemas.labels import canonical, parsed
@@ -24,6 +25,9 @@ VARIABLES = {
     "repository_roots": "FLOWS_REPOSITORY_ROOTS",
 }
 ROOTS = ("disk_roots", "repository_roots")
+
+DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
+ENROLMENT = "FLOWS_WORKER_ENROLMENT"  # a file; `none`: the worker is not enrolled
 
 PROXIES = "FLOWS_PROXIES"  # addresses and networks of proxies
 # those whose forwarded headers are believed behind a proxy when it says nothing: this machine and private networks
@@ -58,8 +62,10 @@ class Settings(Value, frozen=True, kw_only=True):
 
     `data_folder`: the engine's own, of `flows up`; nothing in it is backed up, and no backup goes there.
     `state_folder`: a worker's own, for what it cannot report yet; without one, that is in the data folder.
+    `enrolment_file`: the worker's own identity, if it has one; `enrolment`: its name, when it is that.
     `webhook_allow`: networks and hosts that notifications may go to although they are not public; `public_url`: where
-    people reach the API, for links in them.
+    people reach the API, for links in them. `workers_nats_url`: where workers on other machines reach NATS, which they
+    are told when they are enrolled.
     `seeds`: what the environment says of the engine's own settings, which are on the log. `instance`: what a supervisor
     calls this process, also after a restart; `restarts`: how often it did that in the last ten minutes. `tracing`:
     there is something that takes spans, whose address OpenTelemetry's own variables have.
@@ -67,7 +73,7 @@ class Settings(Value, frozen=True, kw_only=True):
     addresses and networks of `proxies` are believed who their client is.
     """
 
-    nats_url: str = "nats://127.0.0.1:4222"
+    nats_url: str = DEFAULT_NATS_URL
     database_url: str = ""
     admin_token_file: Path | None = None
     host: str = "127.0.0.1"
@@ -80,11 +86,14 @@ class Settings(Value, frozen=True, kw_only=True):
     worker_labels: Mapping[str, str] = {}
     data_folder: Path | None = None
     state_folder: Path | None = None
+    enrolment_file: Path | None = None
+    enrolment: str | None = None
     seeds: Mapping[str, Seed] = {}
     replicas: int | None = None
     placement_tags: tuple[str, ...] = ()
     webhook_allow: str = ""
     public_url: str = ""
+    workers_nats_url: str = ""
     instance: str | None = None
     restarts: int = 0
     watchdog: Watchdog = Watchdog()
@@ -115,7 +124,7 @@ def from_environment() -> Settings:
     data_folder = os.environ.get("FLOWS_DATA_DIR")
     state_folder = os.environ.get("FLOWS_STATE_DIR")
     return Settings(
-        nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or "nats://127.0.0.1:4222"),
+        nats_url=nats_url(os.environ.get("FLOWS_NATS_URL") or DEFAULT_NATS_URL),
         database_url=database_url(),
         admin_token_file=_file("FLOWS_ADMIN_TOKEN_FILE"),
         host=os.environ.get("FLOWS_HOST", "127.0.0.1"),
@@ -128,11 +137,13 @@ def from_environment() -> Settings:
         worker_labels=_labels("FLOWS_WORKER_LABELS"),
         data_folder=Path(data_folder).resolve() if data_folder else None,
         state_folder=Path(state_folder).resolve() if state_folder else None,
+        enrolment_file=_enrolment_file(state_folder),
         seeds={name: value for name, variable in VARIABLES.items() if (value := _seed(name, variable)) is not None},
         replicas=_number("FLOWS_REPLICAS", None),
         placement_tags=tuple(os.environ.get("FLOWS_PLACEMENT_TAGS", "").replace(",", " ").split()),
         webhook_allow=os.environ.get("FLOWS_WEBHOOK_ALLOW", ""),
         public_url=os.environ.get("FLOWS_PUBLIC_URL", "").rstrip("/"),
+        workers_nats_url=os.environ.get("FLOWS_WORKERS_NATS_URL", ""),
         instance=os.environ.get("FLOWS_INSTANCE") or None,
         restarts=_number("FLOWS_RESTARTS", None) or 0,
         watchdog=watchdog(),
@@ -199,6 +210,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
         "FLOWS_WORKER_SLOTS": str(settings.worker_slots),
         "FLOWS_WORKER_LABELS": canonical(settings.worker_labels),
         "FLOWS_DATA_DIR": str(settings.data_folder),
+        ENROLMENT: "none",
         **{
             VARIABLES[name]: ":".join(value) if isinstance(value, list) else str(value)
             for name, value in settings.seeds.items()
@@ -210,6 +222,7 @@ def own_files(settings: Settings) -> list[str]:
     """Return the folders and files of the engine that this process knows of: nobody's disk, and no repository."""
     secret = settings.oidc and settings.oidc.client_secret_file
     files = (settings.data_folder, settings.state_folder, settings.admin_token_file, settings.tls_key, secret)
+    files = (*files, settings.enrolment_file)
     own = [str(file) for file in files if file is not None]
     scheme, _, database = settings.database_url.partition(":///")
     if scheme.startswith("sqlite") and database:
@@ -264,6 +277,12 @@ def _labels(name: str) -> dict[str, str]:
         return parsed(os.environ.get(name, ""))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _enrolment_file(state_folder: str | None) -> Path | None:
+    if named := os.environ.get(ENROLMENT):
+        return None if named == "none" else Path(named).resolve()
+    return None if not state_folder else Path(state_folder).resolve() / FILE
 
 
 def _folders(name: str) -> list[str] | None:

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from schemas.base import MOST, Id, Instant, Integer, Message, Positive, Priority, Prose, tag_of
 from schemas.definitions import (
+    Digest,
     Entity,
     FlowPatch,
     FlowSpec,
@@ -27,6 +28,7 @@ from schemas.definitions import (
     VmSpec,
 )
 from schemas.notifications import NotificationPatch, NotificationSpec
+from schemas.workers import WorkerSpec
 
 
 class Command(Message, frozen=True, kw_only=True):
@@ -234,6 +236,24 @@ class RevokeToken(Command, frozen=True, kw_only=True, tag="command.token.revoke"
     """Let a token open nothing any more."""
 
 
+class CreateWorker(Create, frozen=True, kw_only=True, tag="command.worker.create"):
+    spec: WorkerSpec
+
+
+class EnrolWorker(Command, frozen=True, kw_only=True, tag="command.worker.enrol"):
+    """Give a worker an identity of its own, by the one-time token with this digest.
+
+    `digest`: the SHA-256 of the secret that the worker has made.
+    """
+
+    token_digest: Digest
+    digest: Digest
+
+
+class RevokeWorker(Command, frozen=True, kw_only=True, tag="command.worker.revoke"):
+    """Let a worker's identity, or the token that it has not used yet, count for nothing any more."""
+
+
 class PruneHistory(Command, frozen=True, kw_only=True, tag="command.history.prune"):
     """Delete the history of executions that ended before an instant from the tables."""
 
@@ -293,6 +313,7 @@ DEFINITION_COMMANDS: tuple[type[Command], ...] = (
     *(CreateNotification, UpdateNotification, DeleteNotification, EnableNotification, DisableNotification),
     *(SetFreeze, LiftFreeze, UpdateSettings),
     *(CreateToken, RevokeToken),
+    *(CreateWorker, EnrolWorker, RevokeWorker),
 )
 COMMANDS: tuple[type[Command], ...] = (
     *DEFINITION_COMMANDS,

@@ -34,7 +34,7 @@ from schemas.notifications import Notification, NotificationPatch, NotificationS
 Kind = Literal["vm", "group", "schedule", "repository", "policy", "flow", "notification"]
 
 Entity = (
-    Kind | Literal["freeze", "settings", "token", "execution", "backup", "backfill", "history"]
+    Kind | Literal["freeze", "settings", "token", "worker", "execution", "backup", "backfill", "history"]
 )  # what a command may be about
 
 FlowType = Literal["backup", "replication"]

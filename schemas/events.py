@@ -29,6 +29,7 @@ from schemas.definitions import (
 )
 from schemas.labels import Requirement
 from schemas.notifications import Notification, Notified, Severity
+from schemas.workers import Worker
 
 ExecutionStatus = Literal["pending", "running", "success", "warning", "error", "cancelled"]
 ExecutionType = Literal["scheduled", "manual", "api"]
@@ -116,11 +117,18 @@ class TokenDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.token")
     definition: Token | None
 
 
+class WorkerDefined(CatalogEvent, frozen=True, kw_only=True, tag="catalog.worker"):
+    """A worker may enrol itself, has done so, or was revoked. It stays known: its name is never used again."""
+
+    definition: Worker | None
+
+
 OfKind = (
     VmDefined | GroupDefined | ScheduleDefined | RepositoryDefined | PolicyDefined | FlowDefined | NotificationDefined
 )
 OfEngine = FreezeDefined | SettingsDefined  # of which there is one
-Defined = OfKind | OfEngine | TokenDefined
+OfIdentity = TokenDefined | WorkerDefined  # who may do something, and is never forgotten
+Defined = OfKind | OfEngine | OfIdentity
 
 
 class WrongField(Value, frozen=True, kw_only=True):
@@ -504,7 +512,7 @@ class DeadSettled(Event, frozen=True, kw_only=True, tag="dead.settled"):
 
 EVENTS: tuple[type[Event], ...] = (
     *(VmDefined, GroupDefined, ScheduleDefined, RepositoryDefined, PolicyDefined, FlowDefined, FreezeDefined),
-    *(NotificationDefined, SettingsDefined, TokenDefined, Rejected),
+    *(NotificationDefined, SettingsDefined, TokenDefined, WorkerDefined, Rejected),
     *(FlowBackfilling, FlowBackfillCancelled, DeadSettled),
     *(
         FlowDue,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Annotated
 
 from msgspec import Meta
@@ -70,6 +71,12 @@ def parsed(text: str) -> dict[str, str]:
 def pool_of(required: Mapping[str, str]) -> str | None:
     """Return the id of those workers that have these labels, for subjects and names of queues; None: any worker."""
     return derived("pool", canonical(required)) if required else None
+
+
+def pools_of(labels: Mapping[str, str]) -> list[str]:
+    """Return the ids of all pools that a worker with these labels is in: one for each set of some of them."""
+    some = (chosen for count in range(1, len(labels) + 1) for chosen in combinations(sorted(labels.items()), count))
+    return [pool for chosen in some if (pool := pool_of(dict(chosen)))]
 
 
 def fulfils(labels: Mapping[str, str], required: Mapping[str, str]) -> bool:

@@ -142,6 +142,21 @@ tokens = Table(  # without what their secrets are known by
     Column("revoked_by", String(255)),
 )
 
+workers = Table(  # those that may enrol, or did; without what their tokens and secrets are known by
+    "workers",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(64), nullable=False, index=True, unique=True),
+    Column("labels", JSON, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("enrolled_at", Moment),
+    Column("revoked_at", Moment),
+    Column("revoked_by", String(255)),
+)
+
 machine_groups = _definition(
     "machine_groups",
     _id("schedule_id"),  # no foreign key: SQLite could never drop the column again

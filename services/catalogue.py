@@ -35,8 +35,10 @@ from schemas.events import (
     SettingsDefined,
     TokenDefined,
     VmDefined,
+    WorkerDefined,
 )
 from schemas.notifications import Notification
+from schemas.workers import Worker
 from services.unusable import Unfoldable
 
 D = TypeVar("D", bound=Definition)
@@ -67,6 +69,7 @@ class Catalogue:
         self.freeze_version = 0
         self.settings = Settings()
         self.tokens: dict[str, Token] = {}
+        self.workers: dict[str, Worker] = {}
         self._names: dict[tuple[Kind, str], str] = {}
 
     def of(self, kind: Kind) -> dict[str, Definition]:
@@ -98,6 +101,12 @@ class Catalogue:
             else:
                 self.tokens[event.id] = event.definition
             return
+        if isinstance(event, WorkerDefined):
+            if event.definition is None:
+                self.workers.pop(event.id, None)
+            else:
+                self.workers[event.id] = event.definition
+            return
         if isinstance(event, FreezeDefined):
             self.freeze, self.freeze_version = event.definition, event.version
             return
@@ -123,6 +132,9 @@ class Catalogue:
         if isinstance(event, TokenDefined):
             known = self.tokens.get(event.id)
             return TokenDefined(id=event.id, version=known.version if known else 0, definition=known)
+        if isinstance(event, WorkerDefined):
+            there = self.workers.get(event.id)
+            return WorkerDefined(id=event.id, version=there.version if there else 0, definition=there)
         kind = defined_kind(event)
         current = self.of(kind).get(event.id)
         return tombstone(kind, event.id, 0) if current is None else defined(current)

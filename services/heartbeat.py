@@ -34,11 +34,13 @@ class Process(Value, frozen=True, kw_only=True):
     """What a supervisor says of this process.
 
     `instance`: its name among all processes of its service, the same after a restart; None: host and process id.
-    `restarts`: how often it was started again in the last ten minutes.
+    `restarts`: how often it was started again in the last ten minutes. `enrolment`: the name by which a worker is
+    enrolled, whose heartbeats stand under keys of its own.
     """
 
     instance: str | None = None
     restarts: int = 0
+    enrolment: str | None = None
 
 
 UNSUPERVISED = Process()
@@ -53,7 +55,9 @@ class Heartbeats:
         self._log = log
         self._reads = tuple(reads)
         self._position = position
-        instance = process.instance or worker_name()
+        own = f"{process.enrolment}." if process.enrolment else ""
+        instance = f"{own}{process.instance or worker_name()}"
+        self._tidied_keys = health.key_of(service, own)
         self._key = health.key_of(service, instance)
         self._value = health.Heartbeat(
             service=service,
@@ -126,7 +130,6 @@ class Heartbeats:
         time = asyncio.get_running_loop().time()
         if time - self._tidied > TIDY_EVERY:
             self._tidied = time
-            prefix = health.key_of(self._value.service)
-            statuses, at = await self._log.statuses(prefix), await self._log.time()
+            statuses, at = await self._log.statuses(self._tidied_keys), await self._log.time()
             for key in health.expired(statuses, now=at, keep=KEPT):
                 await self._log.delete_status(key)

@@ -24,7 +24,15 @@ import pytest
 
 from tests.support import wait_until
 
-STARTING = {"server", "running", "browser", "cluster", "postgresql", "distributed", "workers"}  # fixtures that start processes
+STARTING = {
+    "server",
+    "running",
+    "browser",
+    "cluster",
+    "postgresql",
+    "distributed",
+    "workers",
+}  # fixtures that start processes
 LAST_WORDS = 5.0  # seconds that tasks have to end in after their test, and processes after all tests
 TREE = "PYTEST_PROCESS_TREE"  # an environment variable: all that tests start inherit it
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from bus.identities import USERS
+from bus.identities import SYSTEM, USERS
+from bus.issuer import Issuer
 from cli.parts import NAMES
 from tests.composition import FILE, composition, is_ours, replicas
 from tests.running import ROOT
@@ -144,7 +145,24 @@ def test_each_part_has_the_password_of_its_own_user_and_no_others() -> None:
             (part,) = service["command"][1:]
             assert part in USERS, "nats.conf knows it"
             mine = [one["target"] for one in service["secrets"] if isinstance(one, dict)]
-            assert mine == [f"/run/secrets/nats/{part}"], name
+            more = ("issuer", "system") if part == "setup" else ()
+            assert mine == [f"/run/secrets/nats/{one}" for one in (part, *more)], name
+
+
+@pytest.mark.server
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on this machine")
+def test_the_issuer_that_is_prepared_is_the_one_that_the_set_up_knows(tmp_path: Path) -> None:
+    """The script works out the public key of a seed by itself, twice the same."""
+    shutil.copytree(DEPLOY, tmp_path / "docs" / "deploy")
+    shutil.copy(ROOT / "nats.conf", tmp_path)
+    written: list[str] = []
+    for _ in range(2):
+        subprocess.run(["sh", "docs/deploy/prepare.sh"], cwd=tmp_path, check=True, capture_output=True)
+        written.append((tmp_path / "secrets" / "nats-passwords").read_text())
+    public = Issuer.of(tmp_path / "secrets" / "credentials" / "issuer").public
+    assert written[0] == written[1]
+    assert f'ISSUER: "{public}"\n' in written[0]
+    assert re.findall(r"^PASSWORD_(\w+): ", written[0], re.MULTILINE) == [one.upper() for one in (*USERS, SYSTEM)]
 
 
 # --- systemd ----------------------------------------------------------------------------------------------------------

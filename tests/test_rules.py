@@ -17,6 +17,7 @@ SERVICES = ("setup", "registry", "scheduler", "executor", "worker", "recorder", 
 IMPURE_ROOMS = (
     *SHELLS,
     "watch.py",
+    *("authentication.py", "revocation.py"),
     *("store.py", "rebuild.py", "comparison.py", "restoration.py"),
     *("run.py", "runner.py", "history.py", "outbox.py", "followed.py", "queues.py"),
     *("inspector.py", "presence.py", "progress.py", "reports.py"),

@@ -12,6 +12,7 @@ from api.commands import Recorded
 from api.readmodel.reader import Page, Reader, consistent, shaped, size_of
 from api.responses.log import AuditEntry, AuditList
 from api.tail import CommandOutcome
+from bus.subjects import IDENTITIES
 from schemas import tables as t
 from schemas.base import Value
 from schemas.renamed import renamed_in
@@ -28,12 +29,12 @@ class AuditFilter(Value, frozen=True, kw_only=True):
 
 
 @consistent
-async def find(reader: Reader, wanted: AuditFilter, page: Page, *, tokens: bool) -> AuditList:
-    """Return a page of commands, newest first. `tokens`: with those about tokens of the API."""
+async def find(reader: Reader, wanted: AuditFilter, page: Page, *, identities: bool) -> AuditList:
+    """Return a page of commands, newest first. `identities`: with those about tokens and enrolled workers."""
     c = t.commands
     statement = select(c).order_by(c.c.sequence.desc())
-    if not tokens:
-        statement = statement.where(c.c.entity != "token")
+    if not identities:
+        statement = statement.where(c.c.entity.not_in(IDENTITIES))
     for name in AuditFilter.__struct_fields__:
         if (value := getattr(wanted, name)) is not None:
             statement = statement.where(c.c[name] == value)

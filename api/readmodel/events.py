@@ -11,7 +11,7 @@ from api.readmodel.reader import Page, Reader, consistent
 from api.responses.log import EventList, LoggedEvent
 from bus.envelope import Stored, decode
 from bus.selection import Filter
-from bus.subjects import ABOUT_TOKENS
+from bus.subjects import ABOUT_IDENTITIES
 from schemas import tables as t
 
 AT_ONCE = 25  # messages, of which each may be large
@@ -25,15 +25,15 @@ async def of_execution(reader: Reader, execution_id: str, page: Page) -> EventLi
     return await _page(reader, _select().where(t.events.c.correlation == execution_id), page)
 
 
-async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, after: int, tokens: bool) -> EventList:
+async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, after: int, identities: bool) -> EventList:
     """Return a page of the log after a sequence, on subjects that match a NATS pattern, as `flows log` does.
 
-    `tokens`: with what is about tokens of the API.
+    `identities`: with what is about tokens of the API and enrolled workers.
     """
     e = t.events
     statement = _select().where(e.c.sequence > after)
-    if not tokens:
-        statement = statement.where(*(e.c.subject.not_like(f"{family}.token.%") for family in ABOUT_TOKENS))
+    if not identities:
+        statement = statement.where(*(e.c.subject.not_like(f"{about}%") for about in ABOUT_IDENTITIES))
     if pattern != ">":
         statement = statement.where(_matching(pattern))
     if wanted.flow is not None:

@@ -11,6 +11,7 @@ from api.readmodel import audit, definitions
 from api.readmodel.audit import AuditFilter
 from api.responses.log import AuditList, CommandResponse
 from api.routes.parameters import READ, Limit, Offset, PathId, page
+from bus.subjects import IDENTITIES
 
 
 @get("/audit", responses=READ, tags=["Audit"], opt={"role": "viewer"})
@@ -26,13 +27,13 @@ async def list_audit(
 ) -> AuditList:
     """List commands, newest first: who asked when for what, its outcome and reason, before and after."""
     wanted = AuditFilter(actor=actor, entity=entity, entity_id=entity_id, verb=verb, outcome=outcome)
-    return await audit.find(context.reader, wanted, page(limit, offset), tokens=context.identity.sees_tokens)
+    return await audit.find(context.reader, wanted, page(limit, offset), identities=context.identity.sees_identities)
 
 
 @get("/commands/{command_id:str}", responses=READ, tags=["Audit"], opt={"role": "viewer"})
 async def get_command(context: Context, command_id: PathId) -> CommandResponse:
     """Return a command and what became of it."""
     found = await definitions.command(context.reader, command_id)
-    if found is None or (found.entity == "token" and not context.identity.sees_tokens):
+    if found is None or (found.entity in IDENTITIES and not context.identity.sees_identities):
         raise not_found("command", command_id)
     return found

@@ -28,7 +28,7 @@ from api.tickets import LONGEST
 from bus.clock import now
 from bus.envelope import Stored
 from bus.selection import Filter
-from bus.subjects import about_tokens
+from bus.subjects import about_identities
 from schemas.base import ID_PATTERN, Value
 
 PING = 15.0  # seconds between comments on a quiet stream, so that proxies keep it open
@@ -40,11 +40,11 @@ class EventFilter(Value, frozen=True, kw_only=True):
     flow_id: str | None
     execution_id: str | None
     type: str | None
-    tokens: bool  # those about tokens of the API too
+    identities: bool  # those about tokens of the API and enrolled workers too
 
     def takes(self, entry: Stored) -> bool:
         sent = entry.envelope
-        if not self.tokens and about_tokens(entry.subject):
+        if not self.identities and about_identities(entry.subject):
             return False
         if self.flow_id is not None and self.flow_id not in {sent.subject, entry.subject.split(".")[2]}:
             return False
@@ -103,7 +103,9 @@ async def live_events(
         begin, name = int(last_event_id), "Last-Event-ID"
     if begin > last:
         raise ApiError(400, f"{name} is {begin}, but the log ends at {last}: it is not of this log")
-    wanted = EventFilter(flow_id=flow_id, execution_id=execution_id, type=type, tokens=context.identity.sees_tokens)
+    wanted = EventFilter(
+        flow_id=flow_id, execution_id=execution_id, type=type, identities=context.identity.sees_identities
+    )
     tokens: Tokens = state.tokens
     allowed = partial(tokens.stands, context.identity)
     if context.scoped:
@@ -183,5 +185,5 @@ async def log_events(
 ) -> EventList:
     """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence."""
     wanted = Filter(flow=flow, execution=execution, vm=vm, since=moment("from", since), until=moment("to", until))
-    tokens = context.identity.sees_tokens
-    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after, tokens=tokens)
+    identities = context.identity.sees_identities
+    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after, identities=identities)

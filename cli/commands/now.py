@@ -161,10 +161,14 @@ def _rows(api: Api, backups: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 @options.as_json
 @options.api
 def workers(api: Api, as_json: bool) -> None:
-    """Print which workers are there. Of each: its labels, engines and slots, and how it is."""
+    """Print which workers are there, and which are enrolled or may be.
+
+    Of each that is there: its labels, engines and slots, and how it is.
+    """
     from cli import terminal
 
-    found = api.call("GET", "/workers")["workers"]
+    said = api.call("GET", "/workers")
+    found, enrolments = said["workers"], said["enrolments"]
     if as_json:
         terminal.print_json(terminal.out, *found)
     elif not found:
@@ -172,14 +176,36 @@ def workers(api: Api, as_json: bool) -> None:
     else:
         titles = ("NAME", "STATE", "LABELS", "ENGINES", "SLOTS", "FREE", "HOLDS", "LAST SEEN", "VERSION")
         terminal.print_table(terminal.out, titles, (_worker(one) for one in found))
+    if enrolments and not as_json:
+        terminal.print_line(terminal.out, "")
+        titles = ("ENROLLED AS", "STATUS", "THERE", "LABELS", "CREATED BY", "ENROLLED", "TOKEN EXPIRES", "REVOKED BY")
+        terminal.print_table(terminal.out, titles, (_enrolment(one) for one in enrolments))
+
+
+def _enrolment(one: dict[str, Any]) -> tuple[Part, ...]:
+    colour = {"enrolled": "green", "revoked": "red"}.get(one["status"], "yellow")
+    enrolled_at = one["enrolled_at"]
+    return (
+        one["name"],
+        (one["status"], colour),
+        "yes" if one["present"] else "no",
+        _labels(one["labels"]),
+        one["created_by"],
+        shown.time(enrolled_at) if enrolled_at else shown.NOTHING,
+        shown.NOTHING if enrolled_at else shown.time(one["expires_at"]),
+        one["revoked_by"] or shown.NOTHING,
+    )
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(labels.items())) or shown.NOTHING
 
 
 def _worker(one: dict[str, Any]) -> tuple[Part, ...]:
-    labels = ", ".join(f"{key}={value}" for key, value in sorted(one["labels"].items()))
     state = (one["state"], "green" if one["state"] == "running" else "yellow")
     slots = (str(one[name]) for name in ("slots", "free", "holding"))
     seen, version = shown.time(one["last_seen_at"]), one["version"] or shown.NOTHING
-    return one["name"], state, labels or shown.NOTHING, ", ".join(one["engines"]), *slots, seen, version
+    return one["name"], state, _labels(one["labels"]), ", ".join(one["engines"]), *slots, seen, version
 
 
 @click.command

@@ -11,7 +11,7 @@ from bus.envelope import Entry, Stored
 from bus.log import Log
 from bus.stream import WORKER_QUEUE
 from schemas.base import Value
-from schemas.commands import Change, Command, Create, LiftFreeze, RevokeToken, SetFreeze
+from schemas.commands import Change, Command, Create, EnrolWorker, LiftFreeze, RevokeToken, RevokeWorker, SetFreeze
 from schemas.events import (
     AttemptEvent,
     BackupAbandoned,
@@ -161,7 +161,7 @@ class Folded:
 
     def _command(self, entry: Stored) -> None:
         data = entry.envelope.data
-        if isinstance(data, Create | Change | SetFreeze | LiftFreeze | RevokeToken):
+        if isinstance(data, Create | Change | SetFreeze | LiftFreeze | RevokeToken | EnrolWorker | RevokeWorker):
             self.commands[entry.envelope.id] = entry
         elif isinstance(data, Defined | Rejected):
             self.commands.pop(entry.envelope.causationid or "", None)

@@ -77,15 +77,19 @@ async def _differing(moment: AsyncConnection, folded: Folded) -> list[str]:
         )
         for what in map(what.format, sorted(differing))
     ]
-    return issues + await _wrong_tokens(moment, folded) + await _wrong_totals(moment)
+    return issues + await _wrong_identities(moment, folded) + await _wrong_totals(moment)
 
 
-async def _wrong_tokens(moment: AsyncConnection, folded: Folded) -> list[str]:
-    """Return the tokens that the tables show otherwise than the log has them."""
-    c = t.tokens.c
-    shown = {row["id"]: row["version"] for row in await _rows(moment, select(c.id, c.version))}
-    there = {id_: token.version for id_, token in folded.executor.catalogue.tokens.items()}
-    return [f"token {id_} is not in the tables as on the log" for id_, _ in sorted(shown.items() ^ there.items())]
+async def _wrong_identities(moment: AsyncConnection, folded: Folded) -> list[str]:
+    """Return the tokens and enrolled workers that the tables show otherwise than the log has them."""
+    catalogue = folded.executor.catalogue
+    issues: list[str] = []
+    for what, table, known in (("token", t.tokens, catalogue.tokens), ("worker", t.workers, catalogue.workers)):
+        shown = {row["id"]: row["version"] for row in await _rows(moment, select(table.c.id, table.c.version))}
+        there = {id_: one.version for id_, one in known.items()}
+        differing = sorted(shown.items() ^ there.items())
+        issues += [f"{what} {id_} is not in the tables as on the log" for id_, _ in differing]
+    return issues
 
 
 async def _wrong_totals(moment: AsyncConnection) -> list[str]:

@@ -20,15 +20,35 @@ certificate() { # FILE KEY NAMES
         -subj "/CN=flows" -addext "subjectAltName=$3" -keyout "$2" -out "$1" 2> /dev/null
 }
 
+# The public key of an issuer, as NATS writes it: what it is, the key and a CRC-16, in base32. Its seed is 32 bytes.
+public_key() { # SEED, in URL-safe base64
+    bytes="00 $({ printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040'
+        printf '%s=' "${1%=}" | tr -- '-_' '+/' | base64 -d; } |
+        openssl pkey -inform DER -pubout -outform DER | tail -c 32 | od -An -v -tx1)"
+    crc=0
+    for byte in $bytes; do
+        crc=$((crc ^ (0x$byte << 8)))
+        for _ in 1 2 3 4 5 6 7 8; do
+            crc=$((crc & 0x8000 ? (crc << 1 ^ 0x1021) & 0xffff : crc << 1))
+        done
+    done
+    for byte in $bytes $(printf '%02x %02x' $((crc & 0xff)) $((crc >> 8))); do
+        printf "\\$(printf '%03o' "0x$byte")"
+    done | base32 | tr -d '=\n'
+}
+
 mkdir -p secrets/credentials data/nats data/nats-2 data/nats-3 data/database data/worker disks repository
 for name in admin-token database-admin database-owner database-recorder database-api; do
     [ -e "secrets/$name" ] || random > "secrets/$name"
 done
+# by whose word the servers let enrolled workers in
+[ -e secrets/credentials/issuer ] || head -c 32 /dev/urandom | base64 | tr '+/' '-_' > secrets/credentials/issuer
 # the users of NATS: what each shows, and what the server knows of all
 for user in $(sed -n 's/^ *user: *//p' "$(dirname "$0")/../../nats.conf"); do
     [ -e "secrets/credentials/$user" ] || random > "secrets/credentials/$user"
     echo "PASSWORD_$(echo "$user" | tr '[:lower:]' '[:upper:]'): \"$(cat "secrets/credentials/$user")\""
 done > secrets/nats-passwords
+echo "ISSUER: \"$(public_key "$(cat secrets/credentials/issuer)")\"" >> secrets/nats-passwords
 if [ ! -e secrets/nats-routes ]; then
     password=$(random)
     {

@@ -10,7 +10,7 @@ from typing import Literal, cast
 from bus.envelope import Stored
 from schemas.base import Value
 from schemas.definitions import Definition, Flow, Freeze, Group, Kind, Policy, Repository, Schedule, Settings, Vm
-from schemas.events import Defined, FreezeDefined, SettingsDefined, TokenDefined
+from schemas.events import Defined, FreezeDefined, SettingsDefined, TokenDefined, WorkerDefined
 from schemas.ids import ENGINE
 from services.catalogue import defined_kind
 
@@ -35,8 +35,8 @@ class Definitions:
         """Take in a definition. What only repeats the one before is no change."""
         sort: Sort
         match event:
-            case TokenDefined():
-                return  # who may ask changes nothing about why a flow ran
+            case TokenDefined() | WorkerDefined():
+                return  # who may do what changes nothing about why a flow ran
             case FreezeDefined():
                 sort = "freeze"
             case SettingsDefined():

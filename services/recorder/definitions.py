@@ -8,7 +8,7 @@ from sqlalchemy import Table
 from bus.envelope import Stored
 from schemas import tables as t
 from schemas.definitions import Definition, Flow, Group, Kind, ScheduleSpec, VmSpec
-from schemas.events import Defined, FreezeDefined, OfEngine, OfKind, TokenDefined
+from schemas.events import Defined, FreezeDefined, OfEngine, OfIdentity, OfKind, TokenDefined
 from services.catalogue import defined_kind
 from services.recorder.changes import Changes, Unprojectable, fitting
 from services.recorder.commands import record_outcome
@@ -40,22 +40,24 @@ def project_definition(changes: Changes, entry: Stored, event: Defined) -> None:
         table = t.freezes if isinstance(event, FreezeDefined) else t.settings
         row = None if event.definition is None else {"id": event.id, **structs.asdict(event.definition)}
         changes.definitions.append((table, event.id, row and fitting(table, row), []))
-    elif isinstance(event, TokenDefined):
-        _token(changes, event)
+    elif isinstance(event, OfIdentity):
+        _identity(changes, event)
     else:
         _definition(changes, event)
     record_outcome(changes, entry)
     changes.identify(identity, event.version)
 
 
-def _token(changes: Changes, event: TokenDefined) -> None:
-    """Define a token: all that is to be seen of it. What its secret is known by stays on the log."""
-    row = None if event.definition is None else fitting(t.tokens, structs.asdict(event.definition))
-    if row is not None and row["id"] != event.id:
-        raise Unprojectable("unusable", f"the definition of token {event.id} is one of {row['id']}")
-    if row is not None:
-        del row["digest"]
-    changes.definitions.append((t.tokens, event.id, row, []))
+def _identity(changes: Changes, event: OfIdentity) -> None:
+    """Define a token or a worker: all that is to be seen of it. What its secrets are known by stays on the log."""
+    kind, table = ("token", t.tokens) if isinstance(event, TokenDefined) else ("worker", t.workers)
+    if event.definition is None:
+        changes.definitions.append((table, event.id, None, []))
+        return
+    if event.definition.id != event.id:
+        raise Unprojectable("unusable", f"the definition of {kind} {event.id} is one of {event.definition.id}")
+    shown = {name: value for name, value in structs.asdict(event.definition).items() if name in table.c}
+    changes.definitions.append((table, event.id, fitting(table, shown), []))
 
 
 def _definition(changes: Changes, event: OfKind) -> None:

@@ -45,7 +45,7 @@ from schemas.notifications import Notification, NotificationSpec
 from services import roots
 from services.catalogue import Catalogue, defined, tombstone
 from services.decision import LIMIT
-from services.registry import tokens
+from services.registry import tokens, workers
 from services.registry.checks import Refusal, check, check_places
 
 LONGEST_FREEZE = timedelta(days=366)
@@ -101,6 +101,8 @@ def _events(catalogue: Catalogue, command: c.Command, actor: str, time: datetime
         return [_settings(catalogue, command, actor, time)]
     if isinstance(command, c.CreateToken | c.RevokeToken):
         return [tokens.changed(catalogue, command, actor, time)]
+    if isinstance(command, c.CreateWorker | c.EnrolWorker | c.RevokeWorker):
+        return [workers.changed(catalogue, command, actor, time)]
     kind = c.definition_kind(command)
     match command:
         case c.Create():

@@ -26,7 +26,7 @@ from services.unusable import SetAside
 READS = (
     CATALOG,
     *sorted({tag_of(command) for command in DEFINITION_COMMANDS}),
-    *(f"rejected.{entity}.*" for entity in (*get_args(Kind), "freeze", "settings", "token")),
+    *(f"rejected.{entity}.*" for entity in (*get_args(Kind), "freeze", "settings", "token", "worker")),
 )
 
 

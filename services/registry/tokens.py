@@ -12,6 +12,7 @@ from schemas.definitions import Token, TokenSpec
 from schemas.events import TokenDefined
 from schemas.ids import instant
 from schemas.tokens import PROVIDED
+from schemas.workers import ACTOR
 from services.catalogue import Catalogue
 from services.registry.checks import Refusal
 
@@ -42,7 +43,7 @@ def changed(catalogue: Catalogue, command: c.CreateToken | c.RevokeToken, actor:
 def _refusals(catalogue: Catalogue, spec: TokenSpec, time: datetime) -> Iterator[Refusal]:
     """Yield what is wrong with a new token. A name is never used twice: the audit log knows people by it."""
     name = spec.name.casefold()
-    if name in RESERVED or name != name.strip() or name.startswith(PROVIDED):
+    if name in RESERVED or name != name.strip() or name.startswith((PROVIDED, ACTOR)):
         yield Refusal("invalid", f"no token can be named {spec.name!r}: it would pass for somebody else", "name")
     if namesake := next((one for one in catalogue.tokens.values() if one.name.casefold() == name), None):
         been = "was revoked" if namesake.revoked_at else "exists"

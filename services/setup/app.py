@@ -10,28 +10,46 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
+from bus.envelope import Entry
 from bus.errors import Unavailable
+from bus.identities import POOL_QUEUE
 from bus.log import Log
 from bus.setup import QUEUES
-from bus.stream import ANYWHERE, POOL_QUEUE, Placement, Queue, queue_of
+from bus.stream import ANYWHERE, Placement, Queue, queue_of
+from bus.subjects import WORKERS
 from bus.tasks import together
 from services.hosting import Subscribe
-from services.pools import KEY, READS, Pools
+from services.pools import KEY, Pools
+from services.pools import READS as REQUESTS
+from services.setup.authentication import Authentication
+from services.setup.revocation import Revocation
 
 log = logging.getLogger(__name__)
 
+READS = (*REQUESTS, WORKERS)
 EVERY = 5.0  # seconds between looks whether the queues are as they are to be
 RETIRE_EVERY = 600.0  # seconds between searches for queues that nobody needs any more
 
 
 class Setup:
-    """Declares what the others need. `placement`: where a cluster keeps it."""
+    """Declares what the others need. `placement`: where a cluster keeps it.
+
+    `authentication`: tells who enrolled workers are, and `revocation` closes their connections; None: there are none.
+    """
 
     name = "setup"
     reads: Sequence[str] = READS
 
-    def __init__(self, placement: Placement = ANYWHERE) -> None:
+    def __init__(
+        self,
+        placement: Placement = ANYWHERE,
+        *,
+        authentication: Authentication | None = None,
+        revocation: Revocation | None = None,
+    ) -> None:
         self._placement = placement
+        self._authentication = authentication
+        self._revocation = revocation
         self._pools = Pools()
         self._start = 1  # all requests before it are over
         self.position = 0
@@ -40,19 +58,26 @@ class Setup:
         """Declare everything that needs no look at the log. Raises `Unavailable`."""
         self._log = log
         await log.declare(QUEUES, self._placement)
+        if self._authentication is not None:
+            await self._authentication.open(log)  # first of all: workers come back together with the servers
 
     async def open(self, log: Log, subscribe: Subscribe) -> None:
         """Declare the queues of the pools that open requests are for. Raises `Unavailable`."""
         del subscribe  # nothing to subscribe: the set-up follows
+        if self._revocation is not None:  # for what was said while no set-up ran
+            self._revocation.take(await log.latest([WORKERS]))
         self.position = (await log.checkpoint("executor")).position
         for entry in await log.read(READS, after=self.position):
-            self._pools.evolve(entry)
+            self._take([entry])
             self.position = entry.sequence
         await self._declare_pools()
 
     async def run(self) -> None:
         """Follow for which workers is requested, and put right what somebody has deleted or changed."""
-        await together(self._follow(), self._keep(), self._retire())
+        parts = [self._follow(), self._keep(), self._retire()]
+        if self._revocation is not None:
+            parts.append(self._revocation.run())
+        await together(*parts)
 
     def queues(self) -> Sequence[Queue]:
         """Return the queues that are to be there."""
@@ -60,13 +85,19 @@ class Setup:
 
     async def _follow(self) -> None:
         async for page in self._log.follow(READS, after=self.position):
-            new = [entry for entry in page.entries if self._pools.evolve(entry)]
+            new = self._take(page.entries)
             while new:
                 with suppress(Unavailable):
                     await self._declare_pools()
                     break
                 await asyncio.sleep(EVERY)
             self.position = page.position
+
+    def _take(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Take in what the log says, and return the requests whose pools are new."""
+        if self._revocation is not None:
+            self._revocation.take(entries)
+        return [entry for entry in entries if self._pools.evolve(entry)]
 
     async def _declare_pools(self) -> None:
         """Make the queues of pools that have none, and let workers know of them. Raises `Unavailable`."""

@@ -46,6 +46,7 @@ class Worker:
 
     `own`: folders and files of the engine, which are nobody's disk. `outbox`: the folder of what cannot be reported
     yet; None: it is kept in memory. `labels`: it serves what requires none, and what requires no others than these.
+    `enrolment`: the name that it is enrolled by; None: it is the user of NATS that all workers share.
     """
 
     name = "worker"
@@ -61,12 +62,14 @@ class Worker:
         own: Sequence[str] = (),
         outbox: Path | None = None,
         labels: Mapping[str, str] | None = None,
+        enrolment: str | None = None,
     ) -> None:
         self._slots = slots
         self._labels = dict(labels or {})
         self._engines = load(own) if engines is None else engines
         self._clock = clock
-        self._id = worker_id or worker_name()
+        self._enrolment = enrolment
+        self._id = worker_id or (f"{enrolment}.{worker_name()}" if enrolment else worker_name())
         self._outbox = Outbox(outbox)
         self._held: dict[str, Run] = {}  # by backup
         self._stopping = asyncio.Event()
@@ -84,6 +87,7 @@ class Worker:
             slots=self._slots,
             engines=sorted(self._engines),
             labels=self._labels,
+            enrolment=self._enrolment,
             held=self._held,
             history=self._history,
             looked=self._stop_runs,

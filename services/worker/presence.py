@@ -26,6 +26,7 @@ TIDY_EVERY = 600.0  # seconds between searches for the status of dead workers
 class Presence:
     """Shows that this worker lives and what it holds, and tells what other live workers hold.
 
+    `enrolment`: the name that it is enrolled by, under whose keys it publishes, and no others; None: under any.
     `held` are its runs by backup; `looked` is called when the log has been asked about them. `lease`: seconds of
     silence after which a worker counts as dead.
     """
@@ -42,12 +43,14 @@ class Presence:
         history: History,
         looked: Callable[[], None],
         lease: float,
+        enrolment: str | None = None,
     ) -> None:
         self._log = log
         self._worker = worker
         self._slots = slots
         self._engines = engines
         self._labels = dict(labels)
+        self._enrolment = enrolment
         self._held = held
         self._history = history
         self._looked = looked
@@ -72,6 +75,7 @@ class Presence:
                 holding=sorted(backup_id for backup_id, run in self._held.items() if not run.lost),
                 engines=self._engines,
                 labels=self._labels,
+                enrolment=self._enrolment,
                 position=self._history.position,
             )
             value = msgspec.to_builtins(mine)
@@ -123,9 +127,10 @@ class Presence:
 
     async def _tidy(self) -> None:
         """Delete the status of workers that have been dead for long."""
+        prefix = status.PREFIX + (f"{self._enrolment}." if self._enrolment else "")
         while True:
             with suppress(Unavailable):
-                statuses, at = await self._log.statuses(status.PREFIX), await self._log.time()
+                statuses, at = await self._log.statuses(prefix), await self._log.time()
                 for key in expired(statuses, now=at, keep=STATUS_KEPT):
                     await self._log.delete_status(key)
             await asyncio.sleep(TIDY_EVERY)

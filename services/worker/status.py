@@ -23,7 +23,8 @@ PREFIX = "worker."
 class WorkerStatus(Value, frozen=True, kw_only=True):
     """One worker. `slots`: 0 when it is to end, and takes nothing more.
 
-    `position`: how far on the log its reports have been read when it published what it holds.
+    `position`: how far on the log its reports have been read when it published what it holds. `enrolment`: the name
+    that it is enrolled by, None when it has no identity of its own.
     """
 
     slots: int
@@ -31,6 +32,7 @@ class WorkerStatus(Value, frozen=True, kw_only=True):
     engines: list[str]
     position: int
     labels: dict[str, str] = {}
+    enrolment: str | None = None
 
     @property
     def free(self) -> int:
@@ -48,6 +50,17 @@ class Seen(Value, frozen=True, kw_only=True):
     name: str
     at: datetime
     status: WorkerStatus
+
+    @property
+    def enrolment(self) -> str | None:
+        """The name that it is enrolled by. Only who is may publish under a key that begins with it."""
+        name = self.status.enrolment
+        return name if name and self.name.startswith(f"{name}.") else None
+
+    @property
+    def process(self) -> str:
+        """Its host and process id."""
+        return self.name if self.enrolment is None else self.name.removeprefix(f"{self.enrolment}.")
 
 
 def key_of(worker: str) -> str:

@@ -167,6 +167,7 @@ _OF = {
     "repositories": "repository",
     "policies": "policy",
     "tokens": "token",
+    "workers": "worker",
     "notifications": "notification",
 }
 # what a parameter of a query may name
@@ -186,6 +187,7 @@ FILTERS: dict[str, tuple[str, ...]] = {
         "execution",
         "backfill",
         "token",
+        "worker",
         "notification",
     ),
     "actor": ("actor",),

@@ -126,6 +126,7 @@ SIGNING_IN = {
     ("/api/v1/session", "POST"),
     ("/api/v1/session/oidc", "GET"),
     ("/api/v1/session/oidc/callback", "GET"),
+    ("/api/v1/workers/enrol", "POST"),
 }
 
 

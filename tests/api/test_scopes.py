@@ -42,6 +42,7 @@ PUBLIC |= {"/schema/asyncapi.json", "/schema/page.js", "/schema/assets/{file_pat
 PUBLIC |= {"/api/v1/session", "/api/v1/session/oidc", "/api/v1/session/oidc/callback"}  # who signs in is nobody yet
 PUBLIC |= {f"/{section}{rest}" for section in page.SECTIONS for rest in ("", "/{rest:path}")}
 PUBLIC |= {f"/{page.ASSETS}/{{name:str}}"}  # the page, for everybody
+PUBLIC |= {"/api/v1/workers/enrol"}  # nor is a worker that has a one-time token
 
 
 class Write(Value, frozen=True, kw_only=True):
@@ -94,6 +95,8 @@ WRITES = {
     "test_notification": Write(own=404),
     "create_token": Write(own=403),
     "revoke_token": Write(own=403),
+    "create_worker": Write(own=403),
+    "revoke_worker": Write(own=403),
     "update_settings": Write(own=403),
     "test_repository": Write(own=403),
     "refresh_storage": Write(own=403),
@@ -102,6 +105,7 @@ BODIES = {
     "create_vm": {"vm_name": "x"},
     "create_notification": {"name": "x", "url": "https://x.example"},
     "create_token": {"name": "x", "role": "viewer", "groups": ["alpha-group"]},
+    "create_worker": {"name": "x", "labels": {"site": "a"}},
     "create_group": {"name": "x", "members": [{"context_id": "alpha-vm"}]},
     "create_schedule": {"name": "x", "cron_expression": "0 * * * *"},
     "create_repository": {"name": "x", "type": "simulated", "location": "/x"},
@@ -175,6 +179,7 @@ def test_every_table_is_classified() -> None:
         "notification_deliveries",
         "notifications",
         "tokens",
+        "workers",
     }
 
 
@@ -397,7 +402,7 @@ async def test_what_is_no_longer_to_be_seen_ends_in_a_stream_that_is_open(tmp_pa
 
     context: Any = SimpleNamespace(reader=reader.seen_by(EVERYBODY["alpha"]), reached=reached)
     broadcaster: Any = Growing()
-    everything = live.EventFilter(flow_id=None, execution_id=None, type="flow", tokens=False)
+    everything = live.EventFilter(flow_id=None, execution_id=None, type="flow", identities=False)
     found = [one.id async for one in live._seen(context, broadcaster, 0, everything, lambda _: True)]
     assert found == [None, 7, 11]  # it is connected; then the one before it went, and the one after it came back
     await reader.close()

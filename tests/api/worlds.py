@@ -22,6 +22,7 @@ from services import database
 from services.recorder.store import Tables, publish_nothing
 from tests.support import BORN, T0, engine_settings, flow, group, policy, repository, schedule, sent, stored, vm
 from tests.tokens import token
+from tests.workers import spec_of, worker
 
 WORLDS = ("alpha", "bravo")
 EVERYTHING = ("alpha", "common", "bravo")
@@ -48,6 +49,7 @@ def ids(world: str) -> dict[str, list[str]]:
             f"{world}-{k}" for k in ("create", "execute", "backup", "refused", "cancel", "rename", "backfilled")
         ],
         "token": [f"{world}-token"],
+        "worker": [f"{world}-worker"],
         "notification": [f"{world}-notification"],
         "actor": [f"{world}-user", f"{world}-admin"],
     }
@@ -117,6 +119,11 @@ def _world(w: str) -> Iterator[tuple[Message, dict[str, Any]]]:
     spec = c.TokenSpec(name=f"{w}-token", role="viewer", groups=[f"{w}-group"], digest=defined.definition.digest)
     yield c.CreateToken(id=f"{w}-token", spec=spec), made_by
     yield defined, {"causationid": f"{w}-token-c", "actor": f"{w}-admin"}
+    enrolled_by = {"id": f"{w}-worker-c", "actor": f"{w}-admin"}
+    enrolled = worker(f"{w}-worker", labels={"site": w}, created_by=f"{w}-admin", enrolled_at=T0)
+    assert enrolled.definition
+    yield c.CreateWorker(id=f"{w}-worker", spec=spec_of(enrolled.definition)), enrolled_by
+    yield enrolled, {"causationid": f"{w}-worker-c", "actor": f"{w}-admin"}
     url, born = f"https://{w}.example/hook", {**BORN, "created_by": f"{w}-admin"}
     told = Notification(id=f"{w}-notification", name=f"{w}-notification", flows=[f"{w}-flow"], url=url, **born)
     yield e.NotificationDefined(id=f"{w}-notification", version=1, definition=told), {}

@@ -6,15 +6,12 @@ import asyncio
 import itertools
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from nats.aio.client import Client
 
 from bus import identities
-from bus.address import parse_url
 from bus.checkpoint import BUCKET
 from bus.connection import connect
 from bus.identities import USERS, appends
@@ -25,6 +22,7 @@ from bus.stream import WORKER_QUEUE, consumer_config
 from bus.subjects import STREAM, TABLE, matches
 from schemas import commands as c
 from schemas.base import tag_of
+from tests.bus.probes import denied, may_not_subscribe, probe
 from tests.servers import root, server_in
 from tests.support import due, sent
 
@@ -83,49 +81,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     asyncio.run(declare_at(server.url))
     yield server
     server.stop()
-
-
-class Probe(Client):
-    """A connection that notes what it is not permitted, and goes on."""
-
-    denied: list[str]
-
-
-@asynccontextmanager
-async def probe(server: Server, user: str) -> AsyncIterator[Probe]:
-    client = Probe()
-    client.denied = []
-
-    async def failed(error: Exception) -> None:
-        client.denied.append(str(error))
-
-    address = parse_url(server.url)
-    await client.connect(
-        address.servers, **address.of(user), inbox_prefix=f"_INBOX.{user}", error_cb=failed, connect_timeout=5
-    )
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-async def denied(client: Probe, subject: str, body: bytes = b"") -> bool:
-    """Publish without waiting for a reply, and tell whether the server does not permit it."""
-    before = len(client.denied)
-    await client.publish(subject, body)
-    return await _denied_since(client, before)
-
-
-async def may_not_subscribe(client: Probe, subject: str) -> bool:
-    before = len(client.denied)
-    await client.subscribe(subject)
-    return await _denied_since(client, before)
-
-
-async def _denied_since(client: Probe, before: int) -> bool:
-    for _ in range(2):  # the first one may overtake what waits to be sent
-        await client.flush(10)
-    return len(client.denied) > before
 
 
 @pytest.mark.parametrize("user", USERS)

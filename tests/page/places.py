@@ -1,6 +1,6 @@
 """The pages that are looked at: in both looks and sizes, before there is anything to show, and with a world of data.
 
-A new page gets a line here. `make screenshots` writes all of them, and tests look for what keeps somebody from using them.
+A new page gets a line here. `make screenshots` writes all of them, and tests look for what keeps somebody from them.
 """
 
 from __future__ import annotations

@@ -38,22 +38,7 @@ from tests.support import T0, due, engine_settings, flow, history, repository, s
 
 pytestmark = pytest.mark.slow
 
-REVISIONS = [
-    "0001",
-    "0002",
-    "0003",
-    "0004",
-    "0005",
-    "0006",
-    "0007",
-    "0008",
-    "0009",
-    "0010",
-    "0011",
-    "0012",
-    "0013",
-    "0015",
-]
+REVISIONS = [f"{number:04}" for number in range(1, 16)]
 
 
 def run(url: str, *statements: str) -> list[Any]:

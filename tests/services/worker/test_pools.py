@@ -11,7 +11,7 @@ import pytest
 from bus.log import Log
 from bus.stream import queue_of
 from schemas import commands as c
-from schemas.definitions import FlowSpec, RepositoryPatch, RepositorySpec, VmPatch, VmSpec
+from schemas.definitions import RepositoryPatch, VmPatch
 from schemas.events import BackupRequested, BackupStarted
 from schemas.labels import canonical, pool_of
 from services import pools
@@ -24,44 +24,13 @@ from services.worker.app import Worker
 from services.worker.status import PREFIX
 from tests.services.conftest import Engine
 from tests.services.house import built
+from tests.services.worker.sites import FAST, SITES, house
 from tests.support import eventually
-
-SITES = {"a": {"site": "a"}, "b": {"site": "b"}}
-FAST = {"tier": "fast"}
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "LOOK_EVERY", 0.2)
-
-
-def house() -> list[c.Command]:
-    """Return a VM at any site and a fast one, a repository at each site and one at none, and all flows between them."""
-    repositories = {"repo-a": SITES["a"], "repo-b": SITES["b"], "repo-any": {}}
-    vms = {"vm": {}, "vm-fast": FAST}
-    return [
-        *(c.CreateVm(id=id_, spec=VmSpec(vm_name=id_, worker_labels=labels)) for id_, labels in vms.items()),
-        *(
-            c.CreateRepository(
-                id=id_, spec=RepositorySpec(name=id_, type="simulated", location="/x", worker_labels=labels)
-            )
-            for id_, labels in repositories.items()
-        ),
-        *(
-            c.CreateFlow(
-                id=f"{vm}-{repository}",
-                spec=FlowSpec(
-                    name=f"{vm}-{repository}",
-                    flow_type="backup",
-                    target_type="vm",
-                    target_id=vm,
-                    repository_id=repository,
-                ),
-            )
-            for vm in vms
-            for repository in repositories
-        ),
-    ]
 
 
 @contextlib.asynccontextmanager
