@@ -32,7 +32,7 @@ const SERIES = new Set([
 export function fold(lines: readonly Line[], events: readonly LogEvent[], folds = true): Line[] {
   const next = [...lines]
   for (const event of events) {
-    const kind = folds ? kindOf(event) : ''
+    const kind = folds ? foldedWith(event) : ''
     const at = kind === '' ? -1 : find(next, kind)
     const line = next[at]
     if (line === undefined) next.push({ key: event.sequence, first: event, last: event, count: 1, kind })
@@ -49,10 +49,23 @@ function find(lines: readonly Line[], kind: string): number {
 }
 
 /** Return what an event is folded with; '' when it stands alone. */
-function kindOf(event: LogEvent): string {
+function foldedWith(event: LogEvent): string {
   const { type } = event
   if (type === 'backup.progressed' || SERIES.has(type)) return `${type} ${executionOf(event)}`
   // an import, and what it was asked by
   if (/^(catalog|command)\.(vm|group|schedule|repository|policy|flow)(\.create)?$/.test(type)) return type
   return ''
+}
+
+/** Return by how many lines what was there has moved down; negative: up, as the first lines are gone. */
+export function shift(before: readonly Line[], now: readonly Line[]): number {
+  const [was, is] = [before[0]?.key, now[0]?.key]
+  if (was === undefined || is === undefined || is === was) return 0
+  if (is < was)
+    return Math.max(
+      0,
+      now.findIndex((line) => line.key >= was),
+    )
+  const gone = before.findIndex((line) => line.key >= is)
+  return gone < 0 ? 0 : -gone
 }
