@@ -64,6 +64,7 @@ test.each<[LogEvent, string]>([
   ],
   [event('catalog.vm', { version: 3, definition: null }, { subject: 'vm-1' }), 'vm vm-1 was deleted'],
   [event('command.flow.execute', { id: 'f1' }, { actor: 'anna' }), 'anna asked to execute flow nightly'],
+  [event('command.vm.create', { id: 'vm-2', spec: { vm_name: 'web' } }), 'somebody asked to create vm web'],
   [event('backup.failed', { ...OF, flow_id: 'adhoc', error: 'cut off' }), 'db01 failed: cut off'],
 ])('an event is a sentence with names: %#', (one, said) => {
   expect(sentence(one, NAMES)).toBe(said)

@@ -179,7 +179,9 @@ function byFamily(type: string): Tell | undefined {
   if (family === 'command')
     return (event, names) => {
       const who = event.actor ?? 'somebody'
-      const what = kind === 'flow' ? flow(event, names) : event.subject
+      const spec = part(event.data, 'spec') ?? {}
+      const what =
+        text(spec, 'name') || text(spec, 'vm_name') || (kind === 'flow' ? flow(event, names) : event.subject)
       return `${who} asked to ${verb.replaceAll('_', ' ')} ${kind} ${what}`
     }
   return undefined

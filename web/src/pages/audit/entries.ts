@@ -74,6 +74,20 @@ export function action({ verb }: Entry): string {
   return verb.replaceAll('_', ' ')
 }
 
+/** What kind of thing it is about. */
+export function kind({ entity }: Entry): string {
+  return entity === 'vm' ? 'VM' : entity
+}
+
+/** Return what came of an entry, in short: why it was refused, or which fields changed. */
+export function cameOf(entry: Entry): string {
+  if (entry.reason !== null) return entry.reason
+  if (entry.before === null || entry.after === null) return ''
+  return changes(entry)
+    .map(({ field }) => field.replaceAll('_', ' '))
+    .join(', ')
+}
+
 const OWN = new Set(['id', 'version', 'created_at', 'updated_at', 'created_by'])
 
 /** Return the fields that an entry changed: each with what it was and what it became, as JSON; '' where there is none. */

@@ -85,7 +85,7 @@ test('when it tells, and whom', () => {
     when(MADE),
     when({ ...MADE, digest_at: null, digest_minutes: 15 }),
     when({ ...MADE, digest_at: null }),
-  ]).toEqual(['each day at 07:30 (Asia/Tokyo)', '15 minutes together', 'at once'])
+  ]).toEqual(['daily at 07:30, Asia/Tokyo', '15 minutes together', 'at once'])
   expect([receiver(MADE), receiver({ receiver: 'apprise', url: null })]).toEqual([
     ...['alerts.example.com', 'email or chat'],
   ])

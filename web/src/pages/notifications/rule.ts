@@ -134,9 +134,9 @@ export function tells(rule: Rule, flows: readonly string[]): string {
   return [`${what}${whose}`, ...more].join(', ')
 }
 
-/** Return when somebody is told: `at once`, `each day at 07:30 (Europe/Berlin)`. */
+/** Return when somebody is told: `at once`, `daily at 07:30, Asia/Tokyo`. */
 export function when({ digest_minutes, digest_at, timezone }: Digest): string {
-  if (digest_at != null) return `each day at ${digest_at}${timezone === ZONE ? '' : ` (${timezone})`}`
+  if (digest_at != null) return `daily at ${digest_at}${timezone === ZONE ? '' : `, ${timezone}`}`
   if (digest_minutes != null) return `${plural(digest_minutes, 'minute')} together`
   return 'at once'
 }
