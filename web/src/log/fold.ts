@@ -24,6 +24,9 @@ const SERIES = new Set([
   'notification.claimed',
 ])
 
+/** An import, and what it was asked by: these two come in turns. */
+const IMPORTED = /^(catalog|command)\.(vm|group|schedule|repository|policy|flow)(\.create)?$/
+
 /**
  * Return lines with events added at the end. Progress of an execution is one line, wherever it stands among the last
  * few; what many VMs or definitions have at once is one line while nothing comes between. Lines that do not change are
@@ -43,8 +46,12 @@ export function fold(lines: readonly Line[], events: readonly LogEvent[], folds 
 
 function find(lines: readonly Line[], kind: string): number {
   const end = lines.length - 1
-  if (!kind.startsWith('backup.progressed')) return lines[end]?.kind === kind ? end : -1
-  for (let n = end; n >= 0 && n > end - REACH; n -= 1) if (lines[n]?.kind === kind) return n
+  const reach = kind.startsWith('backup.progressed') ? REACH : IMPORTED.test(kind) ? 2 : 1
+  for (let n = end; n >= 0 && n > end - reach; n -= 1) {
+    const before = lines[n]?.kind ?? ''
+    if (before === kind) return n
+    if (reach === 2 && !IMPORTED.test(before)) break
+  }
   return -1
 }
 
@@ -52,9 +59,7 @@ function find(lines: readonly Line[], kind: string): number {
 function foldedWith(event: LogEvent): string {
   const { type } = event
   if (type === 'backup.progressed' || SERIES.has(type)) return `${type} ${executionOf(event)}`
-  // an import, and what it was asked by
-  if (/^(catalog|command)\.(vm|group|schedule|repository|policy|flow)(\.create)?$/.test(type)) return type
-  return ''
+  return IMPORTED.test(type) ? type : ''
 }
 
 /** Return by how many lines what was there has moved down; negative: up, as the first lines are gone. */

@@ -183,3 +183,24 @@ test('how far what one reads has moved: down by older lines, up by those that ar
   expect([shift([], all), shift(few, all), shift(all, few), shift(all, all)]).toEqual([0, 2, -2, 0])
   expect(shift(few, [])).toBe(0)
 })
+
+test('an import is two lines: what was asked, and what became of it', () => {
+  const types = [
+    'command.vm.create',
+    'catalog.vm',
+    'command.vm.create',
+    'catalog.vm',
+    'flow.due',
+    'catalog.vm',
+  ]
+  const lines = fold(
+    [],
+    types.map((type) => event(type)),
+  )
+  expect(lines.map((line) => [line.first.type, line.count])).toEqual([
+    ['command.vm.create', 2],
+    ['catalog.vm', 2],
+    ['flow.due', 1],
+    ['catalog.vm', 1],
+  ])
+})
