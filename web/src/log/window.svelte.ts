@@ -6,8 +6,8 @@ import { takes, type LogFilter } from './filter'
 import { fold, type Line } from './fold'
 import { NEWEST, type Past } from './past'
 
-const MOST = 10_000 // events; then the oldest are let go, while one is at the end
-const KEPT = 8_000
+const MOST = 6_000 // events; then the oldest are let go, while one is at the end
+const KEPT = 5_000
 const ROOM = 40_000 // what may come while one is further back, before it has to wait
 const AGAIN = 2_000 // milliseconds: what came just before this began, the tables may not have had yet
 
