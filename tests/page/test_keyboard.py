@@ -44,14 +44,15 @@ def press(page: Page, name: str, *, role: str = "button", key: str = "Tab") -> N
     page.keyboard.press("Enter")
 
 
-def write(page: Page, label: str, text: str) -> None:
-    reach(page, page.get_by_role("dialog").get_by_label(label, exact=True))
+def named(page: Page, text: str) -> None:
+    reach(page, page.get_by_role("dialog").get_by_role("textbox", name="Name", exact=True))
     page.keyboard.type(text)
 
 
 def choose(page: Page, label: str, text: str) -> None:
     """Choose by typing a part of a name."""
-    write(page, label, text)
+    reach(page, page.get_by_role("dialog").get_by_role("combobox", name=label, exact=True))
+    page.keyboard.type(text)
     expect(page.get_by_role("option", name=text).first).to_be_visible()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
@@ -75,19 +76,19 @@ def test_all_that_is_done_each_day_is_done_by_keyboard_alone(visitors: Visitors,
     expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
 
     go(page, "VMs")
-    press(page, "New VM")
-    write(page, "Name *", "keys-vm")
+    press(page, "New VM", role="link")
+    named(page, "keys-vm")
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_role("link", name="keys-vm").first).to_be_visible()
 
     go(page, "Flows")
     press(page, "New flow")
-    write(page, "Name *", "keys-flow")
+    named(page, "keys-flow")
     reach(page, page.get_by_label("A protection group"))
     page.keyboard.press("ArrowDown")
-    choose(page, "VM *", "keys-vm")
-    choose(page, "Repository *", "keys-store")
+    choose(page, "VM", "keys-vm")
+    choose(page, "Repository", "keys-store")
     expect(page.get_by_role("dialog").get_by_text("would back up 1 VM")).to_be_visible()
     press(page, "Make the flow")
     expect(page.get_by_role("dialog")).to_have_count(0)

@@ -132,4 +132,4 @@ def test_a_session_that_is_revoked_leads_to_the_login(visitors: Visitors, api: C
     settle(page)
     api.call("DELETE", f"/tokens/{token['id']}", status=204)
     page.get_by_role("link", name="VMs").click()
-    expect(page.get_by_label("Token")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_label("Token")).to_be_visible()
