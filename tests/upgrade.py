@@ -78,7 +78,7 @@ class Upgrade:
         before, failed, began = len(self._load.accepted), len(self._load.failed), time.monotonic()
         while time.monotonic() < began + seconds:
             self._composed.mind()
-            time.sleep(0.5)  # the time that this stage is to take
+            time.sleep(0.5)  # not a wait: the time that a stage takes
         said = ", ".join(f"{name} {self._versions(name)}" for name in sorted(TWO_OF_EACH))
         news = len(self._load.accepted) - before
         print(f"{what}: {said}: {news} executions, {len(self._load.failed) - failed} failed requests", flush=True)

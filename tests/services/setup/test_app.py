@@ -117,7 +117,7 @@ async def test_who_is_stopped_at_work_leaves_nothing_that_follows_the_log() -> N
             try:
                 yield Page(entries=[entry], position=1, caught_up=True)
             finally:
-                await asyncio.sleep(0.05)  # as a reply takes to come
+                await asyncio.sleep(0.05)  # not a wait: the time that a reply takes
                 over.set()
 
         async def checkpoint(self, _: str) -> None:
