@@ -37,6 +37,18 @@ export function bounds(text: string): { from: string; to: string } | null {
   return { from: from.toISOString(), to: to.toISOString() }
 }
 
+/** `2026-11-25T03:00`, an instant in the reader's zone as a field for dates and times has it; '' when it is none. */
+export function field(instant: string): string {
+  const at = new Date(instant)
+  return Number.isNaN(at.getTime()) ? '' : `${day(at)}T${format(ZONE, CLOCK).format(at)}`
+}
+
+/** The instant, RFC 3339, that such a field has; null when it has none. */
+export function instant(text: string): string | null {
+  const at = new Date(text)
+  return text === '' || Number.isNaN(at.getTime()) ? null : at.toISOString()
+}
+
 /** `Wed 25 Nov 2026` of a day. */
 export function named(text: string): string {
   const options: Intl.DateTimeFormatOptions = {
