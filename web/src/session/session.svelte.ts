@@ -15,6 +15,11 @@ class Session {
     return this.who != null && RANK[this.who.role] >= RANK[role]
   }
 
+  /** Tell whether a page is for who is signed in. */
+  sees(place: { role?: Role; unscoped?: boolean }): boolean {
+    return this.may(place.role ?? 'viewer') && (place.unscoped !== true || this.unscoped)
+  }
+
   /** Whether everything may be seen, not some groups alone. */
   get unscoped(): boolean {
     return this.who != null && this.who.groups === null
