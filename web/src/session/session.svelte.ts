@@ -25,6 +25,11 @@ class Session {
     return this.who != null && this.who.groups === null
   }
 
+  /** Whether one may make VMs, groups, schedules, repositories and policies: those with a scope may not. */
+  get defines(): boolean {
+    return this.may('admin') && this.unscoped
+  }
+
   /** Ask the engine who is signed in. Throws `Problem` when it does not reply. */
   async load(): Promise<void> {
     try {
