@@ -13,8 +13,8 @@ from api.resources import AppResources, Resources
 from bus.errors import LogError
 from bus.log import Log
 from schemas.base import Value
-from services.heartbeat import VERSION
 from services.health import DEAD, PREFIX, Health, assess
+from services.heartbeat import VERSION
 
 FRESH = timedelta(seconds=60)  # a scheduler that refuses says so again and again
 MOST_LAG = 10_000  # messages that the tables may be behind the log and still be called ready
