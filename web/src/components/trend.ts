@@ -12,14 +12,14 @@ export interface Measured {
 export interface Bar {
   id: string
   value: number | null
-  /** From 0 to 1, of the largest. */
+  /** From 0 to 1, of the top. */
   height: number
   unusual: Outlier | null
 }
 
 export interface Trend {
   bars: Bar[]
-  /** The largest value. */
+  /** The largest value, or what would still be usual when that is more. */
   top: number
   /** Between what values those are usual of which there are most; null while there are too few. */
   band: Usual | null
@@ -31,15 +31,16 @@ export function trend(some: readonly Measured[]): Trend {
   for (const { kind, value } of some)
     if (kind !== null && value !== null) kinds.set(kind, [...(kinds.get(kind) ?? []), value])
   const bands = new Map([...kinds].map(([kind, values]) => [kind, usual(values)]))
-  const top = Math.max(0, ...some.map((one) => one.value ?? 0))
+  const [most] = [...kinds].sort(([, a], [, b]) => b.length - a.length)
+  const band = most === undefined ? null : (bands.get(most[0]) ?? null)
+  const top = Math.max(0, band?.high ?? 0, ...some.map((one) => one.value ?? 0))
   const bars = some.map(({ id, value, kind }) => ({
     id,
     value,
     height: value === null || top === 0 ? 0 : value / top,
     unusual: value === null || kind === null ? null : outlier(value, bands.get(kind) ?? null),
   }))
-  const [most] = [...kinds].sort(([, a], [, b]) => b.length - a.length)
-  return { bars, top, band: most === undefined ? null : (bands.get(most[0]) ?? null) }
+  return { bars, top, band }
 }
 
 /** Say what is to be seen. `words`: what low and high ones are. */
