@@ -19,11 +19,13 @@ export interface Bar {
 
 export interface Trend {
   bars: Bar[]
-  /** The largest value, or what would still be usual when that is more. */
+  /** The largest value, and some room above it for what would still be usual. */
   top: number
   /** Between what values those are usual of which there are most; null while there are too few. */
   band: Usual | null
 }
+
+const ROOM = 1.2
 
 /** Return how some are drawn, the oldest first as they are given. */
 export function trend(some: readonly Measured[]): Trend {
@@ -33,7 +35,8 @@ export function trend(some: readonly Measured[]): Trend {
   const bands = new Map([...kinds].map(([kind, values]) => [kind, usual(values)]))
   const [most] = [...kinds].sort(([, a], [, b]) => b.length - a.length)
   const band = most === undefined ? null : (bands.get(most[0]) ?? null)
-  const top = Math.max(0, band?.high ?? 0, ...some.map((one) => one.value ?? 0))
+  const largest = Math.max(0, ...some.map((one) => one.value ?? 0))
+  const top = Math.max(largest, Math.min(band?.high ?? 0, ROOM * largest))
   const bars = some.map(({ id, value, kind }) => ({
     id,
     value,
