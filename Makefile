@@ -5,7 +5,7 @@ DATA ?= flows-data
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export CUSTOM_COMPILE_COMMAND := make lock
 
-.PHONY: run page test quick check format docs fuzz simulate bench lock clean
+.PHONY: run page screenshots test quick check format docs fuzz simulate bench lock clean
 
 run: page  ## everything on this machine, with a demo, on http://127.0.0.1:8082
 	$(BIN)/flows up --demo --data $(DATA)
@@ -28,6 +28,9 @@ api/page/built/index.html: web/node_modules/ready docs/openapi.json web/index.ht
 test: .venv/ready page  ## all tests
 	$(NPM) run --silent test
 	$(BIN)/pytest -n 6 --dist worksteal
+
+screenshots: page  ## draw every page, in both looks and sizes, with and without data, into docs/screenshots
+	$(BIN)/python -m tests.page.screenshots
 
 quick: .venv/ready  ## the pure tests, which start no server and no other process, but for the slow ones: seconds
 	$(BIN)/pytest -n 2 --dist worksteal -m "not server and not slow"

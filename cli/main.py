@@ -35,7 +35,7 @@ COMMANDS = {
     "worker": ("cli.commands.worker:worker", "Enrol workers on other machines, and revoke them."),
     "backups": ("cli.commands.runs:backups", "List backups, newest first."),
     "queue": ("cli.commands.now:queue", "Print which backups wait, and for what, and which run."),
-    "workers": ("cli.commands.now:workers", "Print which workers are there, and which are enrolled."),
+    "workers": ("cli.commands.now:workers", "Print which workers are there, and which are enrolled or may be."),
     "backfill": ("cli.commands.runs:backfill", "Execute past occurrences of a flow's schedule now."),
     "calendar": ("cli.commands.now:calendar", "Print what runs when, over all flows."),
     "context": ("cli.commands.context:context", "Remember engines, to talk to them."),

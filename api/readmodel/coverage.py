@@ -15,9 +15,10 @@ from api.readmodel.reader import Page, Reader, TooMuch, consistent, containing, 
 from api.responses.coverage import Coverage, CoverageCounts, CoverageState, CoveredVm, FlowOfVm
 from schemas import tables as t
 from schemas.base import Value
-from schemas.definitions import Schedule
+from services.scheduler.calendar import Budget
 
 MOST = 20_000  # VMs of which one response is made
+MOST_TIES = 200_000  # of a VM to a flow that backs it up
 GAPS = timedelta(days=90)  # in which the longest time without a good backup is looked for
 URGENCY: tuple[CoverageState, ...] = ("failing", "stale", "unprotected", "pending", "protected", "excluded")
 
@@ -86,11 +87,15 @@ async def judge(reader: Reader, wanted: CoverageFilter, now: datetime) -> list[J
     rows = await reader.mappings(select(v.c.id, v.c.name, v.c.enabled, v.c.created_at).where(*matching).limit(MOST + 1))
     if len(rows) > MOST:
         raise TooMuch("the state of all VMs", f"{MOST:,} VMs; ask for those of a group, a flow or a label")
-    newest = await _newest(reader, select(v.c.id).where(*matching))
-    flows = await _flows(reader)
-    promised = await _promises(reader, flows, now)
+    ids = select(v.c.id).where(*matching)
+    sizes, there = await _sizes(reader, ids), {row["id"] for row in rows}
+    flows = [flow for flow in await _flows(reader) if flow["target_id"] in (sizes, there)[flow["target_type"] == "vm"]]
     of_vms, of_groups = _by_target(flows)
-    memberships = await _memberships(reader, of_groups)
+    if sum(len(found) * sizes[group_id] for group_id, found in of_groups.items()) > MOST_TIES:
+        raise TooMuch("the state of all VMs", f"{MOST_TIES:,} pairs of a VM and a flow; ask for fewer VMs")
+    newest = await _newest(reader, ids)
+    promised = await _promises(reader, flows, now)
+    memberships = await _memberships(reader, of_groups, ids)
     judged: list[Judged] = []
     for row in rows:
         direct = [(flow, flow["armed_at"]) for flow in of_vms[row["id"]]]
@@ -213,13 +218,22 @@ def _by_target(
     return found["vm"], found["group"]
 
 
-async def _memberships(reader: Reader, groups: Iterable[str]) -> defaultdict[str, list[tuple[str, datetime]]]:
-    """Return, for each VM, the groups in which it is enabled, each with when that was last changed."""
+async def _sizes(reader: Reader, context_ids: Select[Any]) -> Counter[str]:
+    """Return how many of some VMs are enabled in each group."""
+    m = t.machine_group_members
+    members = select(m.c.group_id, func.count().label("members")).where(m.c.enabled, m.c.context_id.in_(context_ids))
+    return Counter({row.group_id: row.members for row in await reader.rows(members.group_by(m.c.group_id))})
+
+
+async def _memberships(
+    reader: Reader, groups: Iterable[str], context_ids: Select[Any]
+) -> defaultdict[str, list[tuple[str, datetime]]]:
+    """Return, for each of some VMs, the groups in which it is enabled, each with when that was last changed."""
     m, g = t.machine_group_members, t.machine_groups
     statement = select(m.c.context_id, m.c.group_id, g.c.updated_at).join(g, g.c.id == m.c.group_id)
     found: defaultdict[str, list[tuple[str, datetime]]] = defaultdict(list)
     if wanted := set(groups):
-        for row in await reader.rows(statement.where(m.c.enabled)):
+        for row in await reader.rows(statement.where(m.c.enabled, m.c.context_id.in_(context_ids))):
             if row.group_id in wanted:
                 found[row.context_id].append((row.group_id, row.updated_at))
     return found
@@ -232,16 +246,16 @@ async def _promises(
     known = await calendar.schedules(reader, (flow["schedule_id"] for flow in flows))
     freeze = await calendar.freeze(reader)
     frozen = None if freeze is None else (freeze.since, freeze.until)
-    due = {id_: newest_due(one, now, frozen) for id_, one in known.items() if _runs(one, now)}
+    budget = Budget(calendar.LOOKS)
+    running = [one for one in known.values() if one.enabled and fires_again(one, now, budget)]
+    due = {one.id: newest_due(one, now, frozen, budget) for one in running}
+    if budget.left <= 0:
+        raise TooMuch("the state of all VMs", f"{calendar.LOOKS:,} days of all schedules looked at; ask for fewer VMs")
     return {
         flow["id"]: (max(flow["armed_at"], known[flow["schedule_id"]].armed_at), due[flow["schedule_id"]])
         for flow in flows
         if flow["schedule_id"] in due
     }
-
-
-def _runs(schedule: Schedule, now: datetime) -> bool:
-    return schedule.enabled and fires_again(schedule, now)
 
 
 async def _described(reader: Reader, shown: Sequence[Judged], now: datetime) -> list[CoveredVm]:

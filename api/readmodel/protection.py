@@ -16,7 +16,9 @@ from schemas.definitions import ScheduleSpec
 from schemas.ids import instant
 from services.scheduler import calendar
 
-LOOKED_BACK = tuple(timedelta(days=days) for days in (1, 8, 35, 400, 1_500))  # for an occurrence that is due
+LOOKED_BACK = tuple(
+    timedelta(hours=hours) for hours in (1, 24, 8 * 24, 35 * 24, 400 * 24, 1_500 * 24)
+)  # for an occurrence that is due
 
 
 class Promise(Value, frozen=True, kw_only=True):
@@ -74,18 +76,24 @@ def standing(
 
 
 def newest_due(
-    schedule: ScheduleSpec, now: datetime, frozen: tuple[datetime, datetime] | None = None
+    schedule: ScheduleSpec,
+    now: datetime,
+    frozen: tuple[datetime, datetime] | None = None,
+    budget: calendar.Budget | None = None,
 ) -> datetime | None:
     """Return the newest occurrence of a schedule for which a good backup is due at `now`; None when none is.
 
     `frozen`: from when until when nothing was promised. The older an occurrence, the earlier a backup for it is due.
+    `budget`: of looks; when it is used up, nothing more is found.
     """
     jitter = timedelta(seconds=schedule.jitter_seconds)
     times = calendar.of(schedule)
     end = now - jitter - SOONEST
+    if frozen and frozen[0] <= end < frozen[1]:
+        end = frozen[0] - timedelta(microseconds=1)  # however long it has been
     for back in LOOKED_BACK:
         following: datetime | None = None
-        for at in reversed(list(times.occurrences(end - back, end))):
+        for at in reversed(list(times.occurrences(end - back, end, budget))):
             following = following or times.next(at).at
             late = LATEST if following is None else grace(following - at)
             if now > at + jitter + late and not (frozen and frozen[0] <= at < frozen[1]):
@@ -94,6 +102,6 @@ def newest_due(
     return None
 
 
-def fires_again(schedule: ScheduleSpec, now: datetime) -> bool:
-    """Tell whether a schedule has an occurrence to come."""
-    return calendar.next_occurrence(schedule, now) is not None
+def fires_again(schedule: ScheduleSpec, now: datetime, budget: calendar.Budget | None = None) -> bool:
+    """Tell whether a schedule has an occurrence to come, as far as it is looked for."""
+    return calendar.of(schedule).fires_after(now, budget)

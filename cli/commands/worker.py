@@ -65,7 +65,7 @@ def create(api: Api, name: str, labels: Sequence[str], expires: datetime | None,
 @worker.command
 @click.option("--url", required=True, type=options.Address(), envvar="FLOWS_URL", help="The API.")
 @click.option(
-    "--token",
+    "--token-file",
     "source",
     required=True,
     type=click.File(),

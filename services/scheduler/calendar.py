@@ -136,6 +136,10 @@ class Calendar:
         """Tell whether it fires at an instant."""
         return _BEGINNING < at < _END and at in self.occurrences(at - MINUTE, at)
 
+    def fires_after(self, after: datetime, budget: Budget | None = None) -> bool:
+        """Tell whether it fires at all strictly after an instant, as far as it is looked for."""
+        return any(piece.fires for _, pieces in self._looks(after, None, budget) for piece in pieces)
+
     def next(self, after: datetime) -> Next:
         """Return the first instant strictly after `after` at which it fires."""
         if self._known is not None:

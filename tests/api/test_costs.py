@@ -22,6 +22,8 @@ from sqlalchemy import Row, Select
 
 from api.app import MAX_BODY, create_app
 from api.auth import Tokens
+from api.page.files import ASSETS
+from api.page.routes import SECTIONS
 from api.readmodel.calendar import LOOKS
 from api.readmodel.reader import Reader, ReadModel
 from api.resources import Resources
@@ -156,13 +158,33 @@ REQUESTS: dict[str, list[Asked]] = {
     "GET /api/v1/repositories": [({"params": ALL}, 422), ({"params": {"limit": 50}}, 200)],
     "POST /api/v1/repositories/refresh-storage": [({}, 200)],
     "GET /api/v1/policies": [({"params": ALL}, 200)],
+    "GET /api/v1/coverage": [
+        ({"params": {"limit": 1000}}, 422),  # a hundred million pairs of a VM and a flow
+        ({"params": {"limit": 1000, "group_id": "old", "q": "vm-11999", "sort": "-last_good_at"}}, 200),
+        ({"params": {"limit": 1000, "q": "vm-999"}}, 422),  # five hundred schedules that never fire
+        ({"params": {"limit": 1000, "q": "large"}}, 200),
+    ],
+    "GET /api/v1/coverage/days": [
+        ({"params": {"days": 400, "limit": 1000}}, 422),
+        ({"params": {"days": 400, "limit": 1000, "q": "large", "by": "label-1", "timezone": "Antarctica/Troll"}}, 200),
+    ],
+    "GET /api/v1/overview": [({"params": {"timezone": "Antarctica/Troll"}}, 422)],
+    "GET /api/v1/timeline": [({"params": {**YEAR, "limit": 200}}, 200), ({"params": {"limit": 200}}, 200)],
+    "GET /api/v1/repositories/{repository_id}/storage/history": [
+        ({"repository_id": "repo-0", "params": {"days": 400}}, 200)
+    ],
 }
 
 ONE = "one row by its id, and nothing that depends on how many there are"
 COMMAND = "one command, and one row read back"
 FIXED = "the same for everybody, made once"
+PAGE = {
+    f"{method} {path}"
+    for method in ("GET", "HEAD")
+    for path in ("/", f"/{ASSETS}/{{name}}", *(f"/{one}{rest}" for one in SECTIONS for rest in ("", "/{rest}")))
+}
 CHEAP: dict[str, str] = {
-    "GET /": FIXED,
+    **dict.fromkeys(PAGE, FIXED),
     "GET /health/live": FIXED,
     "GET /health/ready": "a position, and what a few services publish of themselves",
     "GET /schema": FIXED,
@@ -198,7 +220,10 @@ CHEAP: dict[str, str] = {
     "PUT /api/v1/repositories/{id}": COMMAND,
     "GET /api/v1/policies/{id}": ONE,
     "POST /api/v1/policies": COMMAND,
-    "GET /api/v1/workers": "what as many workers as people have started publish of themselves",
+    "GET /api/v1/workers": "what as many workers as people have started publish of themselves, and those they enrolled",
+    "POST /api/v1/workers": COMMAND,
+    "POST /api/v1/workers/enrol": COMMAND,
+    "DELETE /api/v1/workers/{worker_id}": COMMAND,
     "GET /api/v1/notifications": "a page of rows, of which there are as many as people have made by hand",
     "GET /api/v1/notifications/{id}": ONE,
     "GET /api/v1/notifications/{id}/deliveries": "a page of one notification's messages, by their index",

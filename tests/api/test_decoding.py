@@ -144,7 +144,7 @@ def test_unknown_query_parameters_are_named_with_the_known_ones(client: TestClie
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/health/live", "/health/ready", "/metrics", "/schema", "/schema/openapi.json", "/schema/asyncapi.json"),
+        *("/health/live", "/health/ready", "/metrics", "/schema", "/schema/openapi.json", "/schema/asyncapi.json"),
         *("/schema/page.js", "/schema/assets/swagger-ui.css", "/schema/nothing"),
     ],
 )

@@ -91,6 +91,7 @@ def test_a_worker_is_shown_with_what_it_says_of_itself_and_how_its_process_is() 
     (found,) = present(published("site a-7", status), beating(7, stalled=60.0, lag=5), T0)
     assert msgspec.to_builtins(found) == {
         "name": "site_a-7",
+        "enrolment": None,
         "state": "behind",
         "labels": A,
         "engines": ["simulated"],

@@ -36,7 +36,8 @@ def made(name: str, *options: str) -> str:
 
 
 def enrolled(running: Running, state: Path, token: str) -> Any:
-    return called("worker", "enrol", "--url", running.url, "--token", "-", "--state", str(state), text=f"{token}\n")
+    call = ("worker", "enrol", "--url", running.url, "--token-file", "-", "--state", str(state))
+    return called(*call, text=f"{token}\n")
 
 
 def listed(api: Client, name: str) -> dict[str, Any]:

@@ -148,7 +148,7 @@ QUESTIONS: dict[str, Callable[[Reader], Awaitable[Any]]] = {
     "backfill": ask("occurrences.to_fill", "flow-1", T0, LATER, "missing"),
     "explain": ask("explain.of_flow", "flow-1", None, NOW),
     "dry run": ask("references.of_flow", "flow-1"),
-    "audit": ask("audit.find", AuditFilter(), PAGE, tokens=True),
+    "audit": ask("audit.find", AuditFilter(), PAGE, identities=True),
     "one command": ask("audit.recorded", f"m{COMMAND}"),
     "a snapshot of several questions": several,
 }
