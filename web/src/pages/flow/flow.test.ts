@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 
 import { trend } from '../../components/trend'
 import { begun, body } from './backfill'
-import { measured, progress, type Execution } from './measures'
+import { measured, progress, usually, type Execution } from './measures'
 import { apart, outcome, unexecuted, type Occurrence } from './occurrences'
 
 function execution(id: string, more: Partial<Execution> = {}): Execution {
@@ -56,6 +56,13 @@ test('a retry and what failed are shown, and are neither too fast nor make other
     tone: 'good',
     href: '/executions/whole-9',
   })
+})
+
+test('how long a flow takes as a rule is that of the whole of it', () => {
+  const took = (seconds: number, more: Partial<Execution> = {}): Execution =>
+    execution(String(seconds), { execution_time_seconds: seconds, ...more })
+  expect(usually([took(5, { retry_of: 'x' }), took(1, { status: 'error' }), took(90), took(110)])).toBe(100)
+  expect(usually([])).toBeNull()
 })
 
 test.each([

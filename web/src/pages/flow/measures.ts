@@ -1,5 +1,6 @@
 // What the executions of a flow took, for the charts of them. Pure.
 import type { Schemas } from '../../api/client'
+import { median } from '../../components/outliers'
 import { toneOf } from '../../components/Status.svelte'
 import type { Point } from '../../components/Trend.svelte'
 
@@ -23,6 +24,12 @@ export function measured(executions: readonly Execution[], measure: Measure): Po
       tone: toneOf(one.status),
     }))
     .reverse()
+}
+
+/** Return how many seconds the whole of a flow takes as a rule; null when it has not run yet. */
+export function usually(executions: readonly Execution[]): number | null {
+  const whole = measured(executions, 'seconds').filter((one) => one.kind !== null)
+  return median(whole.flatMap((one) => (one.value === null ? [] : [one.value])))
 }
 
 /** Of a hundred, how far an execution is: by VMs that are done, in whatever way. */
