@@ -88,7 +88,7 @@ async def _messages(
 async def first_since(reader: Reader, since: datetime) -> int:
     """Return from which sequence on the log is about an instant and later, found by halving."""
     ev, reader = t.events, reader.of_everything()  # few steps over the whole log; it is a place alone
-    low, high = 0, (await reader.rows(select(func.coalesce(func.max(ev.c.sequence), 0))))[0][0] + 1
+    low, high = 0, (await reader.rows(select(func.coalesce(func.max(ev.c.sequence), -1))))[0][0] + 1
     while low < high:
         middle = (low + high) // 2
         following = select(ev.c.sequence, ev.c.time).where(ev.c.sequence >= middle).order_by(ev.c.sequence).limit(1)

@@ -349,6 +349,21 @@ def test_every_route_has_been_thought_about() -> None:
     assert not REQUESTS.keys() & CHEAP.keys()
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Tables of an engine that nothing has ever happened in."""
+    url = database.sqlite_url(tmp_path_factory.mktemp("empty") / "flows.db")
+    database.upgrade(url)
+    return url
+
+
+@pytest.mark.parametrize("route", [one for one in REQUESTS if one.startswith("GET ") and "{" not in one])
+async def test_before_anything_has_happened_it_is_answered(empty: str, route: str) -> None:
+    async with client(empty) as api:
+        response = await api.get(route.split()[1])
+    assert response.status_code == 200, response.text[:500]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("route", "asked"), [(route, number) for route, requests in REQUESTS.items() for number in range(len(requests))]
