@@ -110,3 +110,10 @@ export function duration(seconds: number): string {
         : [seconds / 86_400, (seconds % 86_400) / 3600, 'd', 'h']
   return Math.floor(small) === 0 ? `${floor(big)} ${unit}` : `${floor(big)} ${unit} ${floor(small)} ${part}`
 }
+
+const INSTANT = /(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))/
+
+/** Return a text in parts, every second of which is an instant as RFC 3339 writes it. */
+export function instants(text: string): string[] {
+  return text.split(INSTANT)
+}
