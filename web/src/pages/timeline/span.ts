@@ -4,8 +4,8 @@ import type { Range } from './scale'
 export const HOUR = 3_600_000
 export const SHORTEST = HOUR / 6
 export const LONGEST = 60 * 24 * HOUR
-export const USUAL = 24 * HOUR
-const PAST = 0.6 // of what is shown around now
+export const USUAL = 48 * HOUR
+const PAST = 0.5 // of what is shown around now
 
 /** Which range: so long, around an instant; around now, and with it, when that is null. */
 export interface Shown {
