@@ -30,8 +30,8 @@ export function extended<T extends Placed>(known: readonly T[], more: readonly T
 /** What an execution came from. */
 export type Kind = Schemas['Bar']['kind']
 export const KINDS: Record<Kind, { text: string; sign: string }> = {
-  scheduled: { text: 'scheduled', sign: '' },
-  manual: { text: 'manual', sign: '▹' },
+  scheduled: { text: 'scheduled', sign: '◷' },
+  manual: { text: 'manual', sign: '☞' },
   backfill: { text: 'backfill', sign: '⟲' },
   retry: { text: 'retry', sign: '↻' },
 }
@@ -42,22 +42,22 @@ export function kindOf(one: Pick<Execution, 'retry_of' | 'backfill_id' | 'execut
   return one.execution_type === 'scheduled' ? 'scheduled' : 'manual'
 }
 
-/** Return how many of an execution's VMs have ended, of a hundred. */
-export function percentEnded(one: Execution): number {
-  if (one.jobs_created === 0) return 0
-  return Math.floor((100 * (one.jobs_completed + one.jobs_failed + one.jobs_skipped)) / one.jobs_created)
+/** Return how many VMs of an execution have ended, and how many there are. */
+export function ended(one: Execution): { done: number; of: number } {
+  return { done: one.jobs_completed + one.jobs_failed + one.jobs_skipped, of: one.jobs_created }
 }
 
 export function mayCancel(one: Execution): boolean {
   return one.completed_at === null
 }
 
-/** Tell whether the VMs that did not succeed can be tried again: the flow is still there, and some did not. */
+/** Tell whether what was not backed up can be tried again. */
 export function mayRetry(one: Execution): boolean {
-  return (
-    one.completed_at !== null &&
-    one.started_at !== null &&
-    one.flow_id !== null &&
-    one.jobs_failed + one.jobs_skipped > 0
-  )
+  return !mayCancel(one) && one.started_at !== null && one.flow_id !== null && one.status !== 'success'
+}
+
+/** Return how long an execution took, or takes, in seconds; null before it began. */
+export function secondsOf(one: Execution, now: Date): number | null {
+  if (one.started_at === null) return null
+  return one.execution_time_seconds ?? Math.max(0, (now.getTime() - Date.parse(one.started_at)) / 1000)
 }
