@@ -71,6 +71,7 @@ def go(page: Page, title: str) -> None:
 def test_all_that_is_done_each_day_is_done_by_keyboard_alone(visitors: Visitors, api: Client, running: Running) -> None:
     api.create("/repositories", name="keys-store", type="simulated", location="/x", config={"seconds": 600})
     page = visitors(token=None).open("/")
+    expect(page.get_by_label("Token")).to_be_focused()
     page.keyboard.type(running.token)
     page.keyboard.press("Enter")
     expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
