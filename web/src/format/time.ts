@@ -38,6 +38,18 @@ export function bounds(text: string): { from: string; to: string } | null {
   return { from: from.toISOString(), to: to.toISOString() }
 }
 
+/** `2026-11-25T03:00`, an instant in the reader's zone as a field for dates and times has it; '' when it is none. */
+export function field(instant: string): string {
+  const at = new Date(instant)
+  return Number.isNaN(at.getTime()) ? '' : `${day(at)}T${format(ZONE, CLOCK).format(at)}`
+}
+
+/** The instant, RFC 3339, that such a field has; null when it has none. */
+export function instant(text: string): string | null {
+  const at = new Date(text)
+  return text === '' || Number.isNaN(at.getTime()) ? null : at.toISOString()
+}
+
 /** `Wed 25 Nov 2026` of a day. */
 export function named(text: string): string {
   const options: Intl.DateTimeFormatOptions = {
@@ -97,4 +109,11 @@ export function duration(seconds: number): string {
         ? [seconds / 3600, (seconds % 3600) / 60, 'h', 'min']
         : [seconds / 86_400, (seconds % 86_400) / 3600, 'd', 'h']
   return Math.floor(small) === 0 ? `${floor(big)} ${unit}` : `${floor(big)} ${unit} ${floor(small)} ${part}`
+}
+
+const INSTANT = /(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))/
+
+/** Return a text in parts, every second of which is an instant as RFC 3339 writes it. */
+export function instants(text: string): string[] {
+  return text.split(INSTANT)
 }
