@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import httpx
 import pytest
@@ -39,6 +41,10 @@ ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 PATIENCE = 20_000  # milliseconds: generous, as other tests run beside it
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 GRAVE = ("serious", "critical")
+ENDLESS = re.compile(r"/api/v1/events(\?|$)")  # the live stream, which is never read to its end
+QUIET = 3  # looks in a row at which nothing is being read, until a page is taken to be there
+LOOKED = 50  # milliseconds between them
+ASKED: WeakKeyDictionary[BrowserContext, set[Request]] = WeakKeyDictionary()  # what a browser still waits for
 # what the browser itself says of a response that the page shows in words of its own
 REFUSED = re.compile(r"^Failed to load resource: the server responded with a status of 4\d\d")
 
@@ -98,7 +104,11 @@ class Visitor:
             **SIZES[size],
         )
         self.context.set_default_timeout(PATIENCE)
+        self._asked: set[Request] = set()
+        ASKED[self.context] = self._asked
         self.context.on("request", self._requested)
+        self.context.on("requestfinished", self._answered)
+        self.context.on("requestfailed", self._answered)
         self.context.on("response", self._responded)
         self.context.on("console", self._said)
         self.context.on("weberror", lambda error: self._complain(f"{error.page and error.page.url}: {error.error}"))
@@ -125,7 +135,12 @@ class Visitor:
     def _complain(self, what: str) -> None:
         self.complaints.append(what)
 
+    def _answered(self, request: Request) -> None:
+        self._asked.discard(request)
+
     def _requested(self, request: Request) -> None:
+        if not ENDLESS.search(request.url):
+            self._asked.add(request)
         if not request.url.startswith((f"{self.url}/", "data:", "blob:")):
             self._complain(f"a request to elsewhere: {request.url}")
 
@@ -145,6 +160,11 @@ Visitors = Callable[..., Visitor]
 def settle(page: Page) -> None:
     """Wait until what a tab shows is there: no part of it is still being read."""
     page.locator("h1").first.wait_for()
+    quiet, until = 0, time.monotonic() + PATIENCE / 1000
+    while quiet < QUIET:
+        assert time.monotonic() < until, f"{page.url} still waits for {[one.url for one in ASKED[page.context]]}"
+        page.wait_for_timeout(LOOKED)
+        quiet = 0 if ASKED[page.context] else quiet + 1
     expect(page.get_by_text("Loading…")).to_have_count(0, timeout=PATIENCE)
 
 

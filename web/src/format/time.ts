@@ -4,6 +4,7 @@ export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone
 
 const MINUTE = 60_000
 const DAY = 86_400_000
+const APART = 5_000 // milliseconds by which the reader's clock and the engine's may differ
 
 const formats = new Map<string, Intl.DateTimeFormat>()
 
@@ -83,7 +84,7 @@ export function long(at: Date, zone = ZONE): string {
 export function relative(at: Date, now: Date): string {
   const past = now.getTime() - at.getTime()
   const size = Math.abs(past)
-  if (size < MINUTE) return past >= 0 ? 'just now' : 'in a moment'
+  if (size < MINUTE) return past > -APART ? 'just now' : 'in a moment'
   const text = size < 60 * MINUTE ? `${floor(size / MINUTE)} min` : hours(size)
   return past >= 0 ? `${text} ago` : `in ${text}`
 }
@@ -108,4 +109,11 @@ export function duration(seconds: number): string {
         ? [seconds / 3600, (seconds % 3600) / 60, 'h', 'min']
         : [seconds / 86_400, (seconds % 86_400) / 3600, 'd', 'h']
   return Math.floor(small) === 0 ? `${floor(big)} ${unit}` : `${floor(big)} ${unit} ${floor(small)} ${part}`
+}
+
+const INSTANT = /(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))/
+
+/** Return a text in parts, every second of which is an instant as RFC 3339 writes it. */
+export function instants(text: string): string[] {
+  return text.split(INSTANT)
 }
