@@ -32,6 +32,7 @@ test('a day has bounds, and a name', () => {
 test.each([
   ['2026-11-25T11:59:30Z', 'just now'],
   ['2026-11-25T12:00:30Z', 'in a moment'],
+  ['2026-11-25T12:00:01Z', 'just now'], // by a clock that is a second behind the engine's
   ['2026-11-25T11:55:00Z', '5 min ago'],
   ['2026-11-25T15:00:01Z', 'in 3 h'],
   ['2026-11-13T12:00:00Z', '12 days ago'],

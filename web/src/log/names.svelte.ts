@@ -43,6 +43,11 @@ class KnownNames implements Names {
     }
   }
 
+  /** Take the names of VMs: ids, each with its name. */
+  vmsAre(some: Iterable<readonly [id: string, name: string]>): void {
+    for (const [id, name] of some) this.note(this.vms, id, name)
+  }
+
   /** Take the names from events. */
   learn(events: readonly LogEvent[]): void {
     for (const { type, subject, data } of events) {

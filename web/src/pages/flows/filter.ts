@@ -35,9 +35,9 @@ function mentions(flow: Flow, q: string): boolean {
 }
 
 /** What can be chosen from: the ids and names of what flows refer to, by name. */
-export function choices(
-  flows: readonly Flow[],
-  of: (flow: Flow) => readonly [string | null, string | null],
+export function choices<T>(
+  flows: readonly T[],
+  of: (flow: T) => readonly [string | null, string | null],
 ): [string, string][] {
   const found = new Map<string, string>()
   for (const flow of flows) {
@@ -48,7 +48,7 @@ export function choices(
 }
 
 /** All labels that flows have, as `key=value`. */
-export function labels(flows: readonly Flow[]): string[] {
+export function labels(flows: readonly Pick<Flow, 'labels'>[]): string[] {
   const found = new Set<string>()
   for (const flow of flows)
     for (const [key, value] of Object.entries(flow.labels)) found.add(`${key}=${value}`)
