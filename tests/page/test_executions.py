@@ -1,4 +1,4 @@
-"""The list of executions, and the page of one: what runs is cancelled, and what was stopped is tried again, many at once."""
+"""Executions: those that run are cancelled, and those that were are tried again, many at once."""
 
 from __future__ import annotations
 
