@@ -128,6 +128,7 @@ class Connection(Client):
         for reply in waiting:
             if not reply.done():
                 reply.set_exception(ConnectionClosedError())
+                reply.exception()  # of a request that was not even sent nobody asks for it, and asyncio logs that
 
     async def drain(self) -> None:
         self.leaving = True

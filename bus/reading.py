@@ -162,19 +162,21 @@ class LogReader:
     async def latest(self, subjects: Sequence[str], *, until: int | None = None) -> list[Entry]:
         """Return the last readable message of each subject that matches, in order: the catalogue in one quick pass.
 
-        `until`: as it was at that sequence. A subject whose messages are all unreadable is left out.
+        `until`: as it was at that sequence. A subject whose messages are all unreadable is left out. Raises
+        `Unavailable`.
         """
         found: list[Entry] = []
         again: list[str] = []  # subjects whose last message is unreadable, or too new
-        async with aclosing(self._consume(subjects, api.DeliverPolicy.LAST_PER_SUBJECT, after=0)) as batches:
-            async for batch in batches:
-                for entry in batch.entries:
-                    if isinstance(entry, Stored) and (until is None or entry.sequence <= until):
-                        found.append(entry)
-                    else:
-                        again.append(entry.subject)
-                if batch.caught_up:
-                    break
+        with unavailable():
+            async with aclosing(self._consume(subjects, api.DeliverPolicy.LAST_PER_SUBJECT, after=0)) as batches:
+                async for batch in batches:
+                    for entry in batch.entries:
+                        if isinstance(entry, Stored) and (until is None or entry.sequence <= until):
+                            found.append(entry)
+                        else:
+                            again.append(entry.subject)
+                    if batch.caught_up:
+                        break
         for start in range(0, len(again), FILTERS):
             earlier: dict[str, Entry] = {}
             for entry in await self.read(again[start : start + FILTERS], until=until):

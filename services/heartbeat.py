@@ -26,7 +26,7 @@ EARLIER = 6  # heartbeats: half a minute
 KEPT = 3600.0  # seconds for which a heartbeat that nobody renews stays for operators to see
 TIDY_EVERY = 600.0  # seconds between searches for those
 
-_VERSION = version("protection-flows-engine")
+VERSION = version("protection-flows-engine")
 _ALL = (">",)
 
 
@@ -64,7 +64,7 @@ class Heartbeats:
             instance=instance,
             host=os.uname().nodename,
             pid=os.getpid(),
-            version=_VERSION,
+            version=VERSION,
             started_at=now(),
             restarts=process.restarts,
         )

@@ -25,12 +25,11 @@ import psycopg
 from bus import process
 from bus.address import with_files
 from bus.server import binary
-from tests.composition import composition, is_ours, replicas, seconds, variables
+from tests.composition import FILE, composition, is_ours, replicas, seconds, variables
 from tests.ports import reserved_port
 from tests.running import ROOT, Client
 from tests.support import wait_until
 
-FLOWS = str(Path(sys.executable).parent / "flows")  # the image's entrypoint
 START = 90.0  # seconds: generous, as other tests run beside it
 
 
@@ -116,19 +115,19 @@ class Database:
 class Composed:
     """The whole engine, as compose.yaml has it. `profile`: `cluster` for three servers that keep the log."""
 
-    def __init__(self, folder: Path, postgresql: Any, *, profile: str = "single", **counts: int) -> None:
-        """`postgresql`: the server of `postgresql_process`; `counts`: replicas of services, where they are others."""
+    def __init__(
+        self, folder: Path, postgresql: Any, *, profile: str = "single", code: Path = ROOT, **counts: int
+    ) -> None:
+        """`postgresql`: the server of `postgresql_process`; `counts`: replicas of services, where they are others.
+
+        `code`: a checkout with its virtual environment, for what runs at first.
+        """
         self.folder = folder
-        prepare = [str(ROOT / "docs" / "deploy" / "prepare.sh"), profile]
-        subprocess.run(prepare, cwd=folder, check=True, capture_output=True)
-        values = variables(folder / ".env")
-        composed = composition(values)
-        self.services: dict[str, Any] = composed["services"]
+        self._profile = profile
+        self._ports: dict[str, int] = {}
         self.secrets = folder / "secrets"
+        self.use(code)
         self.database = Database(postgresql, self.secrets)
-        self._profiles = set(values.get("COMPOSE_PROFILES", "").split(","))
-        self._ports = {f"{name}:{port}": reserved_port() for name in self.services for port in (4222, 6222, 8222)}
-        self._files = {name: folder / one["file"] for name, one in composed["secrets"].items()}
         self.restarts: Counter[str] = Counter()
         self._killed: set[Part] = set()
         self.parts: dict[str, list[Part]] = {}
@@ -140,6 +139,24 @@ class Composed:
             elif is_ours(service):
                 count = counts.get(name, replicas(service))
                 self.parts[name] = [self._part(name, number, service) for number in range(count)]
+
+    def use(self, code: Path) -> None:
+        """Prepare the folder as a version says; what is made from here on is of that version."""
+        prepare = [str(code / "docs" / "deploy" / "prepare.sh"), self._profile]
+        subprocess.run(prepare, cwd=self.folder, check=True, capture_output=True)
+        values = variables(self.folder / ".env")
+        composed = composition(values, code / FILE.name)
+        self._code = code
+        self.services: dict[str, Any] = composed["services"]
+        self._profiles = set(values.get("COMPOSE_PROFILES", "").split(","))
+        self._files = {name: self.folder / one["file"] for name, one in composed["secrets"].items()}
+
+    def remake(self, name: str, number: int = 0) -> Part:
+        """Make a replica anew, of the version in use and not started, in place of one that has ended."""
+        service = self.services[name]
+        made = self._server(name, service) if name.startswith("nats") else self._part(name, number, service)
+        self.parts[name][number] = made
+        return made
 
     @property
     def servers(self) -> list[Part]:
@@ -244,15 +261,15 @@ class Composed:
     def flows(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command as an operator does, where a recorder runs."""
         env = self.parts["recorder"][0].env | {"FLOWS_NATS_CREDENTIALS": str(self.secrets / "credentials")}
-        return subprocess.run([FLOWS, *arguments], env=env, capture_output=True, text=True, timeout=120)
+        return subprocess.run([self._flows, *arguments], env=env, capture_output=True, text=True, timeout=120)
 
     def _server(self, name: str, service: dict[str, Any]) -> Part:
         folder = self.folder / "etc" / name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for volume in service["volumes"]:
             source, target, *_ = volume.split(":")
             if target.startswith("/etc/nats/"):
-                (folder / Path(target).name).write_text((ROOT / source).read_text())
+                (folder / Path(target).name).write_text((self._code / source).read_text())
         env = self._environment(name, service) | {"FLOWS_NATS_STORE": str(self.folder / "data" / name)}
         for secret in (self._mounts(name) / "etc" / "nats").iterdir():
             shutil.copy(secret, folder)
@@ -274,8 +291,8 @@ class Composed:
         if "FLOWS_STATE_DIR" in env:
             env["FLOWS_STATE_DIR"] = str(self.folder / "state")  # which replicas share
         if "FLOWS_HOST" in env:
-            env |= {"FLOWS_HOST": "127.0.0.1", "FLOWS_PORT": str(reserved_port())}
-        return self._made(name, title, [FLOWS, *service["command"]], env, service)
+            env |= {"FLOWS_HOST": "127.0.0.1", "FLOWS_PORT": str(self._port(title))}
+        return self._made(name, title, [self._flows, *service["command"]], env, service)
 
     def _made(self, name: str, title: str, command: list[str], env: dict[str, str], service: dict[str, Any]) -> Part:
         grace = seconds(service["stop_grace_period"])
@@ -300,7 +317,16 @@ class Composed:
         return self.folder / "mounts" / name
 
     def _address(self, name: str, port: int) -> str:
-        return f"127.0.0.1:{self._ports[f'{name}:{port}']}"
+        return f"127.0.0.1:{self._port(f'{name}:{port}')}"
+
+    def _port(self, whose: str) -> int:
+        """Return a port of this machine, always the same for one listener."""
+        return self._ports.get(whose) or self._ports.setdefault(whose, reserved_port())
+
+    @property
+    def _flows(self) -> str:
+        """The image's entrypoint, of the version in use."""
+        return str((Path(sys.executable).parent if self._code == ROOT else self._code / ".venv" / "bin") / "flows")
 
     def _here(self, text: str) -> str:
         """Return a text of a container with the addresses of servers on this machine."""

@@ -22,7 +22,7 @@ def variables(file: Path) -> dict[str, str]:
     return {name: value for name, _, value in lines}
 
 
-def composition(values: Mapping[str, str]) -> dict[str, Any]:
+def composition(values: Mapping[str, str], file: Path = FILE) -> dict[str, Any]:
     """Return compose.yaml with variables filled in. Raises `KeyError` for one that must be set."""
 
     def filled(found: re.Match[str]) -> str:
@@ -31,7 +31,7 @@ def composition(values: Mapping[str, str]) -> dict[str, Any]:
             raise KeyError(found["name"])
         return value or (found["text"] if found["kind"] == "-" else "")
 
-    found: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(filled, FILE.read_text()))
+    found: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(filled, file.read_text()))
     return found
 
 

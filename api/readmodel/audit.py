@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,13 +20,15 @@ from schemas.renamed import renamed_in
 
 
 class AuditFilter(Value, frozen=True, kw_only=True):
-    """Which commands."""
+    """Which commands, and from an instant on, up to one."""
 
     actor: str | None = None
     entity: str | None = None
     entity_id: str | None = None
     verb: str | None = None
     outcome: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @consistent
@@ -35,9 +38,13 @@ async def find(reader: Reader, wanted: AuditFilter, page: Page, *, identities: b
     statement = select(c).order_by(c.c.sequence.desc())
     if not identities:
         statement = statement.where(c.c.entity.not_in(IDENTITIES))
-    for name in AuditFilter.__struct_fields__:
+    for name in ("actor", "entity", "entity_id", "verb", "outcome"):
         if (value := getattr(wanted, name)) is not None:
             statement = statement.where(c.c[name] == value)
+    if wanted.since is not None:
+        statement = statement.where(c.c.time >= wanted.since)
+    if wanted.until is not None:
+        statement = statement.where(c.c.time < wanted.until)
     rows, total = await reader.page(statement, page)
     changes = await _changes(reader, [row["sequence"] for row in rows])
     sequences = [*(row["sequence"] for row in rows), *(one for pair in changes.values() for one in pair)]

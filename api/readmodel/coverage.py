@@ -24,10 +24,11 @@ URGENCY: tuple[CoverageState, ...] = ("failing", "stale", "unprotected", "pendin
 
 
 class CoverageFilter(Value, frozen=True, kw_only=True):
-    """Which VMs; `q` is a part of the name, `flow_id` and `group_id` what they are in."""
+    """Which VMs; `q` is a part of the name, `context_id` one alone, `flow_id` and `group_id` what they are in."""
 
     state: CoverageState | None = None
     q: str | None = None
+    context_id: str | None = None
     flow_id: str | None = None
     group_id: str | None = None
     label: str | None = None
@@ -149,6 +150,8 @@ def _matching(wanted: CoverageFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.q is not None:
         found.append(containing(v.c.name, wanted.q))
+    if wanted.context_id is not None:
+        found.append(v.c.id == wanted.context_id)
     if wanted.label is not None:
         found.append(labelled(v.c.labels, wanted.label))
     if wanted.group_id is not None:

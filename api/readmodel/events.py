@@ -13,8 +13,20 @@ from bus.envelope import Stored, decode
 from bus.selection import Filter
 from bus.subjects import ABOUT_IDENTITIES
 from schemas import tables as t
+from schemas.base import Value
 
 AT_ONCE = 25  # messages, of which each may be large
+
+
+class Part(Value, frozen=True, kw_only=True):
+    """Which part of the log: after a sequence and, newest first, before one.
+
+    `identities`: with what is about tokens of the API and enrolled workers.
+    """
+
+    after: int = 0
+    before: int | None = None
+    identities: bool = True
 
 
 @consistent
@@ -25,14 +37,13 @@ async def of_execution(reader: Reader, execution_id: str, page: Page) -> EventLi
     return await _page(reader, _select().where(t.events.c.correlation == execution_id), page)
 
 
-async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, after: int, identities: bool) -> EventList:
-    """Return a page of the log after a sequence, on subjects that match a NATS pattern, as `flows log` does.
-
-    `identities`: with what is about tokens of the API and enrolled workers.
-    """
+async def find(reader: Reader, pattern: str, wanted: Filter, part: Part, page: Page) -> EventList:
+    """Return a page of a part of the log, on subjects that match a NATS pattern, as `flows log` does."""
     e = t.events
-    statement = _select().where(e.c.sequence > after)
-    if not identities:
+    statement = _select().where(e.c.sequence > part.after)
+    if part.before is not None:
+        statement = statement.where(e.c.sequence < part.before)
+    if not part.identities:
         statement = statement.where(*(e.c.subject.not_like(f"{about}%") for about in ABOUT_IDENTITIES))
     if pattern != ">":
         statement = statement.where(_matching(pattern))
@@ -48,7 +59,7 @@ async def find(reader: Reader, pattern: str, wanted: Filter, page: Page, *, afte
         statement = statement.where(e.c.time >= wanted.since)
     if wanted.until is not None:
         statement = statement.where(e.c.time < wanted.until)
-    return await _page(reader, statement, page)
+    return await _page(reader, statement, page, backwards=part.before is not None)
 
 
 @consistent
@@ -82,8 +93,12 @@ def _select() -> Select[*tuple[Any, ...]]:
     return select(e.c.sequence, e.c.subject, e.c.body)
 
 
-async def _page(reader: Reader, statement: Select[*tuple[Any, ...]], page: Page) -> EventList:
-    rows, total = await reader.page(statement.order_by(t.events.c.sequence), page, [t.events.c.body])
+async def _page(
+    reader: Reader, statement: Select[*tuple[Any, ...]], page: Page, *, backwards: bool = False
+) -> EventList:
+    sequence = t.events.c.sequence
+    ordered = statement.order_by(sequence.desc() if backwards else sequence)
+    rows, total = await reader.page(ordered, page, [t.events.c.body])
     events = [
         LoggedEvent(sequence=row["sequence"], subject=row["subject"], event=_decoded(row["body"])) for row in rows
     ]

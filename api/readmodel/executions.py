@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -210,11 +210,12 @@ async def from_log(log: Log, flow_id: str, execution_id: str, *, after: int) -> 
     """
     about: list[Entry] = []
     subjects = [f"flow.{event}.{flow_id}" for event in ("buffered", "started", "planned", "skipped", "completed")]
-    async for batch in log.follow(subjects, after=after):
-        found = [one for one in batch.entries if isinstance(one, Stored) and _execution_of(one) == execution_id]
-        about += found
-        if batch.caught_up or any(isinstance(one.envelope.data, FlowSkipped | FlowCompleted) for one in found):
-            break
+    async with aclosing(log.follow(subjects, after=after)) as pages:
+        async for batch in pages:
+            found = [one for one in batch.entries if isinstance(one, Stored) and _execution_of(one) == execution_id]
+            about += found
+            if batch.caught_up or any(isinstance(one.envelope.data, FlowSkipped | FlowCompleted) for one in found):
+                break
     known = KnownRows()
     known.flows = {flow_id: KnownFlow(armed_at=datetime.min.replace(tzinfo=UTC))}
     known.identities = {f"flow/{flow_id}": 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, func, select
+from sqlalchemy import JSON, Select, func, select
 
 from api.readmodel.definitions import DefinitionFilter, matching
 from api.readmodel.reader import Page, Reader, consistent, shaped
@@ -63,7 +63,18 @@ async def deliveries(
     """Return a page of a notification's messages, newest first; None when there is no such notification."""
     if await reader.row(select(t.notifications.c.id).where(t.notifications.c.id == notification_id)) is None:
         return None
-    statement = select(t.deliveries).where(t.deliveries.c.notification_id == notification_id)
+    of_it = select(t.deliveries).where(t.deliveries.c.notification_id == notification_id)
+    return await _deliveries(reader, of_it, state, page)
+
+
+async def all_deliveries(reader: Reader, state: DeliveryState | None, page: Page) -> DeliveryList:
+    """Return a page of the messages of all notifications, newest first."""
+    return await _deliveries(reader, select(t.deliveries), state, page)
+
+
+async def _deliveries(
+    reader: Reader, statement: Select[*tuple[Any, ...]], state: DeliveryState | None, page: Page
+) -> DeliveryList:
     if state is not None:
         statement = statement.where(t.deliveries.c.state == state)
     rows, total = await reader.page(statement.order_by(t.deliveries.c.sequence.desc()), page)

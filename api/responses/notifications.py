@@ -32,6 +32,7 @@ class Delivery(Value, frozen=True, kw_only=True):
     """A message, and what became of it. `events`: how many it tells of; `reply`: what the receiver said."""
 
     id: str
+    notification_id: str
     state: DeliveryState
     severity: Severity
     title: str

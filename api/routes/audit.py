@@ -10,7 +10,7 @@ from api.problems import not_found
 from api.readmodel import audit, definitions
 from api.readmodel.audit import AuditFilter
 from api.responses.log import AuditList, CommandResponse
-from api.routes.parameters import READ, Limit, Offset, PathId, page
+from api.routes.parameters import READ, Limit, Offset, PathId, Since, Until, moment, page
 from bus.subjects import IDENTITIES
 
 
@@ -24,9 +24,19 @@ async def list_audit(
     entity_id: FromQuery[str | None] = None,
     verb: FromQuery[str | None] = None,
     outcome: FromQuery[str | None] = None,
+    since: Since = None,
+    until: Until = None,
 ) -> AuditList:
     """List commands, newest first: who asked when for what, its outcome and reason, before and after."""
-    wanted = AuditFilter(actor=actor, entity=entity, entity_id=entity_id, verb=verb, outcome=outcome)
+    wanted = AuditFilter(
+        actor=actor,
+        entity=entity,
+        entity_id=entity_id,
+        verb=verb,
+        outcome=outcome,
+        since=moment("from", since),
+        until=moment("to", until),
+    )
     return await audit.find(context.reader, wanted, page(limit, offset), identities=context.identity.sees_identities)
 
 

@@ -36,13 +36,14 @@ async def get_coverage(
     offset: Offset = 0,
     in_state: InState = None,
     q: Q = None,
+    context_id: FromQuery[str | None] = None,
     flow_id: FromQuery[str | None] = None,
     group_id: FromQuery[str | None] = None,
     label: Label = None,
     sort: CoverageSort = None,
 ) -> Coverage:
     """List VMs with whether they are protected, those that need attention first."""
-    wanted = CoverageFilter(state=in_state, q=q, flow_id=flow_id, group_id=group_id, label=label)
+    wanted = CoverageFilter(state=in_state, q=q, context_id=context_id, flow_id=flow_id, group_id=group_id, label=label)
     return await coverage.find(context.reader, wanted, sort, page(limit, offset), context.now)
 
 
@@ -56,6 +57,7 @@ async def coverage_days(
     offset: Offset = 0,
     in_state: InState = None,
     q: Q = None,
+    context_id: FromQuery[str | None] = None,
     flow_id: FromQuery[str | None] = None,
     group_id: FromQuery[str | None] = None,
     label: Label = None,
@@ -65,7 +67,7 @@ async def coverage_days(
     The backups of a cell are listed at `/backups`, with `context_id`, `from` and `to`.
     """
     zone = zone_of(timezone)
-    wanted = CoverageFilter(state=in_state, q=q, flow_id=flow_id, group_id=group_id, label=label)
+    wanted = CoverageFilter(state=in_state, q=q, context_id=context_id, flow_id=flow_id, group_id=group_id, label=label)
     shown = days.days_before(context.now, number, zone)
     return await days.find(context.reader, wanted, shown, zone, by, page(limit, offset), context.now)
 

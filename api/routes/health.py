@@ -14,6 +14,7 @@ from bus.errors import LogError
 from bus.log import Log
 from schemas.base import Value
 from services.health import DEAD, PREFIX, Health, assess
+from services.heartbeat import VERSION
 
 FRESH = timedelta(seconds=60)  # a scheduler that refuses says so again and again
 MOST_LAG = 10_000  # messages that the tables may be behind the log and still be called ready
@@ -28,12 +29,14 @@ class Ready(Value, frozen=True, kw_only=True):
 
     `status`: `ok`; `degraded` when requests are served, and something does not do its work; `not ready`. `services`:
     for each whether it is `running`, `behind`, `restarting`, `hung` or `gone`; empty while the log does not respond.
+    `version`: of the engine, as the API that responds has it.
     """
 
     status: str
     parts: dict[str, str]
     lag: int | None
     services: dict[str, str]
+    version: str
 
 
 async def services(resources: Resources) -> dict[str, Health]:
@@ -100,5 +103,6 @@ async def ready(resources: AppResources) -> Response[Ready]:
         parts=parts,
         lag=lag,
         services={name: one.state for name, one in found.items()},
+        version=VERSION,
     )
     return Response(body, status_code=200 if served else 503)

@@ -165,6 +165,7 @@ def _message(entry: Stored) -> ServerSentEventMessage:
     return ServerSentEventMessage(id=entry.sequence, event=entry.envelope.type, data=entry.body.decode())
 
 
+Before = FromQuery[Annotated[int | None, QueryParameter(ge=0, le=2**53, description="a sequence: backwards from it")]]
 Pattern = FromQuery[
     Annotated[str, QueryParameter(max_length=200, pattern=r"^[A-Za-z0-9_*>-]+(\.[A-Za-z0-9_*>-]+){0,3}$")]
 ]
@@ -180,10 +181,15 @@ async def log_events(
     since: Since = None,
     until: Until = None,
     after: FromQuery[Annotated[int, QueryParameter(ge=0, le=2**53)]] = 0,
+    before: Before = None,
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> EventList:
-    """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence."""
+    """List the log, in its order: `pattern` and filters are those of `flows log`, `after` is a sequence.
+
+    With `before`, a sequence too, it is read backwards from there: the newest first.
+    """
     wanted = Filter(flow=flow, execution=execution, vm=vm, since=moment("from", since), until=moment("to", until))
     identities = context.identity.sees_identities
-    return await events.find(context.reader, pattern, wanted, page(limit, offset), after=after, identities=identities)
+    part = events.Part(after=after, before=before, identities=identities)
+    return await events.find(context.reader, pattern, wanted, part, page(limit, offset))

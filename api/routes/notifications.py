@@ -70,6 +70,14 @@ async def list_notifications(
     return await notifications.listed(context.reader, wanted, sort, page(limit, offset))
 
 
+@get("/deliveries", responses=READ, opt={"role": "viewer"})
+async def list_all_deliveries(
+    context: Context, in_state: State = None, limit: Limit = 50, offset: Offset = 0
+) -> DeliveryList:
+    """List the messages of all notifications, newest first, and what became of each."""
+    return await notifications.all_deliveries(context.reader, in_state, page(limit, offset))
+
+
 @get("/{id:str}/deliveries", responses=READ, opt={"role": "viewer"})
 async def list_deliveries(
     context: Context,
@@ -95,5 +103,7 @@ async def test_notification(context: Context, id: PathId) -> NotificationTest:  
 
 ROUTER = Router(
     path="/",
-    route_handlers=[router(NOTIFICATION, [list_notifications, list_deliveries, test_notification])],
+    route_handlers=[
+        router(NOTIFICATION, [list_notifications, list_all_deliveries, list_deliveries, test_notification]),
+    ],
 )

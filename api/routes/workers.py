@@ -27,14 +27,12 @@ from api.responses.workers import CreatedEnrolment, EnrolledResponse, PendingEnr
 from api.routes.parameters import READ, WRITE, PathId
 from api.workers import enrolment, present
 from bus.clock import now
-from bus.envelope import Stored
-from bus.subjects import WORKERS
 from schemas import commands as c
 from schemas import workers as secrets
-from schemas.events import WorkerDefined
 from schemas.tokens import BYTES, digest_of
 from schemas.workers import Worker, WorkerSpec
 from services import health
+from services.enrolled import worker_named
 from services.worker import status
 
 WINDOW = timedelta(hours=1)  # in which a worker may enrol itself, when nothing else is said
@@ -142,7 +140,7 @@ async def _entitled(
     attempts: Attempts = state.attempts
     client, at = address_in(request), now()
     name = secrets.named(data.token)
-    worker = None if name is None else await _defined(resources, name)
+    worker = None if name is None else await worker_named(resources.log, name)
     right = worker is not None and hmac.compare_digest(digest_of(data.token), worker.token_digest)
     if right and worker is not None and _is_open(worker, data, at):
         return worker
@@ -160,14 +158,6 @@ def _is_open(worker: Worker, data: EnrolmentRequest, at: datetime) -> bool:
     if worker.revoked_at is not None:
         return False
     return worker.digest == data.digest if worker.digest is not None else worker.expires_at > at
-
-
-async def _defined(resources: Resources, name: str) -> Worker | None:
-    """Return a worker as the log has it now, whatever the tables say; None when there is none."""
-    entry = await resources.log.last(WORKERS.replace("*", name))
-    said = entry.envelope.data if isinstance(entry, Stored) else None
-    found = said.definition if isinstance(said, WorkerDefined) else None
-    return found if found is not None and found.id == name else None
 
 
 async def _row(context: RequestContext, worker_id: str) -> known.Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 
 from sqlalchemy.exc import DBAPIError
 
@@ -34,10 +35,11 @@ class Recorder:
         return self._position
 
     async def run(self) -> None:
-        async for batch in self._log.follow(self.reads, after=self._position):
-            if batch.entries:
-                # a statement that is cancelled keeps the write lock until it ends: writing is never cancelled
-                await _uncancelled(self._record(batch.entries, batch.position))
+        async with aclosing(self._log.follow(self.reads, after=self._position)) as pages:
+            async for batch in pages:
+                if batch.entries:
+                    # a statement that is cancelled keeps the write lock until it ends: writing is never cancelled
+                    await _uncancelled(self._record(batch.entries, batch.position))
 
     async def close(self) -> None:
         await self._store.close()

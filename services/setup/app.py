@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from bus.envelope import Entry
 from bus.errors import Unavailable
@@ -84,14 +84,15 @@ class Setup:
         return (*QUEUES, *self._pools.queues(self._start))
 
     async def _follow(self) -> None:
-        async for page in self._log.follow(READS, after=self.position):
-            new = self._take(page.entries)
-            while new:
-                with suppress(Unavailable):
-                    await self._declare_pools()
-                    break
-                await asyncio.sleep(EVERY)
-            self.position = page.position
+        async with aclosing(self._log.follow(READS, after=self.position)) as pages:
+            async for page in pages:
+                new = self._take(page.entries)
+                while new:
+                    with suppress(Unavailable):
+                        await self._declare_pools()
+                        break
+                    await asyncio.sleep(EVERY)
+                self.position = page.position
 
     def _take(self, entries: Sequence[Entry]) -> list[Entry]:
         """Take in what the log says, and return the requests whose pools are new."""

@@ -7,16 +7,14 @@ import logging
 from datetime import timedelta
 
 from bus.clock import Clock
-from bus.envelope import Stored
 from bus.errors import Unavailable
 from bus.identities import AUTHENTICATION, Permissions, enrolled, revoked
 from bus.issuer import Issuer, Question, question_of
 from bus.log import Log
 from bus.replies import Reply
-from bus.subjects import WORKERS
-from schemas.events import WorkerDefined
 from schemas.tokens import digest_of
 from schemas.workers import Worker, worker_of
+from services.enrolled import worker_named
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +51,8 @@ class Authentication:
     async def _entitled(self, question: Question) -> Worker | None:
         """Return the worker that somebody is, None when it is none. Raises `Unavailable`."""
         name = worker_of(question.user)
-        entry = None if name is None else await self._log.last(WORKERS.replace("*", name))
-        said = entry.envelope.data if isinstance(entry, Stored) else None
-        worker = said.definition if isinstance(said, WorkerDefined) else None
-        if worker is None or worker.id != name or worker.digest is None:
+        worker = None if name is None else await worker_named(self._log, name)
+        if worker is None or worker.digest is None:
             return None
         return worker if hmac.compare_digest(digest_of(question.password), worker.digest) else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from bus.errors import Unavailable
 from bus.log import Log
@@ -50,17 +50,18 @@ class Tracer:
         return self._position
 
     async def run(self) -> None:
-        async for page in self._log.follow(self.reads, after=self._position):
-            spans: list[Span] = []
-            for entry in page.entries:
-                ended = evolve(self._state, entry)
-                if entry.sequence > self._exported:
-                    spans += ended
-            for start in range(0, len(spans), LOT):
-                await self._send(spans[start : start + LOT])
-            self._position = page.position
-            self._exported = max(self._exported, page.position)
-            await self._save()
+        async with aclosing(self._log.follow(self.reads, after=self._position)) as pages:
+            async for page in pages:
+                spans: list[Span] = []
+                for entry in page.entries:
+                    ended = evolve(self._state, entry)
+                    if entry.sequence > self._exported:
+                        spans += ended
+                for start in range(0, len(spans), LOT):
+                    await self._send(spans[start : start + LOT])
+                self._position = page.position
+                self._exported = max(self._exported, page.position)
+                await self._save()
 
     async def _send(self, spans: Sequence[Span]) -> None:
         """Export spans, however long their receiver is down: what follows waits on the log."""

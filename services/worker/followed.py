@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from bus.envelope import Entry, Stored
@@ -59,11 +60,12 @@ class Followed:
         """Read on in the flow, up to where the backup has ended: a queue that was made anew delivers everything."""
         found: list[Entry] = []
         filters = [f"{report}.{request.flow_id}" for report in REPORTS]
-        async for page in self._log.follow(filters, after=after):
-            ours = [entry for entry in page.entries if _backup_of(entry) == request.backup_id]
-            found += ours
-            if page.caught_up or any(not entry.subject.startswith(REPORTS[:2]) for entry in ours):
-                break
+        async with aclosing(self._log.follow(filters, after=after)) as pages:
+            async for page in pages:
+                ours = [entry for entry in page.entries if _backup_of(entry) == request.backup_id]
+                found += ours
+                if page.caught_up or any(not entry.subject.startswith(REPORTS[:2]) for entry in ours):
+                    break
         return found
 
     def _take(self, entry: Entry) -> None:

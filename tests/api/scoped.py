@@ -213,7 +213,7 @@ NEUTRAL = {
         "in_state",
     ),
     *("at", "count", "timezone", "type", "last_event_id", "after", "ticket", "entity", "verb", "outcome"),
-    *("number", "by", "force", "detach", "dry_run", "run_missed"),
+    *("before", "number", "by", "force", "detach", "dry_run", "run_missed"),
 }
 _RANGE = {"from": (T0.replace(hour=0)).isoformat(), "to": T0.replace(hour=23).isoformat()}
 

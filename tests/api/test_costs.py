@@ -226,6 +226,7 @@ CHEAP: dict[str, str] = {
     "DELETE /api/v1/workers/{worker_id}": COMMAND,
     "GET /api/v1/notifications": "a page of rows, of which there are as many as people have made by hand",
     "GET /api/v1/notifications/{id}": ONE,
+    "GET /api/v1/notifications/deliveries": "a page of all messages, which are kept like all activity",
     "GET /api/v1/notifications/{id}/deliveries": "a page of one notification's messages, by their index",
     "POST /api/v1/notifications/{id}/test": "asks a notifier, within bounds",
     "POST /api/v1/notifications": COMMAND,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -189,3 +190,15 @@ async def test_a_reply_that_nobody_waits_for_any_more_ends_nothing(
     await eventually(lambda: "does not permit" in caplog.text)
     assert client.end is None
     await client.close()
+
+
+async def test_a_request_that_was_not_sent_before_a_denial_leaves_no_line_in_the_log(server: Server) -> None:
+    """Nobody asks for its reply. That asyncio says so would be the last line, after what has happened."""
+    said: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    client = await connect(server.url, "worker")
+    client._resp_map["unsent"] = asyncio.get_running_loop().create_future()
+    await client.close_denied()
+    client._resp_map.clear()
+    gc.collect()
+    assert said == []

@@ -241,3 +241,11 @@ async def test_activity_expires_and_definitions_do_not(log: Log, client: Client)
     assert activity.headers
     assert activity.headers["Nats-TTL"] == "9600h"
     assert not definition.headers or "Nats-TTL" not in definition.headers
+
+
+async def test_what_is_asked_on_a_closed_connection_is_refused_in_words(server: Server, log: Log) -> None:
+    """A part that was denied something ends with what it was, and not with a defect of this program."""
+    client = await connect(server.url, "worker")
+    await client.close()
+    with pytest.raises(Unavailable, match="the log does not respond: nats: connection closed"):
+        await Log(client).latest(["catalog.*.*"])

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from bus.connection import connect
-from bus.envelope import Stored
-from bus.identities import OPERATOR
-from bus.log import Log
-from schemas.events import BackupCompleted, FlowDue, FlowStarted
 from tests.composed import Composed
 from tests.databases import postgresql_process
 from tests.e2e.load import Clients
+from tests.e2e.once import once_each
 from tests.made import flow, scheduled
 from tests.running import Client
 
@@ -101,24 +95,6 @@ async def test_each_part_is_restarted_under_load_and_no_request_fails(
     for execution_id in load.accepted:
         ended = clients[0].ended(execution_id, 40)
         assert (ended["status"], ended["jobs_completed"]) == ("success", 1)
-    await once_each(composed, load, minutely)
+    await once_each(composed.nats_url, load.accepted, minutely)
     checked = composed.flows("doctor")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-async def once_each(composed: Composed, load: Clients, minutely: list[str]) -> None:
-    """Check on the log that no occurrence and no backup is missing, or there twice."""
-    client = await connect(composed.nats_url, OPERATOR)
-    entries = await Log(client).read([">"])
-    await client.close()
-    messages = [entry.envelope.data for entry in entries if isinstance(entry, Stored)]
-    assert len(messages) == len(entries)
-    assert not [entry.subject for entry in entries if entry.subject.startswith("dead.")]
-    started = Counter(message.execution_id for message in messages if isinstance(message, FlowStarted))
-    assert set(load.accepted) <= set(started)
-    assert set(started.values()) == {1}
-    completed = Counter(message.backup_id for message in messages if isinstance(message, BackupCompleted))
-    assert set(completed.values()) == {1}
-    for flow_id in minutely:
-        due = [one.occurrence for one in messages if isinstance(one, FlowDue) and one.flow_id == flow_id]
-        assert due == [due[0] + timedelta(minutes=number) for number in range(len(due))] if due else True

@@ -151,6 +151,10 @@ def test_the_log_is_filtered(running: Running, api: Client, executions: dict[str
     assert api.get("/events/log", params={"execution": bad["id"], "limit": 100})["total"] == len(of_execution)
     assert api.get("/events/log", params={"pattern": "backup", "vm": job["context_id"]})["total"] == 3
     assert api.get("/events/log", params={"after": listed["events"][0]["sequence"], "flow": "bad"})["total"] > 0
+    back = {"pattern": "flow.*", "flow": "bad", "before": listed["events"][2]["sequence"], "limit": 1}
+    assert [one["event"]["type"] for one in api.get("/events/log", params=back)["events"]] == ["flow.planned"]
+    back = {**back, "before": 2**53, "limit": 3}
+    assert api.get("/events/log", params=back)["events"] == listed["events"][::-1]
     api.call("GET", "/events/log", params={"pattern": "a.b.c.d.e"}, status=400)
 
 

@@ -14,7 +14,9 @@ from tests.running import Client, Running
 @pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One engine for all of these tests: what a test makes has names of its own."""
-    running = Running(tmp_path_factory.mktemp("page") / "data").start()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("FLOWS_WEBHOOK_ALLOW", "localhost")  # where tests have receivers
+        running = Running(tmp_path_factory.mktemp("page") / "data").start()
     yield running
     assert running.stop() == 0
 

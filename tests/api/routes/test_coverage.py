@@ -38,6 +38,10 @@ async def test_coverage_over_http(house: House) -> None:
     assert found["total"] == sum(found["counts"].values()) == 6
     failing = await get(house, "/coverage", state="failing")
     assert [one["state"] for one in failing["vms"]] == ["failing"] * failing["counts"]["failing"]
+    for path in ("/coverage", "/coverage/days"):
+        alone = await get(house, path, context_id="alpha-vm")
+        assert ([one["context_id"] for one in alone["vms"]], alone["total"]) == (["alpha-vm"], 1)
+    assert (await get(house, "/coverage", who="bravo", context_id="alpha-vm"))["total"] == 0
     of_alpha = await get(house, "/coverage", who="alpha")
     assert {one["context_id"] for one in of_alpha["vms"]} == {"alpha-vm", "alpha-vm-2", "common-vm"}
 

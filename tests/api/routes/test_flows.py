@@ -303,6 +303,12 @@ def test_the_audit_log_has_every_command_with_before_and_after(api: Client, uniq
     assert (updated["before"]["keep_last"], updated["after"]["keep_last"]) == (3, 5)
     assert updated["request"]["patch"] == {"keep_last": 5}
     assert (deleted["before"]["keep_last"], deleted["after"]) == (5, None)
+    first, second = entries[-1]["time"], entries[-2]["time"]
+    since = {"entity_id": made["id"], "from": second}
+    assert api.get("/audit", params=since)["commands"] == entries[:-1]
+    until = {"entity_id": made["id"], "from": first, "to": second}
+    assert api.get("/audit", params=until)["commands"] == entries[-1:]
+    api.call("GET", "/audit?from=yesterday", status=400)
     (no,) = api.get("/audit", params={"entity": "policy", "outcome": "rejected", "limit": 1})["commands"]
     assert (no["code"], no["field"]) == ("conflict", "name")
     assert unique in no["reason"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -53,6 +54,7 @@ async def test_an_api_says_that_the_tables_are_of_another_version(
 
         await eventually(well)
         assert (await ready()).json()["parts"]["database"] == "ok"
+        assert (await ready()).json()["version"] == version("protection-flows-engine")
         await move(url, revision)
         found = await ready()
         assert (found.status_code, found.json()["parts"]["recorder"]) == (status, "ok")

@@ -58,6 +58,7 @@ def test_a_test_message_does_not_go_to_this_machine(api: Client, unique: str) ->
 def test_deliveries_of_nobody(api: Client, unique: str) -> None:
     made = api.create("/notifications", name=unique, **HOOK)
     assert api.get(f"/notifications/{made['id']}/deliveries") == {"deliveries": [], "total": 0}
+    assert made["id"] not in str(api.get("/notifications/deliveries?state=waiting"))
     api.call("GET", f"/notifications/{made['id']}/deliveries?state=lost", status=400)
     api.call("GET", "/notifications/nobody/deliveries", status=404)
     api.call("POST", "/notifications/nobody/test", status=404)
@@ -78,5 +79,6 @@ def test_who_sees_some_groups_sees_no_notification(api: Client, running: Running
             ("DELETE", f"/notifications/{made['id']}"),
         ):
             limited.call(method, path, status=404)
+        assert limited.get("/notifications/deliveries") == {"deliveries": [], "total": 0}
     finally:
         limited.close()

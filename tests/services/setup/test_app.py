@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import suppress
+from typing import Any, cast
 
 import pytest
 from nats.aio.client import Client
@@ -13,16 +15,19 @@ from nats.js.errors import NotFoundError, ServerError
 from bus import log as bus_log
 from bus.checkpoint import BUCKET
 from bus.log import Log
+from bus.reading import Page
 from bus.server import Server
 from bus.setup import QUEUES, declare_at, keep
 from bus.stream import WORKER_QUEUE, consumer_config
 from bus.subjects import STREAM
+from bus.tasks import cancel_and_wait
 from services.hosting import host, host_all
 from services.registry.app import Registry
 from services.setup import app
 from services.setup.app import Setup
 from services.worker.app import Worker
-from tests.support import eventually
+from tests.services.worker.support import request
+from tests.support import eventually, sent, stored
 
 
 async def test_the_others_wait_for_it_and_say_so(
@@ -100,3 +105,28 @@ async def test_a_queue_that_somebody_deleted_or_changed_is_put_right(
     assert "the queue 'worker' had other settings, and has its own again" in caplog.text
     stop.set()
     await setup
+
+
+async def test_who_is_stopped_at_work_leaves_nothing_that_follows_the_log() -> None:
+    """Its consumer would be let go of later, on a connection that is closed, or never."""
+    over, at_work = asyncio.Event(), asyncio.Event()
+
+    class Following:
+        async def follow(self, *_: Any, **__: Any) -> AsyncGenerator[Page]:
+            entry = stored(sent(request(pool="site-a", worker_labels={"site": "a"}), id="request"), 1)
+            try:
+                yield Page(entries=[entry], position=1, caught_up=True)
+            finally:
+                await asyncio.sleep(0.05)  # not a wait: the time that a reply takes
+                over.set()
+
+        async def checkpoint(self, _: str) -> None:
+            at_work.set()
+            await asyncio.Event().wait()
+
+    setup = Setup()
+    setup._log = cast("Log", Following())
+    task = asyncio.create_task(setup._follow())
+    await asyncio.wait_for(at_work.wait(), 10)
+    await cancel_and_wait(task)
+    assert over.is_set()

@@ -6,18 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
+from nats.aio.client import Client
 
 from bus import setup as bus_setup
 from bus.connection import connect
 from bus.errors import Unavailable
-from bus.identities import AUTHENTICATION, KEYS
+from bus.identities import AUTHENTICATION, KEYS, consumers_of
 from bus.log import Log
 from bus.server import Server
 from bus.stream import queue_of
 from bus.subjects import STREAM
 from schemas import commands as c
 from schemas.labels import pool_of
+from schemas.tokens import digest_of
 from services.executor.app import Executor
 from services.hosting import host
 from services.registry.app import Registry
@@ -31,7 +34,8 @@ from tests.services.house import built
 from tests.services.setup.enrolled import SECRET, enrol, running, set_up, url_of
 from tests.services.worker.sites import SITES, house
 from tests.services.worker.support import Gate, lease, request, say
-from tests.support import T0, eventually
+from tests.support import T0, eventually, sent
+from tests.workers import worker as defined
 
 __all__ = ("lease",)  # a fixture
 REVOKED: dict[str, Any] = {"version": 2, "revoked_at": T0, "revoked_by": "eve"}
@@ -146,3 +150,95 @@ async def test_revoked_while_no_setup_ran_counts_when_one_does(engine: Engine) -
     async with set_up(engine.server):
         await eventually(lambda: not client.is_connected)
     await client.close()
+
+
+async def test_what_is_repeated_or_cannot_be_read_brings_no_revoked_worker_back_and_shuts_none_out(
+    engine: Engine, setup: None, client: Client
+) -> None:
+    """A worker may have the server append again what it has read: an old version of a worker, or what is no message."""
+    await enrol(engine.log, "gone", **REVOKED)
+    await engine.log.publish_once(sent(defined("gone", digest=digest_of(SECRET), enrolled_at=T0), id="repeated"))
+    await enrol(engine.log, "here")
+    await client.jetstream().publish("catalog.worker.here", b"{}")
+    with pytest.raises(Unavailable, match="worker 'gone' was revoked"):
+        await host(Worker(enrolment="gone"), url_of(engine.server, "gone"), asyncio.Event())
+    connected = await connect(url_of(engine.server, "here"), "worker")
+    await connected.close()
+
+
+async def test_a_worker_cannot_have_the_server_deliver_to_other_subjects_of_the_log(
+    engine: Engine, setup: None, client: Client
+) -> None:
+    """A consumer of its own gives what is on the log to where it says: as what it is, and not as something else."""
+    await enrol(engine.log, "at-a")
+    consumer = consumers_of("at-a")[0]
+    config = {"name": consumer, "ack_policy": "none", "mem_storage": True, "filter_subject": "backup.progressed.evil.v"}
+    making = {"stream_name": STREAM, "config": config}
+    async with probe(engine.server, "worker-at-a", url_of(engine.server, "at-a")) as evil:
+        await evil.publish("backup.progressed.evil.v", b"{}")
+        creating = f"$JS.API.CONSUMER.CREATE.{STREAM}.{consumer}"
+        made = await evil.request(creating, msgspec.json.encode(making), timeout=5)
+        assert b"error" not in made.data
+        for wanted in ("catalog.worker.at-b", "command.flow.execute"):
+            await evil.publish(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{consumer}", b'{"batch": 1}', reply=wanted)
+            await evil.flush()
+            pushing = {**making, "config": {**config, "name": consumers_of("at-a")[1], "deliver_subject": wanted}}
+            refused = await evil.request(f"{creating[:-1]}1", msgspec.json.encode(pushing), timeout=5)
+            assert b"forms a cycle" in refused.data
+    subjects = (await client.jetstream().stream_info(STREAM, subjects_filter=">")).state.subjects or {}
+    assert set(subjects) == {"backup.progressed.evil.v", "catalog.worker.at-a"}
+
+
+async def test_of_several_set_ups_any_vouches_and_one_that_is_gone_is_not_missed(engine: Engine) -> None:
+    """Workers come back while set-ups are restarted one after the other: none is refused, and none waits for long."""
+    names = [f"rack-{number}" for number in range(2)]
+    for name in names:
+        await enrol(engine.log, name)
+    over = asyncio.Event()
+
+    async def come_and_go(name: str) -> int:
+        times = 0
+        while not over.is_set():
+            client = await connect(url_of(engine.server, name), "worker")
+            await client.close()
+            times += 1
+            await asyncio.sleep(0.05)  # not a wait: the pace at which they come
+        return times
+
+    async with set_up(engine.server):
+        coming = [asyncio.create_task(come_and_go(name)) for name in names]
+        for _ in range(2):
+            async with set_up(engine.server):
+                await enrol(engine.log, "rack-0")
+        over.set()
+        assert all([await one for one in coming])
+
+
+async def test_enrolled_workers_come_back_when_the_set_up_does(engine: Engine) -> None:
+    """The server restarts while no set-up runs: workers are let in as soon as one does, with nothing done by hand."""
+    await enrol(engine.log, "at-a")
+    async with set_up(engine.server):
+        client = await connect(url_of(engine.server, "at-a"), "worker")
+    engine.server.stop()
+    engine.server.start()
+    await eventually(lambda: not client.is_connected)
+    async with set_up(engine.server):
+        await eventually(lambda: client.is_connected, within=30)
+    await client.close()
+
+
+async def test_a_revoked_one_that_comes_again_and_again_may_do_nothing_and_stands_in_the_log(
+    engine: Engine, setup: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    await enrol(engine.log, "at-a", **REVOKED)
+    for _ in range(2):
+        async with probe(engine.server, "worker-at-a", url_of(engine.server, "at-a")) as client:
+            for subject in (
+                "backup.started.f.v",
+                f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.worker",
+                f"{KEYS}.worker.at-a.x",
+            ):
+                assert await denied(client, subject)
+            assert await may_not_subscribe(client, "worker.inspect")
+    refused = [record for record in caplog.records if getattr(record, "action", "") == "worker_refused"]
+    assert [record.__dict__["worker"] for record in refused] == ["at-a", "at-a"]

@@ -1,6 +1,7 @@
 // The engine's HTTP API, by the types of its own OpenAPI document. What fails is a `Problem` with words for people.
 import createClient, { type Middleware } from 'openapi-fetch'
 
+import { sentence } from '../format/sentences'
 import type { components, paths } from './schema'
 
 export type Schemas = components['schemas']
@@ -21,13 +22,16 @@ export class Problem extends Error {
     super(detail)
   }
 
-  /** What is wrong with a field, or with something in it. */
+  /** What is wrong with a field, or with something in it, in sentences. */
   of(field: string): string | undefined {
-    const found = this.errors.filter(
-      (one) => one.field === field || one.field.startsWith(`${field}[`) || one.field.startsWith(`${field}.`),
-    )
-    return found.length === 0 ? undefined : found.map((one) => one.message).join('; ')
+    const found = this.errors.filter((one) => within(one.field, field))
+    return found.length === 0 ? undefined : found.map((one) => sentence(one.message)).join(' ')
   }
+}
+
+/** Tell whether a field is another one, or something in it: `disks[0].path` is within `disks`. */
+export function within(field: string, other: string): boolean {
+  return field === other || field.startsWith(`${other}[`) || field.startsWith(`${other}.`)
 }
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])

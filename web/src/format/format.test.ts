@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 
 import { bytes, count, plural } from './numbers'
-import { bounds, day, duration, long, named, relative, short } from './time'
+import { bounds, day, duration, instants, long, named, relative, short } from './time'
 
 const NOW = new Date('2026-11-25T12:00:00Z')
 const at = (text: string): Date => new Date(text)
@@ -32,6 +32,7 @@ test('a day has bounds, and a name', () => {
 test.each([
   ['2026-11-25T11:59:30Z', 'just now'],
   ['2026-11-25T12:00:30Z', 'in a moment'],
+  ['2026-11-25T12:00:01Z', 'just now'], // by a clock that is a second behind the engine's
   ['2026-11-25T11:55:00Z', '5 min ago'],
   ['2026-11-25T15:00:01Z', 'in 3 h'],
   ['2026-11-13T12:00:00Z', '12 days ago'],
@@ -59,6 +60,13 @@ test.each([
   [5e18, '5000 PB'],
 ])('%d bytes are %s', (value, said) => {
   expect(bytes(value)).toBe(said)
+})
+
+test('instants are found in what the engine says', () => {
+  expect(instants('it began at 2026-11-25T01:13:28Z, late; due 2026-11-25T02:00:00.5+01:00')).toEqual([
+    ...['it began at ', '2026-11-25T01:13:28Z', ', late; due ', '2026-11-25T02:00:00.5+01:00', ''],
+  ])
+  expect(instants('on 2026-11-25')).toEqual(['on 2026-11-25'])
 })
 
 test('numbers of things', () => {

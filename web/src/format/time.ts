@@ -4,6 +4,7 @@ export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone
 
 const MINUTE = 60_000
 const DAY = 86_400_000
+const APART = 5_000 // milliseconds by which the reader's clock and the engine's may differ
 
 const formats = new Map<string, Intl.DateTimeFormat>()
 
@@ -35,6 +36,18 @@ export function bounds(text: string): { from: string; to: string } | null {
   const to = new Date(from)
   to.setDate(to.getDate() + 1)
   return { from: from.toISOString(), to: to.toISOString() }
+}
+
+/** `2026-11-25T03:00`, an instant in the reader's zone as a field for dates and times has it; '' when it is none. */
+export function field(instant: string): string {
+  const at = new Date(instant)
+  return Number.isNaN(at.getTime()) ? '' : `${day(at)}T${format(ZONE, CLOCK).format(at)}`
+}
+
+/** The instant, RFC 3339, that such a field has; null when it has none. */
+export function instant(text: string): string | null {
+  const at = new Date(text)
+  return text === '' || Number.isNaN(at.getTime()) ? null : at.toISOString()
 }
 
 /** `Wed 25 Nov 2026` of a day. */
@@ -71,7 +84,7 @@ export function long(at: Date, zone = ZONE): string {
 export function relative(at: Date, now: Date): string {
   const past = now.getTime() - at.getTime()
   const size = Math.abs(past)
-  if (size < MINUTE) return past >= 0 ? 'just now' : 'in a moment'
+  if (size < MINUTE) return past > -APART ? 'just now' : 'in a moment'
   const text = size < 60 * MINUTE ? `${floor(size / MINUTE)} min` : hours(size)
   return past >= 0 ? `${text} ago` : `in ${text}`
 }
@@ -96,4 +109,11 @@ export function duration(seconds: number): string {
         ? [seconds / 3600, (seconds % 3600) / 60, 'h', 'min']
         : [seconds / 86_400, (seconds % 86_400) / 3600, 'd', 'h']
   return Math.floor(small) === 0 ? `${floor(big)} ${unit}` : `${floor(big)} ${unit} ${floor(small)} ${part}`
+}
+
+const INSTANT = /(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))/
+
+/** Return a text in parts, every second of which is an instant as RFC 3339 writes it. */
+export function instants(text: string): string[] {
+  return text.split(INSTANT)
 }

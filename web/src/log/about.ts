@@ -5,6 +5,11 @@ import { list, text } from './reading'
 /** Backups outside any flow are of this one, which is none. */
 const AD_HOC = 'adhoc'
 
+/** Return an event's kind: its type, but of what has its whole subject there, `rejected.flow.update`, the family alone. */
+export function kindOf({ type }: LogEvent): string {
+  return /^(rejected|dead)\.(?!settled$)/.exec(type)?.[1] ?? type
+}
+
 /** Return the flow that an event is of; '' when it is of none. */
 export function flowOf(event: LogEvent): string {
   const found =
@@ -43,7 +48,8 @@ const OF_ONE_VM =
 
 /** Return the subject in NATS that an event stands on: `flow.completed.<flow>`, `backup.started.<flow>.<vm>`. */
 export function subjectOf(event: LogEvent): string {
-  const { type, data } = event
+  const { data } = event
+  const type = kindOf(event)
   if (type.startsWith('command.')) return type
   if (type === 'rejected') return `rejected.${text(data, 'entity')}.${text(data, 'verb')}`
   if (type === 'dead') return `dead.${text(data, 'service')}.${text(data, 'reason')}`

@@ -24,6 +24,9 @@ const SERIES = new Set([
   'notification.claimed',
 ])
 
+/** An import, and what it was asked by: these two come in turns. */
+const IMPORTED = /^(catalog|command)\.(vm|group|schedule|repository|policy|flow)(\.create)?$/
+
 /**
  * Return lines with events added at the end. Progress of an execution is one line, wherever it stands among the last
  * few; what many VMs or definitions have at once is one line while nothing comes between. Lines that do not change are
@@ -32,7 +35,7 @@ const SERIES = new Set([
 export function fold(lines: readonly Line[], events: readonly LogEvent[], folds = true): Line[] {
   const next = [...lines]
   for (const event of events) {
-    const kind = folds ? kindOf(event) : ''
+    const kind = folds ? foldedWith(event) : ''
     const at = kind === '' ? -1 : find(next, kind)
     const line = next[at]
     if (line === undefined) next.push({ key: event.sequence, first: event, last: event, count: 1, kind })
@@ -43,16 +46,31 @@ export function fold(lines: readonly Line[], events: readonly LogEvent[], folds 
 
 function find(lines: readonly Line[], kind: string): number {
   const end = lines.length - 1
-  if (!kind.startsWith('backup.progressed')) return lines[end]?.kind === kind ? end : -1
-  for (let n = end; n >= 0 && n > end - REACH; n -= 1) if (lines[n]?.kind === kind) return n
+  const reach = kind.startsWith('backup.progressed') ? REACH : IMPORTED.test(kind) ? 2 : 1
+  for (let n = end; n >= 0 && n > end - reach; n -= 1) {
+    const before = lines[n]?.kind ?? ''
+    if (before === kind) return n
+    if (reach === 2 && !IMPORTED.test(before)) break
+  }
   return -1
 }
 
 /** Return what an event is folded with; '' when it stands alone. */
-function kindOf(event: LogEvent): string {
+function foldedWith(event: LogEvent): string {
   const { type } = event
   if (type === 'backup.progressed' || SERIES.has(type)) return `${type} ${executionOf(event)}`
-  // an import, and what it was asked by
-  if (/^(catalog|command)\.(vm|group|schedule|repository|policy|flow)(\.create)?$/.test(type)) return type
-  return ''
+  return IMPORTED.test(type) ? type : ''
+}
+
+/** Return by how many lines what was there has moved down; negative: up, as the first lines are gone. */
+export function shift(before: readonly Line[], now: readonly Line[]): number {
+  const [was, is] = [before[0]?.key, now[0]?.key]
+  if (was === undefined || is === undefined || is === was) return 0
+  if (is < was)
+    return Math.max(
+      0,
+      now.findIndex((line) => line.key >= was),
+    )
+  const gone = before.findIndex((line) => line.key >= is)
+  return gone < 0 ? 0 : -gone
 }

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { LogEvent } from '../live/events'
 import { subjectOf } from './about'
 import { begins, takes, wrongPattern, type LogFilter } from './filter'
-import { fold } from './fold'
+import { fold, shift } from './fold'
 import { sentence, toneOfEvent } from './sentences'
 
 const NAMES = {
@@ -64,6 +64,7 @@ test.each<[LogEvent, string]>([
   ],
   [event('catalog.vm', { version: 3, definition: null }, { subject: 'vm-1' }), 'vm vm-1 was deleted'],
   [event('command.flow.execute', { id: 'f1' }, { actor: 'anna' }), 'anna asked to execute flow nightly'],
+  [event('command.vm.create', { id: 'vm-2', spec: { vm_name: 'web' } }), 'somebody asked to create vm web'],
   [event('backup.failed', { ...OF, flow_id: 'adhoc', error: 'cut off' }), 'db01 failed: cut off'],
 ])('an event is a sentence with names: %#', (one, said) => {
   expect(sentence(one, NAMES)).toBe(said)
@@ -75,6 +76,26 @@ test('a type that nobody knows still shows, and one without its fields breaks no
     expect(sentence(event(type), NAMES)).not.toBe('')
   expect(toneOfEvent(event('storage.full'))).toBe('idle')
   expect(toneOfEvent(event('flow.completed', { status: 'error' }))).toBe('bad')
+})
+
+test('what was rejected, or could not be used, is told as the engine sends it', () => {
+  const rejected = event('rejected.flow.update', { entity: 'flow', verb: 'update', reason: 'it is gone' })
+  expect([sentence(rejected, NAMES), toneOfEvent(rejected), subjectOf(rejected)]).toEqual([
+    'update flow was rejected: it is gone',
+    'warn',
+    'rejected.flow.update',
+  ])
+  const dead = event('dead.recorder.unusable', {
+    ...{ service: 'recorder', reason: 'unusable', sequence: 7, error: 'no flow' },
+  })
+  expect([sentence(dead, NAMES), toneOfEvent(dead), subjectOf(dead)]).toEqual([
+    'message 7 could not be used: no flow',
+    'bad',
+    'dead.recorder.unusable',
+  ])
+  expect(sentence(event('dead.settled', { sequence: 7, how: 'dismissed' }), NAMES)).toBe(
+    'message 7 was dismissed',
+  )
 })
 
 test.each([
@@ -154,4 +175,32 @@ test('folding goes on from what is there, and leaves other lines as they are', (
   expect(after[0]).toBe(before[0])
   expect(before[1]?.count).toBe(1)
   expect(after[1]?.count).toBe(2)
+})
+
+test('how far what one reads has moved: down by older lines, up by those that are let go', () => {
+  const events = Array.from({ length: 6 }, () => event('backup.failed', OF))
+  const [all, few] = [fold([], events), fold([], events.slice(2))]
+  expect([shift([], all), shift(few, all), shift(all, few), shift(all, all)]).toEqual([0, 2, -2, 0])
+  expect(shift(few, [])).toBe(0)
+})
+
+test('an import is two lines: what was asked, and what became of it', () => {
+  const types = [
+    'command.vm.create',
+    'catalog.vm',
+    'command.vm.create',
+    'catalog.vm',
+    'flow.due',
+    'catalog.vm',
+  ]
+  const lines = fold(
+    [],
+    types.map((type) => event(type)),
+  )
+  expect(lines.map((line) => [line.first.type, line.count])).toEqual([
+    ['command.vm.create', 2],
+    ['catalog.vm', 2],
+    ['flow.due', 1],
+    ['catalog.vm', 1],
+  ])
 })

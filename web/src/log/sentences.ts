@@ -3,7 +3,7 @@ import type { LogEvent } from '../live/events'
 import { bytes, count, plural } from '../format/numbers'
 import { duration } from '../format/time'
 import type { Tone } from '../components/Status.svelte'
-import { flowOf } from './about'
+import { flowOf, kindOf } from './about'
 import { list, number, part, text, texts } from './reading'
 
 /** What things are called; undefined: it is not known. */
@@ -16,14 +16,14 @@ type Tell = (event: LogEvent, names: Names) => string
 
 /** Return what an event says, in one sentence without a full stop. */
 export function sentence(event: LogEvent, names: Names): string {
-  const known = TOLD[event.type] ?? byFamily(event.type)
+  const known = TOLD[kindOf(event)] ?? byFamily(event.type)
   return known?.(event, names) ?? `${event.type} about ${event.subject}`
 }
 
 /** Return which tone an event has, as a state has one. */
 export function toneOfEvent(event: LogEvent): Tone {
   if (event.type === 'flow.completed') return ENDS[text(event.data, 'status')] ?? 'idle'
-  return TONES[event.type] ?? 'idle'
+  return TONES[kindOf(event)] ?? 'idle'
 }
 
 const ENDS: Record<string, Tone> = { success: 'good', warning: 'warn', error: 'bad' }
@@ -179,7 +179,9 @@ function byFamily(type: string): Tell | undefined {
   if (family === 'command')
     return (event, names) => {
       const who = event.actor ?? 'somebody'
-      const what = kind === 'flow' ? flow(event, names) : event.subject
+      const spec = part(event.data, 'spec') ?? {}
+      const what =
+        text(spec, 'name') || text(spec, 'vm_name') || (kind === 'flow' ? flow(event, names) : event.subject)
       return `${who} asked to ${verb.replaceAll('_', ' ')} ${kind} ${what}`
     }
   return undefined

@@ -89,6 +89,7 @@ export const PLACES: readonly Place[] = [
     shape: '/workers',
     title: 'Workers',
     part: 'Engine',
+    unscoped: true,
     load: page(() => import('./workers/Workers.svelte')),
   },
   { shape: '/log', title: 'Log', part: 'Engine', load: page(() => import('./log/LogPage.svelte')) },
@@ -105,7 +106,6 @@ export const PLACES: readonly Place[] = [
     shape: '/settings',
     title: 'Settings',
     part: 'Engine',
-    unscoped: true,
     load: page(() => import('./settings/Settings.svelte')),
   },
 ]

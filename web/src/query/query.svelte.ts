@@ -40,6 +40,7 @@ export class Query<T> {
   /** Read it now. What `load` looks at before it first waits, it depends on. */
   async refresh(): Promise<void> {
     clearTimeout(this.timer)
+    this.plannedFor = 0
     this.current?.abort()
     const current = (this.current = new AbortController())
     const began = Date.now()

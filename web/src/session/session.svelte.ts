@@ -15,9 +15,19 @@ class Session {
     return this.who != null && RANK[this.who.role] >= RANK[role]
   }
 
+  /** Tell whether a page is for who is signed in. */
+  sees(place: { role?: Role; unscoped?: boolean }): boolean {
+    return this.may(place.role ?? 'viewer') && (place.unscoped !== true || this.unscoped)
+  }
+
   /** Whether everything may be seen, not some groups alone. */
   get unscoped(): boolean {
     return this.who != null && this.who.groups === null
+  }
+
+  /** Whether one may make VMs, groups, schedules, repositories and policies: those with a scope may not. */
+  get defines(): boolean {
+    return this.may('admin') && this.unscoped
   }
 
   /** Ask the engine who is signed in. Throws `Problem` when it does not reply. */

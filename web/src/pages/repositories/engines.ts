@@ -13,7 +13,7 @@ export const ENGINES: Record<Engine, Words> = {
   directory: {
     name: 'Folder',
     hint: 'Compressed disk images with checksums in a folder, also of a mounted share; standard tools restore them.',
-    location: 'The absolute path of a folder that the workers can write to.',
+    location: 'The absolute path of a folder that is there, and that the workers can write to.',
   },
   simulated: {
     name: 'Simulated',

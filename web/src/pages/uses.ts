@@ -1,5 +1,5 @@
 // Which flows use a definition: their names and addresses.
-import { client, unwrap } from '../../api/client'
+import { client, unwrap } from '../api/client'
 
 type Wanted = { repository_id: string } | { target_id: string }
 
