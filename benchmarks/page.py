@@ -21,6 +21,7 @@ from api.page import files
 from benchmarks.listing import served
 from bus.clock import now
 from bus.server import Server
+from bus.setup import declare_at
 from schemas.events import BackupCompleted, BackupFailed, FlowCompleted
 from services import database
 from tests.page.chromium import Visitor, chromium, settle
@@ -97,6 +98,7 @@ def engine(folder: Path, told: Iterable[Told]) -> Iterator[str]:
     server = Server(folder / "data")
     server.start()
     try:
+        asyncio.run(declare_at(server.url))
         app = create_app(nats_url=server.url, database_url=url, tokens=Tokens("bench"), page=files.load())
         with served(app) as address:
             yield address
@@ -189,15 +191,18 @@ def live(browser: Browser, address: str) -> dict[str, Figures]:
 
 def page(folder: Path) -> dict[str, Figures]:
     """Return the figures of all that is measured."""
+    until = now()
+    unfinished = (
+        one for one in messages(World(vms=LIVE, flows=1, days=2, until=until)) if not isinstance(one[1], ENDS)
+    )
+    worlds = {
+        flows: messages(World(vms=FLOWS, flows=FLOWS, days=2, until=until)),
+        live: unfinished,
+        matrix: messages(World(vms=VMS, flows=20, days=DAYS, until=until)),
+    }
     found: dict[str, Figures] = {}
-    with chromium() as browser:
-        with engine(folder / "flows", messages(World(vms=FLOWS, flows=FLOWS, days=2, until=now()))) as address:
-            found |= flows(browser, address)
-        running = (
-            one for one in messages(World(vms=LIVE, flows=1, days=2, until=now())) if not isinstance(one[1], ENDS)
-        )
-        with engine(folder / "live", running) as address:
-            found |= live(browser, address)
-        with engine(folder / "days", messages(World(vms=VMS, flows=20, days=DAYS, until=now()))) as address:
-            found |= matrix(browser, address)
+    for measure, told in worlds.items():
+        # the browser comes second: where it is, an event loop runs
+        with engine(folder / measure.__name__, told) as address, chromium() as browser:
+            found |= measure(browser, address)
     return found
