@@ -1,7 +1,7 @@
 """Benchmarks, side by side in one run, each against its plain alternative. `make bench`.
 
 `python -m benchmarks idle` measures an engine without work instead: start, memory and CPU time; `python -m benchmarks
-fanout` what a worker reads when there are others.
+fanout` what a worker reads when there are others; `python -m benchmarks page` how fast the page is in a browser.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import page
 from benchmarks.executor import executor
 from benchmarks.fanout import fanout
 from benchmarks.history import history, lag
@@ -261,10 +262,24 @@ async def show_fanout(console: Console) -> None:
     console.print(table)
 
 
+def show_page(console: Console) -> None:
+    title = f"The page in Chromium, ms, {page.ROUNDS} rounds"
+    table = Table("", "median", "lowest", "highest", "to be below", title=title, title_justify="left")
+    with tempfile.TemporaryDirectory() as name:
+        found = page.page(Path(name))
+    for what, one in found.items():
+        figures = (median(one.figures), min(one.figures), max(one.figures), one.below)
+        table.add_row(what, *(f"{figure:,.0f}" for figure in figures))
+    console.print(table)
+
+
 if __name__ == "__main__":
     terminal = Console(width=110)
     if sys.argv[1:2] == ["fanout"]:
         asyncio.run(show_fanout(terminal))
+        sys.exit()
+    if sys.argv[1:2] == ["page"]:
+        show_page(terminal)
         sys.exit()
     if sys.argv[1:2] == ["idle"]:
         show_idle(terminal, sys.argv[2:])

@@ -17,6 +17,7 @@ from api.problems import HANDLERS
 WEB = Path(__file__).parents[2] / "web"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 SCRIPT = "console.log('of the page')\n" * 100
+MOST = 150_000  # bytes, compressed, that a page and all that it needs come to
 
 
 @pytest.fixture
@@ -92,3 +93,23 @@ def test_without_a_built_page_it_says_how_to_build_it(tmp_path: Path) -> None:
 def test_the_addresses_are_those_of_the_page() -> None:
     shapes = re.findall(r"shape: '/([a-z]*)", (WEB / "src/pages/index.ts").read_text())
     assert {*shapes, "login"} - {""} == set(routes.SECTIONS)
+
+
+def test_no_page_is_more_than_what_loads_at_once_on_a_slow_line() -> None:
+    """As it was built: the document, and all that a page needs before it shows itself."""
+    page = files.load()
+    if page is None:
+        pytest.skip("the page is not built: make page")
+    sent = {name: len(one.compressed or one.content) for name, one in page.assets.items()}
+    text = {name: one.content.decode() for name, one in page.assets.items() if name.endswith(".js")}
+    lists = {name: re.search(r"m\.f=\[(.*?)\]", one) for name, one in text.items()}
+    listed = {name: re.findall(r'"assets/([^"]+)"', found[1]) for name, found in lists.items() if found}
+    began = set(re.findall(r"/assets/([\w.-]+)", page.index.content.decode()))
+    entry = next(one for one in began if one.startswith("index-") and one.endswith(".js"))
+    # the pages, each with all that the build says it needs
+    needs = re.findall(r'import\(`?"?\./([\w.-]+)`?"?\),__vite__mapDeps\(\[([\d,]*)\]\)', text[entry])
+    assert len(needs) > 15, "pages"
+    for name, numbers in needs:
+        loaded = began | {name} | {listed[entry][int(one)] for one in numbers.split(",") if one}
+        total = sum(sent[one] for one in loaded) + len(page.index.content)
+        assert total < MOST, f"{name}: {total} bytes"

@@ -57,6 +57,7 @@ def chromium() -> Iterator[Browser]:
         _lacking("there is no Chromium on this machine: apt-get install chromium")
     if files.load() is None:
         _lacking("the page is not built: make page")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # its sandbox refuses to start for root, whose tests these are in a container
         browser = playwright.chromium.launch(

@@ -191,11 +191,11 @@ def sealed(told: Iterable[Told]) -> Iterator[Envelope]:
         yield envelope(message, id=f"seed-{number}", source="seed", time=at, correlationid=execution)
 
 
-async def into_tables(world: World, url: str) -> int:
-    """Project a world into an empty database; return how many messages it has."""
+async def into_tables(told: Iterable[Told], url: str) -> int:
+    """Project messages into an empty database; return how many they are."""
     await database.prepare(url)
     tables = Tables(url)
-    events = sealed(messages(world))
+    events = sealed(told)
     last = 0
     while some := list(islice(events, 5 * TOGETHER)):
         entries = [_stored(one, number) for number, one in enumerate(some, start=last + 1)]
@@ -253,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.data.mkdir(parents=True, exist_ok=True)
         number = asyncio.run(onto_log(world, given.data))
     else:
-        number = asyncio.run(into_tables(world, given.database))
+        number = asyncio.run(into_tables(messages(world), given.database))
     print(f"{number:,} messages: {world.vms:,} VMs, {world.flows:,} flows, {world.days:,} days")
 
 

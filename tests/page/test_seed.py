@@ -10,13 +10,13 @@ from api.readmodel import coverage
 from api.readmodel.reader import Page, Reader
 from schemas import tables as t
 from services import database
-from tests.page.seed import World, into_tables
+from tests.page.seed import World, into_tables, messages
 
 WORLD = World(vms=7, flows=3, days=4, until=datetime(2026, 11, 20, 12, tzinfo=UTC))
 
 
 async def test_every_message_of_it_makes_rows(postgresql_url: str) -> None:
-    number = await into_tables(WORLD, postgresql_url)
+    number = await into_tables(messages(WORLD), postgresql_url)
     reader = Reader(database.reader(postgresql_url))
     counted = {
         table.name: (await reader.rows(select(func.count()).select_from(table)))[0][0]

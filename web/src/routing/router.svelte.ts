@@ -1,4 +1,5 @@
 // Where in the page one is: the path, and what the address asks for. Links are plain `<a href>`.
+import { tick } from 'svelte'
 import { SvelteURLSearchParams } from 'svelte/reactivity'
 
 class Router {
@@ -21,7 +22,8 @@ class Router {
     this.read()
     if (before !== this.path) {
       scrollTo(0, 0)
-      document.getElementById('main')?.focus({ preventScroll: true })
+      // a dialog that one has chosen it in is gone by then
+      void tick().then(() => document.getElementById('main')?.focus({ preventScroll: true }))
     }
   }
 
