@@ -20,9 +20,20 @@ def populated(folder: Path, *, vms: int = 60, flows: int = 12, days: int = 30) -
     running = Running(folder).start()
     try:
         running.client().until_ready()
+        inhabit(running.client())
         yield running
     finally:
         running.stop()
+
+
+def inhabit(api: Client) -> None:
+    """Do what people do: so that there are tokens, somebody who is told, a worker that is awaited, and what was done."""
+    api.create("/tokens", name="night shift", role="operator")
+    api.create("/tokens", name="dashboard", role="viewer")
+    api.create("/workers", name="lyon-1", labels={"site": "lyon"})
+    told = {"receiver": "webhook", "url": "http://127.0.0.1:9/hook", "secret_env": "FLOWS_HOOK_KEY"}
+    api.create("/notifications", name="On call", severity="error", **told)
+    api.ended(api.call("POST", "/protection-flows/flow-0003/execute", status=202)["id"])
 
 
 def ids(api: Client) -> dict[str, str]:
