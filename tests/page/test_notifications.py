@@ -20,7 +20,7 @@ def test_somebody_is_to_be_told_and_is(visitor: Visitor, api: Client, tmp_path: 
     dialog = page.get_by_role("dialog", name="New notification")
     dialog.get_by_label("Name").fill("ops")
     dialog.get_by_role("button", name="Save", exact=True).click()
-    expect(dialog.get_by_text("a webhook needs a `url`", exact=True)).to_be_visible()
+    expect(dialog.get_by_text("A webhook needs a `url`.", exact=True)).to_be_visible()
     assert barriers(page) == []
     with webhook() as (url, bodies):
         dialog.get_by_label("URL").fill(url)
