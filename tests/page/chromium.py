@@ -119,6 +119,7 @@ class Visitor:
     def open(self, path: str = "/") -> Page:
         """Go somewhere in a new tab."""
         page = self.context.new_page()
+        page.on("close", self._closed)
         page.goto(path)
         return page
 
@@ -135,6 +136,10 @@ class Visitor:
 
     def _complain(self, what: str) -> None:
         self.complaints.append(what)
+
+    def _closed(self, page: Page) -> None:
+        """Forget what a tab asked for: that it is not waited for any more, nobody says."""
+        self._asked -= {one for one in self._asked if one.frame.page == page}
 
     def _answered(self, request: Request) -> None:
         self._asked.discard(request)

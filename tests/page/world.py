@@ -27,7 +27,7 @@ def populated(folder: Path, *, vms: int = 60, flows: int = 12, days: int = 30) -
 
 
 def inhabit(api: Client) -> None:
-    """Do what people do: so that there are tokens, somebody who is told, a worker that is awaited, and what was done."""
+    """Do what people do: make tokens, say who is told, await a worker, run a flow."""
     api.create("/tokens", name="night shift", role="operator")
     api.create("/tokens", name="dashboard", role="viewer")
     api.create("/workers", name="lyon-1", labels={"site": "lyon"})
