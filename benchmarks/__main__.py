@@ -268,8 +268,8 @@ def show_page(console: Console) -> None:
     with tempfile.TemporaryDirectory() as name:
         found = page.page(Path(name))
     for what, one in found.items():
-        figures = (median(one.figures), min(one.figures), max(one.figures), one.below)
-        table.add_row(what, *(f"{figure:,.0f}" for figure in figures))
+        figures = (median(one.figures), min(one.figures), max(one.figures))
+        table.add_row(what, *(f"{figure:,.0f}" for figure in figures), f"{one.below:,.0f}" if one.below else "")
     console.print(table)
 
 
