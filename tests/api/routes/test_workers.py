@@ -94,7 +94,7 @@ def test_a_token_in_an_address_is_refused_and_enrols_nobody(
     body = {"token": made["token"], "digest": digest_of("mine")}
     refused = elsewhere.post("/workers/enrol", params={parameter: made["token"]}, json=body)
     assert refused.status_code == 400
-    assert f"{parameter!r}" in refused.json()["detail"]
+    assert refused.json()["errors"][0]["field"] == parameter
     assert made["token"] not in refused.text
     (listed,) = [one for one in api.get("/workers")["enrolments"] if one["name"] == unique]
     assert listed["status"] == "waiting"
