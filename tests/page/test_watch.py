@@ -63,7 +63,7 @@ def test_ten_tabs_hear_by_one_stream_and_see_a_killed_worker_s_backup_recover(
     streams: list[Request] = []
     visitor.context.on("request", lambda one: streams.append(one) if "/api/v1/events?" in f"{one.url}?" else None)
     flow = made.flow(api, "killed", config={"seconds": 6})
-    first = visitor.open()
+    first = visitor.context.new_page()
     run(first, flow)
     expect(row(first, "killed-0")).to_contain_text("running")
     os.kill(service(running, "worker"), signal.SIGKILL)
