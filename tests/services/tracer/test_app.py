@@ -81,12 +81,17 @@ async def test_spans_arrive_once_though_the_receiver_was_down_and_the_tracer_res
     entries = await replay(engine.log, FOLDER / "scheduled.jsonl")
     state = State()
     expected = {span.span_id: span for entry in entries for span in evolve(state, entry)}
+    last = entries[-1].sequence
+
+    async def saved() -> bool:
+        return (await engine.log.checkpoint(tracer.EXPORTED)).position >= last
+
     async with tracing(engine):
         await eventually(lambda: receiver.refused >= 2)
         receiver.down = False
         await eventually(lambda: len(receiver.spans) >= len(expected))
+        await eventually(saved)  # one that ends before that sends once more
     async with tracing(engine) as again:
-        last = entries[-1].sequence
         await eventually(lambda: again.position >= last)
     found = {span.span_id.hex(): (service, span) for service, span in receiver.spans}
     assert len(receiver.spans) == len(expected)
