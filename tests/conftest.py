@@ -21,12 +21,40 @@ from tests.servers import root, server_in
 
 # no deadline: a machine that is busy with other tests is not slow code
 settings.register_profile("local", deadline=None, print_blob=True, max_examples=40)
-settings.register_profile("ci", settings.get_profile("local"), max_examples=100)
+settings.register_profile("ci", settings.get_profile("local"), max_examples=60)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 pytest_plugins = ["tests.leaks"]
 
+# what takes long, most of it by waiting
+LONG = ("tests/e2e/", "tests/simulation/", "tests/test_readme.py", "tests/api/test_openapi.py")
+LONG += ("tests/api/routes/test_calendar.py", "tests/services/worker/test_processes.py")
+
 __all__ = ["database_url", "empty_tables", "looks", "postgresql", "postgresql_url"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal what takes long to all processes, to be begun with: else one is still at it when the others are done.
+
+    Each process is given one part of the list, in order, and takes from the others' when it has done its own.
+    """
+    number = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if number == 1:
+        return
+    modules: dict[str, list[pytest.Item]] = {}
+    rest: list[pytest.Item] = []
+    for item in items:
+        module = item.nodeid.partition("::")[0]
+        (modules.setdefault(module, []) if module.startswith(LONG) else rest).append(item)
+    parts: list[list[pytest.Item]] = [[] for _ in range(number)]
+    for place, module in enumerate(modules):
+        parts[place % number] += modules[module]
+    size = -(-len(items) // number)
+    for part in parts:
+        missing = max(0, size - len(part))
+        part.extend(rest[:missing])
+        del rest[:missing]
+    items[:] = [item for part in parts for item in part] + rest
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -58,6 +58,7 @@ def chromium() -> Iterator[Browser]:
     if files.load() is None:
         _lacking("the page is not built: make page")
     expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # its sandbox refuses to start for root, whose tests these are in a container
         browser = playwright.chromium.launch(
