@@ -59,3 +59,20 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
         return task.result() if task.done() else None
     finally:
         await cancel_and_wait(task, stopping)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Do something to its end, however often whoever waits is cancelled, and then raise that.
+
+    A time-out and a stop may both come while something is tidied up. Raises what the work raises.
+    """
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

@@ -188,9 +188,15 @@ def paused(pid: int) -> Iterator[None]:
     """A process that is there and does nothing."""
     os.kill(pid, signal.SIGSTOP)
     try:
+        wait_until(lambda: all(state == "T" for state in _states(pid)), why=lambda: f"{pid} is {_states(pid)}")
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def _states(pid: int) -> list[str]:
+    """Return the state of each thread of a process: each of them stops when it gets to it."""
+    return [file.read_text().rpartition(")")[2].split()[0] for file in Path(f"/proc/{pid}/task").glob("*/stat")]
 
 
 def service(running: Running, name: str) -> int:

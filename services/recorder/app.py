@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -10,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bus.envelope import Entry
 from bus.log import Log
+from bus.tasks import uninterrupted
 from services.dead_letters import DeadLetters
 from services.hosting import Subscribe
 from services.recorder.store import Store, position_on
@@ -39,7 +39,7 @@ class Recorder:
             async for batch in pages:
                 if batch.entries:
                     # a statement that is cancelled keeps the write lock until it ends: writing is never cancelled
-                    await _uncancelled(self._record(batch.entries, batch.position))
+                    await uninterrupted(self._record(batch.entries, batch.position))
 
     async def close(self) -> None:
         await self._store.close()
@@ -54,12 +54,3 @@ class Recorder:
                 "is missing: see to the database (is its disk full?), and start the recorder again"
             ) from error
         self._position = position
-
-
-async def _uncancelled(work: object) -> None:
-    task = asyncio.ensure_future(work)  # type: ignore[arg-type, var-annotated]
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise

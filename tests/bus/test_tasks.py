@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bus import tasks
-from bus.tasks import cancel_and_wait
+from bus.tasks import cancel_and_wait, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +60,21 @@ async def test_who_is_cancelled_while_it_waits_has_waited_nevertheless() -> None
     ended = task.done()
     await cancel_and_wait(task)
     assert ended
+
+
+async def test_what_is_uninterrupted_is_done_however_often_it_is_cancelled() -> None:
+    """A recorder that is told to stop again and again while its transaction takes long does not leave that behind."""
+    may, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await may.wait()
+        done.set()
+
+    task = asyncio.create_task(uninterrupted(work()))
+    stopping = asyncio.create_task(cancel_and_wait(task))
+    await asyncio.sleep(5 * tasks.AGAIN)
+    assert not task.done()
+    may.set()
+    await stopping
+    assert done.is_set()
+    assert task.cancelled()
