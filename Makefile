@@ -27,7 +27,7 @@ api/page/built/index.html: web/node_modules/ready docs/openapi.json web/index.ht
 
 test: .venv/ready page  ## all tests
 	$(NPM) run --silent test
-	$(BIN)/pytest -n 6 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 screenshots: page  ## draw every page, in both looks and sizes, with and without data, into docs/screenshots
 	$(BIN)/python -m tests.page.screenshots

@@ -72,7 +72,7 @@ async def test_what_is_uninterrupted_is_done_however_often_it_is_cancelled() -> 
 
     task = asyncio.create_task(uninterrupted(work()))
     stopping = asyncio.create_task(cancel_and_wait(task))
-    await asyncio.sleep(5 * tasks.AGAIN)
+    await asyncio.sleep(5 * tasks.AGAIN)  # not a wait: it is cancelled again and again meanwhile
     assert not task.done()
     may.set()
     await stopping

@@ -13,7 +13,7 @@ from tests.running import Client
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
-NUMBER = 1_500  # requests: some fifteen seconds
+NUMBER = 800  # requests: some ten seconds
 
 
 @pytest.fixture(params=[on_sqlite, on_postgresql])

@@ -14,7 +14,7 @@ from tests.simulation.run import run
 from tests.simulation.scenario import scenario
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 400
+SEEDS = 250
 FEW = 20
 
 
