@@ -21,7 +21,7 @@ from tests.servers import root, server_in
 
 # no deadline: a machine that is busy with other tests is not slow code
 settings.register_profile("local", deadline=None, print_blob=True, max_examples=40)
-settings.register_profile("ci", settings.get_profile("local"), max_examples=60)
+settings.register_profile("ci", settings.get_profile("local"), max_examples=50)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 pytest_plugins = ["tests.leaks"]

@@ -26,7 +26,7 @@ def test_somebody_signs_in_and_out(visitors: Visitors, running: Running) -> None
     expect(page.get_by_label("Token")).to_be_visible()
 
 
-@pytest.mark.parametrize(("look", "size"), [("light", "phone"), ("dark", "desktop")])
+@pytest.mark.parametrize(("look", "size"), [("light", "phone")])
 def test_nothing_on_any_page_is_in_anybodys_way(visitors: Visitors, look: Look, size: Size) -> None:
     """Before there is anything to show."""
     page = visitors(look, size).open("/")
