@@ -167,6 +167,7 @@ def create_app(
     auth.check_routes(app)
     openapi.name_engines(app.openapi_schema)
     openapi.correct(app.openapi_schema)
+    openapi.say_what_is_refused(app.openapi_schema)
     return app
 
 

@@ -6,7 +6,7 @@ The page's one script of our own is a file too: a policy that allows none within
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 from litestar import MediaType, Response, Router, get
 from litestar.openapi import OpenAPIConfig
@@ -17,6 +17,10 @@ from litestar.openapi.spec import (
     OpenAPIMediaType,
     OpenAPIResponse,
     OpenAPIType,
+    Operation,
+    Parameter,
+    Reference,
+    RequestBody,
     Schema,
     SecurityScheme,
 )
@@ -25,6 +29,7 @@ from api.cookies import CSRF_HEADER, SECURE_PREFIX, SESSION
 from api.decoding import known_parameters
 from api.headers import OWN_SCRIPTS
 from api.problems import ApiError, response_of
+from schemas.base import PROSE
 from services.worker.engines.registration import ENGINES
 
 DOCUMENTATION = "/schema"
@@ -145,3 +150,35 @@ def correct(part: Any) -> None:
     elif is_dataclass(part):
         for field in fields(part):
             correct(getattr(part, field.name))
+
+
+def say_what_is_refused(document: OpenAPI) -> None:
+    """Say of all that clients send what is refused everywhere: fields that nobody knows, and a NUL in a text."""
+    schemas = document.components.schemas if document.components else {}
+    for path in (document.paths or {}).values():
+        for field in fields(path):
+            operation = getattr(path, field.name)
+            if isinstance(operation, Operation):
+                parameters = [one.schema for one in operation.parameters or [] if isinstance(one, Parameter)]
+                body = operation.request_body
+                contents = body.content.values() if isinstance(body, RequestBody) else ()
+                _narrow([*parameters, *(content.schema for content in contents)], schemas or {}, set())
+
+
+def _narrow(part: Any, schemas: dict[str, Schema], seen: set[str]) -> None:
+    """Narrow a schema and all that it is made of; `seen` are the names of those that were."""
+    if isinstance(part, Reference):
+        name = part.ref.rpartition("/")[2]
+        if name not in seen:
+            seen.add(name)
+            _narrow(schemas[name], schemas, seen)
+    elif isinstance(part, Schema):
+        if part.type == OpenAPIType.STRING and not (part.pattern or part.enum or part.format or part.const):
+            part.pattern = PROSE
+        if part.type == OpenAPIType.OBJECT and part.additional_properties is None:
+            part.additional_properties = False
+        inner = [part.any_of, part.one_of, part.all_of, part.items, part.additional_properties]
+        _narrow([*inner, *(part.properties or {}).values()], schemas, seen)
+    elif isinstance(part, list | tuple):
+        for each in cast("list[Any] | tuple[Any, ...]", part):
+            _narrow(each, schemas, seen)

@@ -11,7 +11,7 @@ from msgspec import Meta
 # `(?!\n)`: in Python `$` also matches before a final newline.
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
-_PROSE = r"^[^\x00]*$"
+PROSE = r"^[^\x00]*$"
 
 Id = Annotated[
     str,
@@ -23,7 +23,7 @@ Id = Annotated[
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE, examples=["nightly"])]
 Word = Annotated[str, Meta(max_length=64, pattern=PRINTABLE)]
-Prose = Annotated[str, Meta(max_length=4096, pattern=_PROSE)]
+Prose = Annotated[str, Meta(max_length=4096, pattern=PROSE)]
 FilePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=PRINTABLE, examples=["/srv/backups"])]
 LABEL_KEY = r"^[A-Za-z0-9_./-]{1,63}$(?!\n)"
 Labels = Annotated[dict[Annotated[str, Meta(pattern=LABEL_KEY)], Word], Meta(max_length=64)]

@@ -36,8 +36,7 @@ def test_who_is_told_of_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             assert changed.stdout.startswith("changed notification 'ops': severity"), changed.stderr
             tested = flows(running, "notification", "test", "ops")
             assert "202 Accepted: thank you" in tested.stdout, tested.stderr
-            (body,) = bodies
-            assert body["type"] == "test"
+            assert [body["type"] for body in list(bodies)].count("test") == 1  # the demo's flow is told of beside it
             api.call("POST", f"/protection-flows/{flow['id']}/execute", status=202)
             found = wait_until(
                 lambda: [
