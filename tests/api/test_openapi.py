@@ -48,7 +48,7 @@ def test_what_is_refused_everywhere_is_said_everywhere() -> None:
             open_shapes.append(place)
         inner = {
             **schema.get("properties", {}),
-            "[]": schema.get("items", {}),
+            "[]": schema.get("items"),
             "{}": schema.get("additionalProperties"),
         }
         inner |= {str(number): one for number, one in enumerate(schema.get("anyOf", []))}
