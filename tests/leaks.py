@@ -70,10 +70,15 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Find now what was left open: else a later test, in which it happens to be found, would have to answer for it."""
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Find now what was left open: else a later test, in which it happens to be found, would have to answer for it.
+
+    What a module has imported and cached stays: it is not gone through again after each test that follows.
+    """
     if item.get_closest_marker("server"):
         gc.collect()
+    if nextitem is None or nextitem.path != item.path:
+        gc.freeze()
 
 
 @contextmanager
