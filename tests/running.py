@@ -159,7 +159,7 @@ class Client:
 
         def ready() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                found = httpx.get(f"{self.url}/health/ready", timeout=30)
+                found = self.http.get(f"{self.url}/health/ready")
                 said[0] = found.text
                 return found.status_code == 200 and found.json()["status"] == "ok"
             return False

@@ -101,28 +101,33 @@ def history(*messages: Message, start: int = 1) -> list[Stored]:
     ]
 
 
+PATIENT = 2.0  # seconds: what has not happened by then is asked for less often, as asking is work for the machine
+
+
 async def eventually(
     check: Callable[[], Any] | Callable[[], Awaitable[Any]], *, within: float = 15, why: str = ""
 ) -> Any:
     """Return the first true value of `check`, asked again until `within` seconds have passed."""
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while True:
         value = check()
         if inspect.isawaitable(value):
             value = await value
         if value:
             return value
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within:
             raise AssertionError(f"not within {within} s: {why or check}; the last value was {value!r}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02 if waited < PATIENT else 0.2)
 
 
 def wait_until(check: Callable[[], Any], *, within: float = 30, why: Callable[[], str] = lambda: "it is not so") -> Any:
     """Return the first true value of `check`, asked again until `within` seconds have passed; else say `why`."""
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while not (value := check()):
-        assert time.monotonic() < deadline, f"not within {within} s: {why()}; the last value was {value!r}"
-        time.sleep(0.05)
+        waited = time.monotonic() - began
+        assert waited < within, f"not within {within} s: {why()}; the last value was {value!r}"
+        time.sleep(0.05 if waited < PATIENT else 0.25)
     return value
 
 

@@ -68,7 +68,7 @@ def test_services_that_hang_are_named_and_started_again(running: Running) -> Non
     api = service(running, "api")
     with stopped(supervisor.pid):
         os.kill(api, signal.SIGSTOP)
-        time.sleep(SILENCE.total_seconds())  # not a wait for what may happen: before that it is not hung
+        time.sleep(SILENCE.total_seconds())  # not a wait: it is not hung before
         wait_until(lambda: "the api is hung" in doctor(running), within=30)
     wait_until(lambda: well(running), within=60)
     assert service(running, "api") != api
