@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from msgspec import structs
+
 from bus.clock import now
 from bus.log import Log
 from schemas.base import Message
@@ -24,6 +26,7 @@ from tests.services.conftest import Engine
 from tests.support import BORN, T0, sent
 
 QUICK = Pace(backoff=Backoff(first=0.02, longest=0.1), silence=1.5, look=0.1, retry=0.05)
+PATIENT = structs.replace(QUICK, silence=30.0)  # a busy machine makes nobody look as if they had gone
 LOCAL = Allowed.parse("localhost,127.0.0.0/8")
 
 
@@ -48,17 +51,18 @@ def ended(execution_id: str, status: str = "error", *, flow_id: str = "flow-1", 
     return FlowCompleted(flow_id=flow_id, execution_id=execution_id, status=status, **fields)
 
 
-def quick(timeout: float = 5.0, **given: Any) -> Notifier:
-    return Notifier(Deliveries(allowed=LOCAL, timeout=timeout), pace=QUICK, **given)
+def quick(timeout: float = 5.0, pace: Pace = QUICK, **given: Any) -> Notifier:
+    return Notifier(Deliveries(allowed=LOCAL, timeout=timeout), pace=pace, **given)
 
 
 @asynccontextmanager
-async def hosted(engine: Engine, *names: str) -> AsyncIterator[None]:
+async def hosted(engine: Engine, *names: str, pace: Pace = QUICK) -> AsyncIterator[None]:
     """Run notifiers as processes of these names: each gives heartbeats in its own."""
     stop = asyncio.Event()
     url = engine.server.url
     tasks = [
-        asyncio.create_task(host(quick(instance=name), url, stop, process=Process(instance=name))) for name in names
+        asyncio.create_task(host(quick(pace=pace, instance=name), url, stop, process=Process(instance=name)))
+        for name in names
     ]
     try:
         yield

@@ -25,7 +25,7 @@ from schemas.events import (
 from tests.services.conftest import Engine
 from tests.services.notifier.conftest import SECRET
 from tests.services.notifier.receiver import OK, Call, Receiver, reply
-from tests.services.notifier.stage import ended, hosted, put, quick, rule
+from tests.services.notifier.stage import PATIENT, ended, hosted, put, quick, rule
 from tests.support import eventually, flow
 
 DELIVERED = "notification.delivered.*"
@@ -120,7 +120,7 @@ async def test_an_endless_reply_is_not_read_to_its_end(engine: Engine, receiver:
 async def test_two_notifiers_deliver_each_message_once(engine: Engine, receiver: Receiver) -> None:
     rules = [rule(f"rule-{n}", url=receiver.url) for n in range(3)]
     await put(engine.log, flow(), *rules)
-    async with hosted(engine, "one", "two"):
+    async with hosted(engine, "one", "two", pace=PATIENT):
         await put(engine.log, *(ended(f"x-{n}") for n in range(4)))
         await engine.until(DELIVERED, 12)
     assert len(receiver.calls) == 12
