@@ -12,7 +12,7 @@ import httpx
 from tests.support import wait_until
 
 PATIENCE = 15.0  # seconds in which an API is found that takes a connection: `lb_try_duration` of docs/deploy/Caddyfile
-PACE = 0.2
+PACE = 0.05
 
 
 class Failover(httpx.BaseTransport):

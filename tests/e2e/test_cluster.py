@@ -29,9 +29,9 @@ from tests.support import eventually, wait_until
 
 pytestmark = pytest.mark.server
 
-KILLS = int(os.environ.get("FLOWS_TEST_LEADER_KILLS", "1"))  # five, when there is time
+KILLS = int(os.environ.get("FLOWS_TEST_LEADER_KILLS", "2"))  # five, when there is time
 DATABASE_GONE = float(os.environ.get("FLOWS_TEST_DATABASE_GONE", "3"))  # seconds; thirty, when there is time
-EXECUTIONS = 10  # under way, at least, when a leader is killed
+EXECUTIONS = 20  # under way, at least, when a leader is killed
 FLOWS_UNDER_LOAD = 5
 VMS = 4
 PATIENCE = 90.0  # seconds
@@ -60,7 +60,7 @@ class Load(threading.Thread):
             assert execution_id not in self.accepted
             self.accepted[execution_id] = flow_id
             number += 1
-            time.sleep(0.2)  # not a wait: the pace of the load
+            time.sleep(0.05)  # not a wait: the pace of the load
         self._http.close()
 
     async def goes_on(self, more: int = EXECUTIONS) -> None:

@@ -37,7 +37,7 @@ PARTS = (
 def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
     folder = tmp_path_factory.mktemp("composed")
     with postgresql_process() as postgresql:
-        with Composed(folder, postgresql, scheduler=2, executor=2, registry=2) as composed:
+        with Composed(folder, postgresql, scheduler=3, executor=3, registry=2) as composed:
             yield composed
         for name in PARTS:
             for part in composed.parts[name]:  # each ends when it is asked to, and nobody shows a secret

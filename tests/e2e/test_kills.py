@@ -95,7 +95,7 @@ def serve(running: Running, *services: str) -> Iterator[subprocess.Popen[bytes]]
         process.wait()
 
 
-CHAOS_SECONDS = float(os.environ.get("FLOWS_TEST_CHAOS_SECONDS", "6"))  # a minute, when there is time
+CHAOS_SECONDS = float(os.environ.get("FLOWS_TEST_CHAOS_SECONDS", "10"))  # a minute, when there is time
 
 
 def test_executors_killed_at_random_request_each_backup_once(running: Running, api: Client) -> None:

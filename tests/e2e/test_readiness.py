@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from bus.subjects import STREAM
 from services.health import NEEDED, SILENCE
 from tests.cli.support import flows
 from tests.made import flow
-from tests.running import Running, service
+from tests.running import Running, paused, service
 from tests.support import wait_until
 
 pytestmark = pytest.mark.server
@@ -54,23 +54,23 @@ def test_services_that_hang_are_named_and_started_again(running: Running) -> Non
     assert service(running, "api") not in pids.values()  # it is the one that tells
     supervisor = running.process
     assert supervisor is not None
-    with stopped(supervisor.pid):  # it would start them again, perhaps before a busy machine has said all this
+    with paused(supervisor.pid):  # it would start them again, perhaps before a busy machine has said all this
         for pid in set(pids.values()):
             os.kill(pid, signal.SIGSTOP)
-        found = wait_until(lambda: hung(running), within=30)
+        found = wait_until(lambda: hung(running), within=19)
         said = doctor(running)
     assert found["status"] == "not ready"  # without a recorder nothing can be read that is new
     assert all(f"process {pids[name]} on " in found["parts"][name] for name in NEEDED)
     assert [name for name in NEEDED if f"✗ the {name} is hung: process {pids[name]} " in said] == list(NEEDED)
-    wait_until(lambda: well(running), within=60)
+    wait_until(lambda: well(running), within=45)
     assert not set(pids.values()) & {service(running, name) for name in NEEDED}
 
     api = service(running, "api")
-    with stopped(supervisor.pid):
+    with paused(supervisor.pid):
         os.kill(api, signal.SIGSTOP)
         time.sleep(SILENCE.total_seconds())  # not a wait: it is not hung before
-        wait_until(lambda: "the api is hung" in doctor(running), within=30)
-    wait_until(lambda: well(running), within=60)
+        wait_until(lambda: "the api is hung" in doctor(running), within=19 - SILENCE.total_seconds())
+    wait_until(lambda: well(running), within=45)
     assert service(running, "api") != api
     run(running)
 
@@ -79,16 +79,6 @@ def hung(running: Running) -> dict[str, Any] | None:
     """Return what readiness says once all that is needed is hung."""
     found = ready(running)
     return found if all(found["services"].get(name) == "hung" for name in NEEDED) else None
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Pause a process."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_deleted_consumers_are_made_again_and_nobody_spins(running: Running) -> None:
